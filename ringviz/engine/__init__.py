@@ -1,0 +1,1 @@
+"""Time: sessions, seek, events, cost, comparison, and what a view shows."""

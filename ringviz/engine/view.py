@@ -1,0 +1,240 @@
+"""What a view shows, as frozen rows: the app, pictures and plain text render these and nothing else.
+
+Every row is finished text plus the few facts a renderer needs to choose glyph and colour (`Kind`, `Verdict`).
+No renderer computes anything about the machine; no row knows anything about a renderer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What sort of thing an event, a ledger entry or a mark is; each has one glyph and one colour everywhere."""
+
+    GUEST = "guest"
+    """Work of the guest itself, or of the bare CPU on its behalf (gates, exceptions, port I/O on bare metal)."""
+    TRAP = "trap"
+    """A privileged instruction that trapped to the VMM and was emulated."""
+    REFLECT = "reflect"
+    """A guest exception or software interrupt that the VMM handed back to the guest's own handler."""
+    SILENT = "silent"
+    """A sensitive instruction that did not trap and told or did the wrong thing."""
+    EXIT = "exit"
+    """A #VMEXIT (hardware assistance) and the re-entry."""
+    GATE = "gate"
+    """The guest's own crossing between its rings, through its own gate, without a VMM."""
+    FAULT = "fault"
+    """A guest exception delivered by the CPU to the guest's own handler, without a VMM."""
+    IO = "io"
+    """Port I/O carried out by a device."""
+    VIOLATION = "violation"
+    """An attempt of the guest on what is not its own; contained."""
+    END = "end"
+    """The run's end: halt, exit port, triple fault."""
+
+
+class Verdict(Enum):
+    """What will happen to an instruction under the current technique, before it runs."""
+
+    RUNS = ""
+    TRAPS = "traps"
+    SILENT = "silent"
+    GATE = "gate"
+    EXITS = "exits"
+    FAULTS = "faults"
+    EMULATED = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One ring of the rings panel and who sits in it."""
+
+    ring: int
+    """-1 (host mode / VMX root), 0, 1, 2 or 3."""
+    resident: str
+    """Who runs there under this technique, for example `VMM`, `guest OS`, `applications`; empty if nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """The last change of ring: an arrow in the rings panel."""
+
+    source: int
+    target: int
+    via: int | None
+    """The ring passed through on the way: where the VMM sits, if it took part; else None."""
+    label: str
+    """Why, in a word or two: `#GP`, `INT 80h`, `IRET`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingsView:
+    """The rings panel."""
+
+    seats: tuple[Seat, ...]
+    """Innermost first; the -1 seat exists only where the hardware has it."""
+    real: int
+    """The ring the CPU is really in now: its CPL."""
+    believed: int
+    """The ring the guest believes it is in."""
+    real_mode: str
+    """`guest mode` under hardware assistance, else empty."""
+    crossing: Crossing | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One instruction of the code panel."""
+
+    address: int
+    raw: bytes
+    mnemonic: str
+    operands: str
+    label: str
+    """Symbol that starts here, or empty."""
+    source_line: int | None
+    source_text: str
+    verdict: Verdict
+    is_current: bool
+    note: str
+    """Why it has this verdict, one short sentence; empty for ordinary instructions."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRow:
+    """One line of `The CPU, twice`. Texts are ready to print; `old` values are None where nothing changed."""
+
+    name: str
+    guest: str
+    guest_old: str | None
+    real: str
+    real_old: str | None
+    differs: bool
+    """The guest's belief and the truth are not the same."""
+    note: str
+    """What the difference means, one short sentence, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardPart:
+    """One link of the chain of arrows in `What just happened`."""
+
+    text: str
+    role: str
+    """`instruction`, `rule`, `fault`, `vmm`, `device`, `guest`, `silent`, `resume` or `plain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What just happened, in plain words."""
+
+    parts: tuple[CardPart, ...]
+    why: str
+    cycles: int | None
+    """Modelled price in cycles on the chosen CPU; None if nothing is charged or known."""
+    price_note: str
+    """Where the price comes from, for example `modelled: Adams & Agesen 2006, §3.3`."""
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One line of `Traps and exits`."""
+
+    number: int
+    """1-based."""
+    at: int
+    """Retired guest instructions when it happened."""
+    address: int
+    instruction: str
+    cause: str
+    action: str
+    """What was done about it, and by whom."""
+    cycles: int | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One cause in the overhead panel."""
+
+    cause: str
+    label: str
+    count: int
+    cycles: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """The overhead panel; all cycles are modelled, never measured."""
+
+    rows: tuple[LedgerRow, ...]
+    """Largest first; the guest's own work is among them."""
+    guest_cycles: int
+    overhead_cycles: int
+    native_cycles: int | None
+    """What bare metal would have paid up to the same instruction, if known."""
+    curve: tuple[int, ...]
+    """Cumulative overhead cycles at equal distances of retired instructions from 0 to here; up to 64 values."""
+
+    @property
+    def total_cycles(self) -> int:
+        """Guest work and overhead together."""
+        return self.guest_cycles + self.overhead_cycles
+
+    @property
+    def slowdown(self) -> float | None:
+        """Total over bare metal's total, or None if that is not known."""
+        return self.total_cycles / self.native_cycles if self.native_cycles else None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One event on the timeline."""
+
+    at: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineView:
+    """The timeline: from 0 to `end` retired guest instructions."""
+
+    position: int
+    explored: int
+    """How far the run has been executed at least once."""
+    end: int | None
+    """Where the run ends, once known."""
+    marks: tuple[Mark, ...]
+    """Thinned to at most one per kind and 1/400 of the line."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Everything one screen shows at one moment. `eq=False`: it is large, and a new one is a new moment."""
+
+    scenario_id: str
+    scenario_title: str
+    technique_id: str
+    technique_title: str
+    mmu: str
+    cpu_id: str
+    cpu_title: str
+    cpu_year: int
+    position: int
+    """Retired guest instructions."""
+    outcome: str
+    """Empty while the run goes on; else how it ended, in words."""
+    console: str
+    """What the guest has printed so far."""
+    rings: RingsView
+    code: tuple[CodeRow, ...]
+    source_name: str
+    registers: tuple[RegisterRow, ...]
+    card: Card
+    events: Sequence[EventRow]
+    """Lazy: rows are made when indexed; only events up to `position`."""
+    ledger: LedgerView
+    timeline: TimelineView

@@ -1,0 +1,35 @@
+"""What can be wrong with ringviz's input, as one tree.
+
+RingvizError            anything a user can cause; shown as one line, exit code 2
+├── InputError          a name or value given on the command line or in the app
+├── ScenarioError       a scenario folder: file, key, what was expected
+│   └── ImageError      the guest image itself
+├── UnsupportedError    a combination that a technique, CPU or scenario does not have
+└── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
+
+Guest faults are not in this tree: they are events of the run.
+"""
+
+
+class RingvizError(Exception):
+    """Base of all errors that a user can cause; `str()` of it is the one line to show."""
+
+
+class InputError(RingvizError):
+    """A name or value given on the command line or in the app is not one of those known."""
+
+
+class ScenarioError(RingvizError):
+    """A scenario folder does not say what it must; the text names file, key and what was expected."""
+
+
+class ImageError(ScenarioError):
+    """A guest image cannot be loaded: truncated, oversized, or not of the format it claims."""
+
+
+class UnsupportedError(RingvizError):
+    """A technique, CPU profile and scenario that do not go together; the text gives the reason."""
+
+
+class ToolError(RingvizError):
+    """A program outside ringviz is missing or failed; the text says how to get it."""

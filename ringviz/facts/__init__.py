@@ -1,0 +1,1 @@
+"""What the manuals say, as tables; standard library only."""

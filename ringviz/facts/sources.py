@@ -1,0 +1,122 @@
+"""The works that ringviz's facts come from, each named once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ringviz.facts.source import Status, Work, by
+
+AA06 = Work(
+    "AA06",
+    "Adams & Agesen 2006",
+    "Keith Adams, Ole Agesen: A Comparison of Software and Hardware Techniques for x86 Virtualization. ASPLOS 2006",
+    Status.SEEN,
+)
+AG12 = Work(
+    "AG12",
+    "Agesen et al. 2012",
+    "Ole Agesen, Jim Mattson, Radu Rugina, Jeffrey Sheldon: Software Techniques for Avoiding Hardware Virtualization "
+    "Exits. USENIX ATC 2012",
+    Status.SEEN,
+)
+BHARGAVA = Work(
+    "BHARGAVA",
+    "Bhargava et al. 2008",
+    "Ravi Bhargava et al.: Accelerating Two-Dimensional Page Walks for Virtualized Systems. ASPLOS 2008",
+    Status.SEEN,
+)
+XEN03 = Work(
+    "XEN03",
+    "Barham et al. 2003",
+    "Paul Barham et al.: Xen and the Art of Virtualization. SOSP 2003",
+    Status.SEEN,
+)
+XENIF = Work("XENIF", "Xen 2.0 interface manual", "Xen 2.0 interface manual, for x86", Status.SEEN)
+ROBIN_IRVINE = Work(
+    "ROBIN_IRVINE",
+    "Robin & Irvine 2000",
+    "John Scott Robin, Cynthia E. Irvine: Analysis of the Intel Pentium's Ability to Support a Secure Virtual Machine "
+    "Monitor. USENIX Security 2000",
+    Status.SEEN_SECONDHAND,
+    "as listed in secondary sources, which count 17 or 18",
+)
+POPEK_GOLDBERG = Work(
+    "POPEK_GOLDBERG",
+    "Popek & Goldberg 1974",
+    "Gerald J. Popek, Robert P. Goldberg: Formal Requirements for Virtualizable Third Generation Architectures. "
+    "Communications of the ACM 17(7), 412-421, July 1974",
+    Status.SEEN_SECONDHAND,
+    "as told by secondary sources",
+)
+AMD06 = Work(
+    "AMD06",
+    "AMD statement, October 2006",
+    "Statement of AMD's B. Sander on the Barcelona core, reported by virtualization.info, October 2006",
+    Status.SEEN,
+)
+RING_COMPRESSION = Work(
+    "RING_COMPRESSION",
+    "J. Manning 2006",
+    "James Manning: Ring compression, how Virtual PC works today. MSDN blogs, August 2006",
+    Status.SEEN,
+)
+TIMELINE = Work(
+    "TIMELINE",
+    "Timeline of x86 virtualization",
+    "List of launch dates in the awesome-virtualization collection",
+    Status.SEEN,
+)
+CNET07 = Work(
+    "CNET07",
+    "CNET, June 2007",
+    "Stephen Shankland: AMD's quad-core 'Barcelona' coming in August. CNET News, 29 June 2007",
+    Status.SEEN,
+)
+SDM1 = Work(
+    "SDM1", "Intel SDM Vol. 1", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 1", Status.MANUAL
+)
+SDM2 = Work(
+    "SDM2", "Intel SDM Vol. 2", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 2", Status.MANUAL
+)
+SDM3A = Work(
+    "SDM3A",
+    "Intel SDM Vol. 3A",
+    "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3A",
+    Status.MANUAL,
+)
+SDM3C = Work(
+    "SDM3C",
+    "Intel SDM Vol. 3C",
+    "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3C",
+    Status.MANUAL,
+)
+APM2 = Work(
+    "APM2", "AMD APM Vol. 2", "AMD64 Architecture Programmer's Manual, Volume 2: System Programming", Status.MANUAL
+)
+APM3 = Work(
+    "APM3",
+    "AMD APM Vol. 3",
+    "AMD64 Architecture Programmer's Manual, Volume 3: General-Purpose and System Instructions",
+    Status.MANUAL,
+)
+
+WORKS: Mapping[str, Work] = by(
+    "key",
+    AA06,
+    AG12,
+    BHARGAVA,
+    XEN03,
+    XENIF,
+    ROBIN_IRVINE,
+    POPEK_GOLDBERG,
+    AMD06,
+    RING_COMPRESSION,
+    TIMELINE,
+    CNET07,
+    SDM1,
+    SDM2,
+    SDM3A,
+    SDM3C,
+    APM2,
+    APM3,
+)

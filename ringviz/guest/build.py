@@ -1,0 +1,152 @@
+"""Assembling guests with NASM: source in, image and symbol file out, the same bytes on every machine."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringviz.errors import ScenarioError, ToolError
+from ringviz.guest.image import read_image_file
+from ringviz.guest.listing import read_listing
+from ringviz.guest.scenario import Scenario, shown_path
+from ringviz.guest.symbols import format_symbols, normalized
+
+_HOW_TO_GET_NASM = "apt-get install nasm, brew install nasm, or https://www.nasm.us"
+_TIMEOUT_S = 60
+_MAX_IMAGE_BYTES = 256 << 20
+_SOURCE_NAME = "guest.asm"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What one guest source becomes."""
+
+    image: bytes
+    symbols: str
+    """The text of the symbol file."""
+
+
+def find_nasm() -> str:
+    """Return the path of NASM.
+
+    Raises:
+        ToolError: not installed; says how to get it.
+    """
+    nasm = shutil.which("nasm")
+    if nasm is None:
+        raise ToolError(f"nasm not found; get it with: {_HOW_TO_GET_NASM}")
+    return nasm
+
+
+def build(scenario: Scenario) -> Build:
+    """Assemble the scenario's guest in memory; nothing is written to its folder.
+
+    Raises:
+        ToolError: NASM is missing, or is a version whose listing cannot be read.
+        ScenarioError: NASM refuses the source; its first complaint, with the line.
+    """
+    return assemble(scenario.source_path)
+
+
+def write_build(scenario: Scenario) -> tuple[Path, ...]:
+    """Assemble the guest and write image and symbol file into the folder; return the files that changed."""
+    result = build(scenario)
+    wanted = {scenario.image_path: result.image, scenario.symbols_path: result.symbols.encode()}
+    changed = []
+    for path, content in wanted.items():
+        try:
+            if not path.is_file() or path.read_bytes() != content:
+                path.write_bytes(content)
+                changed.append(path)
+        except OSError as error:
+            raise ScenarioError(f"{shown_path(path)}: cannot be written: {error.strerror}") from None
+    return tuple(changed)
+
+
+def verify(scenario: Scenario) -> tuple[str, ...]:
+    """Compare the folder's image and symbol file with a fresh build.
+
+    Returns:
+        One line for each file that differs; empty if all is well.
+
+    Raises:
+        ImageError: the folder's image cannot be read at all.
+        ToolError, ScenarioError: as for `build`.
+    """
+    result = build(scenario)
+    problems = []
+    image = read_image_file(scenario)
+    if image != result.image:
+        problems.append(f"{shown_path(scenario.image_path)}: {_first_difference(image, result.image)}")
+    if not scenario.symbols_path.is_file():
+        problems.append(f"{shown_path(scenario.symbols_path)}: missing")
+    # As with the source, a checkout on Windows may have given this text file other line ends.
+    elif normalized(scenario.symbols_path.read_bytes()) != result.symbols.encode():
+        problems.append(f"{shown_path(scenario.symbols_path)}: differs from a fresh build of {scenario.guest.source}")
+    return tuple(problems)
+
+
+def assemble(source_path: Path) -> Build:
+    """Assemble one NASM source with `nasm -f bin`."""
+    nasm = find_nasm()
+    where = shown_path(source_path)
+    try:
+        source = normalized(source_path.read_bytes())
+    except OSError as error:
+        raise ScenarioError(f"{where}: cannot be read: {error.strerror}") from None
+    with tempfile.TemporaryDirectory(prefix="ringviz-build-") as folder:
+        work = Path(folder)
+        # NASM works on a copy: its messages then name no path, and the map file needs no quoting.
+        (work / _SOURCE_NAME).write_bytes(source)
+        _run_nasm(nasm, work, source_path, where)
+        image = _read_output(work / "guest.bin")
+        listing = _read_output(work / "guest.lst").decode("utf-8", "replace")
+        map_text = _read_output(work / "guest.map").decode("utf-8", "replace")
+    if not image:
+        raise ScenarioError(f"{where}: assembles to nothing, expected a guest")
+    source_map = read_listing(listing, map_text, source.decode("utf-8", "replace"), image)
+    return Build(image, format_symbols(source_map, source, image))
+
+
+def _run_nasm(nasm: str, work: Path, source_path: Path, where: str) -> None:
+    include_folder = f"{source_path.resolve().parent}{os.sep}"
+    command = [nasm, "-f", "bin", "-I", include_folder, "--before", "[map symbols segments guest.map]"]
+    command += ["-l", "guest.lst", "-o", "guest.bin", _SOURCE_NAME]
+    # NASMENV holds options of the user's: they would make the bytes depend on the machine.
+    environment = {name: value for name, value in os.environ.items() if name != "NASMENV"}
+    try:
+        result = subprocess.run(
+            command,
+            cwd=work,
+            env=environment,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{where}: nasm has not finished after {_TIMEOUT_S} s") from None
+    except OSError as error:
+        raise ToolError(f"nasm cannot be run: {error.strerror}") from None
+    if result.returncode != 0:
+        complaints = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        first = next((line for line in complaints if "error" in line or "fatal" in line), "no reason given")
+        raise ScenarioError(f"{where}: nasm: {first.removeprefix(_SOURCE_NAME + ':')}")
+
+
+def _read_output(path: Path) -> bytes:
+    if not path.is_file():
+        raise ToolError(f"nasm has written no {path.suffix} file; is this an unknown NASM version?")
+    if path.stat().st_size > _MAX_IMAGE_BYTES:
+        raise ScenarioError(f"{path.name}: larger than {_MAX_IMAGE_BYTES >> 20} MiB, the most memory a guest can have")
+    return path.read_bytes()
+
+
+def _first_difference(committed: bytes, fresh: bytes) -> str:
+    if len(committed) != len(fresh):
+        return f"{len(committed):,} bytes, a fresh build has {len(fresh):,}"
+    offset = next(index for index, (old, new) in enumerate(zip(committed, fresh, strict=True)) if old != new)
+    return f"byte 0x{offset:X} is {committed[offset]:02X}, a fresh build has {fresh[offset]:02X}"

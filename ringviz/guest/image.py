@@ -1,0 +1,145 @@
+"""Guest images: from a file in a scenario folder to bytes at physical addresses.
+
+One function for all formats; each format has a file of its own that knows nothing of the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+from ringviz.errors import ImageError
+from ringviz.guest import bootsector, flat, multiboot
+from ringviz.guest.layout import Layout
+from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, shown_path
+
+
+class Segment(NamedTuple):
+    """Bytes and the physical address they belong at."""
+
+    address: int
+    data: bytes
+
+
+class StartState(StrEnum):
+    """The mode of the CPU at the entry."""
+
+    MULTIBOOT = "multiboot"
+    """32-bit protected mode, flat 4 GiB segments, paging off, A20 on, IF = 0, as Multiboot defines it."""
+    REAL = "real"
+    PROTECTED = "protected"
+    """As MULTIBOOT, with all general registers 0."""
+    LONG = "long"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A guest, ready to be put into memory."""
+
+    segments: tuple[Segment, ...]
+    """What to write, in this order; segments do not overlap and lie in guest memory."""
+    zeroed: tuple[tuple[int, int], ...]
+    """Ranges (address, bytes) that must read as zero at the start."""
+    entry: int
+    """Physical address of the first instruction."""
+    start: StartState
+    registers: tuple[tuple[str, int], ...]
+    """General registers that do not start as 0."""
+
+
+def load_image(scenario: Scenario) -> Image:
+    """Read the scenario's image and lay it out in guest memory.
+
+    Raises:
+        ImageError: truncated, oversized, or not of the format it claims; one line that begins with the file.
+    """
+    content = read_image_file(scenario)
+    try:
+        return parse_image(content, scenario.guest)
+    except ImageError as error:
+        raise ImageError(f"{shown_path(scenario.image_path)}: {error}") from None
+
+
+def read_image_file(scenario: Scenario) -> bytes:
+    """Return the image file's bytes, after a look at its size: a guest larger than its memory is not even read.
+
+    Raises:
+        ImageError: it cannot be read, is empty, or larger than the guest's memory.
+    """
+    where = shown_path(scenario.image_path)
+    memory_bytes = scenario.guest.memory_bytes
+    try:
+        size = scenario.image_path.stat().st_size
+        if size > memory_bytes:
+            raise ImageError(f"{where}: {size:,} bytes, expected no more than the guest's memory of {memory_bytes:,}")
+        content = scenario.image_path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror}") from None
+    if not content:
+        raise ImageError(f"{where}: empty, expected a guest")
+    return content
+
+
+def parse_image(content: bytes, guest: GuestSpec) -> Image:
+    """Lay out the bytes of an image file as the `[guest]` table says.
+
+    Raises:
+        ImageError: one line about the first thing that is wrong.
+    """
+    layout, start = _PARSERS[guest.format](content, guest)
+    _check_fits(layout, guest)
+    return Image(
+        segments=tuple(Segment(address, data) for address, data in layout.segments),
+        zeroed=layout.zeroed,
+        entry=layout.entry,
+        start=start,
+        registers=layout.registers,
+    )
+
+
+def _multiboot(content: bytes, guest: GuestSpec) -> tuple[Layout, StartState]:
+    return multiboot.lay_out(content, guest.memory_mib), StartState.MULTIBOOT
+
+
+def _bootsector(content: bytes, guest: GuestSpec) -> tuple[Layout, StartState]:
+    return bootsector.lay_out(content), StartState.REAL
+
+
+def _flat(content: bytes, guest: GuestSpec) -> tuple[Layout, StartState]:
+    assert guest.load is not None, "scenario.py has checked this"
+    assert guest.entry is not None, "scenario.py has checked this"
+    start = StartState(str(guest.start))
+    return flat.lay_out(content, guest.load, guest.entry, is_real_mode=start is StartState.REAL), start
+
+
+_PARSERS: dict[ImageFormat, Callable[[bytes, GuestSpec], tuple[Layout, StartState]]] = {
+    ImageFormat.MULTIBOOT: _multiboot,
+    ImageFormat.BOOTSECTOR: _bootsector,
+    ImageFormat.FLAT: _flat,
+}
+
+
+# Video memory, option ROMs and firmware: a PC has no RAM there.
+HOLE_START = 0xA0000
+HOLE_END = 0x100000
+
+
+def _check_fits(layout: Layout, guest: GuestSpec) -> None:
+    ranges = [(address, address + len(data)) for address, data in layout.segments]
+    ranges += [(address, address + size) for address, size in layout.zeroed]
+    for begin, end in ranges:
+        if end > guest.memory_bytes:
+            raise ImageError(
+                f"reaches from 0x{begin:X} to 0x{end:X}, expected to end within the guest's memory"
+                f" of {guest.memory_mib} MiB (0x{guest.memory_bytes:X})"
+            )
+        if begin < HOLE_END and end > HOLE_START:
+            raise ImageError(
+                f"reaches from 0x{begin:X} to 0x{end:X}, where a PC has video memory and firmware,"
+                f" expected to stay out of 0x{HOLE_START:X} to 0x{HOLE_END:X}"
+            )
+    ranges.sort()
+    for (begin, end), (next_begin, _) in pairwise(ranges):
+        if next_begin < end:
+            raise ImageError(f"two parts overlap at 0x{next_begin:X}: one reaches from 0x{begin:X} to 0x{end:X}")

@@ -1,0 +1,250 @@
+"""Scenario folders: a guest, its story, and where to find them by id.
+
+A scenario is a folder with a `scenario.toml`; `schema.py` has the list of its keys.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import cast
+
+from ringviz.errors import InputError, ScenarioError
+from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean
+
+SCENARIO_FILE = "scenario.toml"
+FOLDERS_VARIABLE = "RINGVIZ_SCENARIOS"
+"""Environment variable: more folders to look for scenarios in, separated as in PATH."""
+_MAX_TOML_BYTES = 1 << 20
+_MAX_SHOWN_PATH = 200
+
+
+class Level(StrEnum):
+    """Whom a scenario is for."""
+
+    BEGINNER = "beginner"
+    INTERMEDIATE = "intermediate"
+    ADVANCED = "advanced"
+
+
+class ImageFormat(StrEnum):
+    """How the bytes of an image say where they belong."""
+
+    MULTIBOOT = "multiboot"
+    BOOTSECTOR = "bootsector"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """The `[guest]` table: what is to be loaded, and into what."""
+
+    source: str
+    """NASM source, a file name in the scenario's folder."""
+    image: str
+    """The assembled bytes, a file name in the scenario's folder."""
+    format: ImageFormat
+    memory_mib: int
+    """Guest memory, from address 0."""
+    load: int | None
+    """Format flat only: physical address of the first byte."""
+    entry: int | None
+    """Format flat only: physical address of the first instruction."""
+    start: str | None
+    """Format flat only: the mode of the CPU at the entry: real, protected or long."""
+    paging: bool
+    """The guest sets CR0.PG. A technique that cannot shadow its page tables refuses the scenario."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Guest memory in bytes."""
+        return self.memory_mib << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The `[limits]` table."""
+
+    instructions: int
+    """A run stops after so many retired guest instructions, with outcome "budget"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario folder, checked."""
+
+    id: str
+    """The name of the folder."""
+    path: Path
+    """The folder."""
+    title: str
+    summary: str
+    level: Level
+    guest: GuestSpec
+    limits: Limits
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What a technique must offer to run this guest; so far "paging" or nothing."""
+        return frozenset({"paging"} if self.guest.paging else ())
+
+    @property
+    def source_path(self) -> Path:
+        """The NASM source."""
+        return self.path / self.guest.source
+
+    @property
+    def image_path(self) -> Path:
+        """The image."""
+        return self.path / self.guest.image
+
+    @property
+    def symbols_path(self) -> Path:
+        """Symbols and source lines of the image, written by the same build: `guest.sym` for `guest.bin`."""
+        return self.image_path.with_suffix(".sym")
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read and check one scenario folder.
+
+    Raises:
+        ScenarioError: the folder does not say what it must; one line with file, key and what was expected.
+    """
+    folder = path.resolve()
+    where = shown_path(folder / SCENARIO_FILE)
+    values = check(_read_toml(folder / SCENARIO_FILE, where), where)
+    guest = GuestSpec(
+        source=cast(str, values["guest.source"]),
+        image=cast(str, values["guest.image"]),
+        format=ImageFormat(cast(str, values["guest.format"])),
+        memory_mib=cast(int, values["guest.memory_mib"]),
+        load=cast(int | None, values["guest.load"]),
+        entry=cast(int | None, values["guest.entry"]),
+        start=cast(str | None, values["guest.start"]),
+        paging=cast(bool, values["guest.paging"]),
+    )
+    scenario = Scenario(
+        id=folder.name,
+        path=folder,
+        title=cast(str, values["title"]),
+        summary=cast(str, values["summary"]),
+        level=Level(cast(str, values["level"])),
+        guest=guest,
+        limits=Limits(cast(int, values["limits.instructions"])),
+    )
+    _check_files(scenario, where)
+    return scenario
+
+
+def find_scenario(id_or_path: str) -> Scenario:
+    """Load the scenario with this id, or the one in this folder.
+
+    Raises:
+        InputError: neither an id nor a folder with a `scenario.toml`.
+        ScenarioError: found, but it does not say what it must.
+    """
+    known = _folders_by_id()
+    if id_or_path in known:
+        return load_scenario(known[id_or_path])
+    folder = Path(id_or_path)
+    # Unlike pathlib's, these also say no to a text that could be no path at all.
+    if os.path.isfile(folder / SCENARIO_FILE):
+        return load_scenario(folder)
+    if os.path.isdir(folder):
+        raise InputError(f"{clipped(str(folder), _MAX_SHOWN_PATH)}: no {SCENARIO_FILE} in this folder")
+    ids = ", ".join(known) or "none found"
+    raise InputError(f'scenario "{clipped(id_or_path)}" unknown; choose one of {ids}{did_you_mean(id_or_path, known)}')
+
+
+def list_scenarios(on_error: Callable[[ScenarioError], None] | None = None) -> tuple[Scenario, ...]:
+    """All scenarios that can be found, the easiest first, then by id.
+
+    Args:
+        on_error: called for each folder that is broken, which is then left out. Without it the first one raises.
+    """
+    scenarios = []
+    for folder in _folders_by_id().values():
+        try:
+            scenarios.append(load_scenario(folder))
+        except ScenarioError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return tuple(sorted(scenarios, key=lambda scenario: (LEVELS.index(scenario.level), scenario.id)))
+
+
+def scenario_folders() -> tuple[Path, ...]:
+    """Return the folders that scenarios are looked for in: the user's own first, then ringviz's."""
+    extra = os.environ.get(FOLDERS_VARIABLE, "")
+    folders = [Path(name) for name in extra.split(os.pathsep) if name]
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise ScenarioError(
+                f'{FOLDERS_VARIABLE}: found "{clipped(str(folder), _MAX_SHOWN_PATH)}", expected a folder that exists'
+            )
+    return (*folders, _shipped_folder())
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as messages show it: from the current folder if it is below that."""
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except (ValueError, OSError):  # elsewhere, or the current folder is gone
+        return str(path)
+
+
+def _shipped_folder() -> Path:
+    """Inside an installed wheel the scenarios are package data; in a checkout they stand beside the package."""
+    package = Path(str(resources.files("ringviz")))
+    installed = package / "_scenarios"
+    return installed if installed.is_dir() else package.parent / "scenarios"
+
+
+def _folders_by_id() -> dict[str, Path]:
+    """Scenario folders by id, in a fixed order. Of two with one id the first folder's wins: the user's own."""
+    found: dict[str, Path] = {}
+    for parent in scenario_folders():
+        if not parent.is_dir():
+            continue
+        try:
+            folders = sorted(parent.iterdir())
+        except OSError as error:
+            raise ScenarioError(f"{shown_path(parent)}: cannot be read: {error.strerror}") from None
+        for folder in folders:
+            if os.path.isfile(folder / SCENARIO_FILE):
+                found.setdefault(folder.name, folder)
+    return dict(sorted(found.items()))
+
+
+def _read_toml(path: Path, where: str) -> dict[str, object]:
+    if not path.is_file():
+        raise ScenarioError(f"{where}: no such file")
+    try:
+        if path.stat().st_size > _MAX_TOML_BYTES:
+            raise ScenarioError(f"{where}: larger than {_MAX_TOML_BYTES:,} bytes, expected a few lines of TOML")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{where}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{where}: byte {error.start} is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{where}: not TOML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ScenarioError(f"{where}: not TOML that ringviz can read: nested too deeply") from None
+
+
+def _check_files(scenario: Scenario, where: str) -> None:
+    # A build writes image and symbols: neither may be the source, nor each other.
+    names = [path.name.lower() for path in (scenario.source_path, scenario.symbols_path)]
+    if scenario.image_path.name.lower() in names or names[0] == names[1]:
+        raise ScenarioError(
+            f'{where}: guest.image: found "{scenario.guest.image}", expected three different names for the source,'
+            " the image and its symbols (.sym)"
+        )
+    for key, path in (("guest.source", scenario.source_path), ("guest.image", scenario.image_path)):
+        if not path.is_file():
+            near = did_you_mean(path.name, (entry.name for entry in scenario.path.iterdir() if entry.is_file()))
+            raise ScenarioError(f'{where}: {key}: found "{path.name}", expected a file in the same folder{near}')

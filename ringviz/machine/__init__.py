@@ -1,0 +1,1 @@
+"""The physical computer: the only user of Unicorn."""

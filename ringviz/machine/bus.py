@@ -1,0 +1,194 @@
+"""The port bus: which device answers at which I/O port, and how a wide access reaches a narrow device.
+
+The rules are those of ISA. A device is as wide as its data lines (`access_bytes`). An access that is wider, that is
+not aligned to its own size, or that runs past the device's last port is broken into smaller ones at ascending ports,
+least significant byte first: `out dx, ax` at a byte-wide device is `out dx, al`, then AH to the next port. A port that
+nobody claims floats: it reads as all ones and a write to it is lost.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+State: TypeAlias = tuple[Any, ...]
+"""What `save` gives: nested tuples of int, bool, bytes, str and None. Equal states mean equal futures, and `repr` of
+equal states is the same text in every run."""
+
+OPEN_BUS_BYTE = 0xFF
+"""What the pulled-up data lines give where no device answers."""
+
+_WIDEST_ACCESS_BYTES = 4
+
+
+class Device(Protocol):
+    """One part behind ports of its own.
+
+    Offsets count through `ports` in order: with `(range(0x20, 0x22), range(0xA0, 0xA2))`, port 0xA0 is offset 2. `now`
+    is device time: the number of guest instructions retired before the one that makes the access.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short and unique on its bus, for traces and inspectors."""
+
+    @property
+    def ports(self) -> tuple[range, ...]:
+        """The ports this device claims."""
+
+    @property
+    def access_bytes(self) -> int:
+        """The widest access the device takes in one piece: 1, 2 or 4."""
+
+    def read(self, offset: int, size: int, now: int) -> int:
+        """Give `size` bytes as one little-endian number; reading may have side effects, as on hardware."""
+
+    def write(self, offset: int, size: int, value: int, now: int) -> None:
+        """Take `size` bytes; `value` is below `256 ** size`."""
+
+    def save(self) -> State:
+        """Give a complete, immutable snapshot, what was printed included."""
+
+    def restore(self, state: State) -> None:
+        """Become what `save` gave."""
+
+
+@runtime_checkable
+class Prints(Protocol):
+    """A device whose output a person reads."""
+
+    @property
+    def printed(self) -> bytes:
+        """Everything the guest sent so far."""
+
+
+@runtime_checkable
+class EndsRun(Protocol):
+    """A device through which the guest can end the run."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code the guest ended the run with; None while it has not."""
+
+
+class _Claim(NamedTuple):
+    """One port of a device."""
+
+    device: Device
+    offset: int
+
+    def read(self, size: int, now: int) -> int:
+        return self.device.read(self.offset, size, now)
+
+    def write(self, size: int, value: int, now: int) -> None:
+        self.device.write(self.offset, size, value, now)
+
+
+class _Piece(NamedTuple):
+    """A part of an access that reaches one device, or nobody, at once."""
+
+    claim: _Claim | None
+    shift_bits: int
+    size: int
+
+    @property
+    def mask(self) -> int:
+        return (1 << 8 * self.size) - 1
+
+
+class Bus:
+    """All devices of one machine, reached by port.
+
+    Raises:
+        ValueError: two devices claim one port or bear one name.
+    """
+
+    def __init__(self, devices: Iterable[Device]) -> None:
+        self._devices: dict[str, Device] = {}
+        self._claims: dict[int, _Claim] = {}
+        for device in devices:
+            if device.name in self._devices:
+                raise ValueError(f"two devices are named {device.name!r}; names must differ")
+            self._devices[device.name] = device
+            self._claim_ports(device)
+        self._printers = {name: device for name, device in self._devices.items() if isinstance(device, Prints)}
+        self._enders = [device for device in self._devices.values() if isinstance(device, EndsRun)]
+
+    def read(self, port: int, size: int, now: int) -> int:
+        """Read `size` (1, 2 or 4) bytes at `port`; any port is fine."""
+        value = 0
+        for piece in self._pieces(port, size):
+            part = OPEN_BUS_BYTE if piece.claim is None else piece.claim.read(piece.size, now)
+            value |= (part & piece.mask) << piece.shift_bits
+        return value
+
+    def write(self, port: int, size: int, value: int, now: int) -> None:
+        """Write the low `size` (1, 2 or 4) bytes of `value` at `port`; any port and value is fine."""
+        for piece in self._pieces(port, size):
+            if piece.claim is not None:
+                piece.claim.write(piece.size, value >> piece.shift_bits & piece.mask, now)
+
+    def device_at(self, port: int) -> str | None:
+        """Give the name of the device that claims `port`, or None."""
+        claim = self._claims.get(port)
+        return claim.device.name if claim else None
+
+    def printed(self, name: str) -> str:
+        """Give what the guest printed through one device, or "" if that device prints nothing or does not exist."""
+        printer = self._printers.get(name)
+        return _as_text(printer.printed) if printer else ""
+
+    @property
+    def console(self) -> str:
+        """What the guest printed: each printing device's text whole, in the order in which the devices were given."""
+        return "".join(_as_text(printer.printed) for printer in self._printers.values())
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code with which the guest ended the run; None while it has not."""
+        return next((ender.exit_code for ender in self._enders if ender.exit_code is not None), None)
+
+    def save(self) -> State:
+        """Give every device's name and snapshot, in the order of the devices."""
+        return tuple((name, device.save()) for name, device in self._devices.items())
+
+    def restore(self, state: State) -> None:
+        """Bring every device back to what `save` gave.
+
+        Raises:
+            ValueError: the state is of a bus with other devices.
+        """
+        names = tuple(name for name, _ in state)
+        if names != tuple(self._devices):
+            raise ValueError(f"state is of devices {names}; this bus has {tuple(self._devices)}")
+        for name, device_state in state:
+            self._devices[name].restore(device_state)
+
+    def _claim_ports(self, device: Device) -> None:
+        every_port = (port for ports in device.ports for port in ports)
+        for offset, port in enumerate(every_port):
+            if port in self._claims:
+                raise ValueError(f"port {port:#x}: claimed by {self._claims[port].device.name} and by {device.name}")
+            self._claims[port] = _Claim(device, offset)
+
+    def _pieces(self, port: int, size: int) -> Iterator[_Piece]:
+        done = 0
+        while done < size:
+            claim = self._claims.get(port + done)
+            piece_size = 1 if claim is None else self._reach(claim, port + done, size - done)
+            yield _Piece(claim, 8 * done, piece_size)
+            done += piece_size
+
+    def _reach(self, claim: _Claim, port: int, wanted: int) -> int:
+        """How many bytes at `port` the device takes in one piece: a power of two, aligned, inside one of its ranges."""
+        size = _WIDEST_ACCESS_BYTES
+        while size > 1:
+            last = size - 1
+            fits = size <= wanted and size <= claim.device.access_bytes and port % size == 0
+            if fits and self._claims.get(port + last) == _Claim(claim.device, claim.offset + last):
+                return size
+            size //= 2
+        return 1
+
+
+def _as_text(printed: bytes) -> str:
+    """Latin-1: every byte is a character, so nothing is lost and no byte sequence is an error."""
+    return printed.decode("latin-1")

@@ -1,0 +1,619 @@
+"""One x86 CPU on Unicorn: enter any ring, run at full speed, stop exactly, and know what has retired.
+
+Everything that is peculiar to the emulator stays in this file and the three beside it (`layout`, `native_hooks`,
+`frames`). What comes out is a `RawStop`; `Machine` makes of it what the manuals call it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
+from unicorn import x86_const as x86
+from unicorn.unicorn_const import (
+    UC_CTL_IO_WRITE,
+    UC_CTL_TB_FLUSH,
+    UC_CTL_TLB_FLUSH,
+    UC_HOOK_BLOCK,
+    UC_HOOK_CODE,
+    UC_HOOK_EDGE_GENERATED,
+    UC_HOOK_INTR,
+    UC_PROT_ALL,
+)
+from unicorn.unicorn_py3.unicorn import uclib
+
+from ringviz.facts.registers import Efer
+from ringviz.facts.segments import SegmentCache
+from ringviz.guest.decode import decode
+from ringviz.machine import layout
+from ringviz.machine.frames import FrameMap
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
+from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
+from ringviz.machine.state import CS, EAX, ESP, CpuState, TableRegister
+
+_EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
+_PATIENCE = 1_000_000
+_UNLIMITED = NONE >> 1
+_INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL)
+"""Stops of the emulator that mean nothing to the guest: look again and go on."""
+
+# VMCB: what always stops, because the emulator's own answer is not the machine's (see `Machine.run`).
+_INTERCEPT_CR = 1 << 16 | 1 << 20  # writes of CR0 (LMSW and CLTS too) and CR4: it does not check reserved bits
+_INTERCEPT_1 = 1 << 14 | 1 << 18 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 31
+# RDTSC, CPUID, INTn, HLT, INVLPGA, MSR, SHUTDOWN
+_INTERCEPT_2 = 0b1111_1101  # VMRUN, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, RDTSCP; VMMCALL raises #UD by itself
+
+
+@dataclass(frozen=True, slots=True)
+class RawStop:
+    """Why `Cpu.go` came back."""
+
+    reason: Reason
+    number: int
+    """EXIT: 0x100 + AMD exit code. POINT: linear address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What there is to know of a block of code, whatever its address."""
+
+    offsets: tuple[int, ...]
+    forms: tuple[tuple[int, str], ...]
+    rep_offset: int | None
+    may_be_replay: bool
+
+
+@lru_cache(maxsize=65536)
+def _scan(code: bytes, bits: int) -> _Scan:
+    """Decode a translated block once: where its instructions start, and which of them matter."""
+    offsets: list[int] = []
+    forms: list[tuple[int, str]] = []
+    offset, last = 0, None
+    while offset < len(code):
+        offsets.append(offset)
+        last = decode(code[offset : offset + 15], 0, bits)
+        if last is None:  # the CPU will raise #UD here
+            break
+        if last.form is not None:
+            forms.append((offset, last.form))
+        offset += last.size
+    is_single = len(offsets) == 1
+    return _Scan(
+        tuple(offsets),
+        tuple(forms),
+        offsets[-1] if last is not None and last.is_rep_string else None,
+        is_single and last is not None and (last.writes_memory or not last.is_branch),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
+    """Make a segment cache of QEMU's fields; the same values give the same object, which makes comparison cheap."""
+    return SegmentCache(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
+
+
+class CpuLayoutError(RuntimeError):
+    """This build of Unicorn keeps its state elsewhere than `layout` says."""
+
+
+class Cpu:
+    """The emulated CPU. `state` is its architectural state; change it freely, it is written back before running."""
+
+    def __init__(self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]]) -> None:
+        """Make a CPU.
+
+        Args:
+            ram: the RAM that lies at physical address 0 of the emulator.
+            fetch: bytes at a linear address as the CPU would fetch them, and their RAM address.
+        """
+        self._fetch = fetch
+        self._ram = ram
+        self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_32)
+        uc.ctl_set_cpu_model(x86.UC_CPU_X86_EPYC)  # the default model has no SVM
+        uc.ctl_exits_enabled(True)  # an `until` address would be probed as code and disturb CR2
+        uc.ctl_set_exits([])
+        uc.mem_map_ptr(0, ram.size, UC_PROT_ALL, ram.address)
+        uc.mem_map(layout.HIDDEN, layout.HIDDEN_SIZE)
+        self._engine = uc._uch
+        self._prepare_host()
+        self.frames = FrameMap(uc, layout.FRAME_TABLES)
+        self._context = uc.context_save()
+        self._view = (ctypes.c_char * self._context.size).from_address(self._context.context.value)
+        self._host = uc.context_save()
+        self._host_view = (ctypes.c_char * self._host.size).from_address(self._host.context.value)
+        self.hooks = Hooks(self._engine)
+        self.slots = self.hooks.slots
+        self.hooks.add(UC_HOOK_BLOCK, self.hooks.block)
+        self.hooks.add(UC_HOOK_INTR, self.hooks.interrupt)
+        uc.hook_add(UC_HOOK_EDGE_GENERATED, self._on_new_block)
+        self._blocks: dict[int, tuple[bytes, int, _Scan, int]] = {}
+        self._points: dict[int, Any] = {}
+        self._watched: frozenset[str] = frozenset()
+        self._rescout: list[tuple[int, int]] = []
+        self._must_flush_code = False
+        self._hook_error: BaseException | None = None
+        ram.on_code_written = self._code_was_written
+        self._state: CpuState | None = None
+        self._clean: CpuState | None = None
+        self._efer, self._sysenter = 0, [0, 0, 0]
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def retired(self) -> int:
+        """Guest instructions completed since power-on."""
+        return self.slots[Slot.RETIRED]
+
+    @retired.setter
+    def retired(self, value: int) -> None:
+        self.slots[Slot.RETIRED] = value
+
+    @property
+    def state(self) -> CpuState:
+        """The architectural state; the same object until the CPU runs again."""
+        if self._state is None:
+            self._state = self._read_state()
+            self._clean = self._state.copy()
+        return self._state
+
+    def load(self, state: CpuState) -> None:
+        """Put the CPU into a state, whatever it was before."""
+        self._state, self._clean = state, None
+
+    def adopt(self, state: CpuState) -> None:
+        """Make a changed copy of `state` the state."""
+        current = self.state
+        for name in CpuState.__slots__:
+            setattr(current, name, getattr(state, name))
+
+    def paging_registers(self) -> tuple[int, int, int, int]:
+        """CR0, CR3, CR4 and EFER as the emulator holds them, current inside callbacks too."""
+        cr0, _, _, cr3, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
+        return cr0 & 0xFFFF_FFFF, cr3 & 0xFFFF_FFFF, cr4 & 0xFFFF_FFFF, self._efer
+
+    @property
+    def error_code(self) -> int:
+        """Error code of the exception, or EXITINFO1 of the #VMEXIT, that caused the last stop."""
+        return int.from_bytes(self._view[layout.ERROR_CODE_AT : layout.ERROR_CODE_AT + 4], "little")
+
+    @property
+    def exit_info_2(self) -> int:
+        """EXITINFO2 of the last stop: guest-physical address of a nested fault, linear address of a #PF."""
+        return int.from_bytes(self.uc.mem_read(layout.VMCB + 0x80, 8), "little")
+
+    def fpu_image(self) -> tuple[int, ...]:
+        """Give the x87 and SSE registers a 32-bit guest can see: FCW, FSW, tags, MXCSR, ST0..7, XMM0..7."""
+        self._write_back()
+        read = self.uc.reg_read
+        control = (x86.UC_X86_REG_FPCW, x86.UC_X86_REG_FPSW, x86.UC_X86_REG_FPTAG, x86.UC_X86_REG_MXCSR)
+        stack = range(x86.UC_X86_REG_ST0, x86.UC_X86_REG_ST0 + 8)
+        vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 8)
+        return tuple(int(read(register)) for register in (*control, *stack, *vector))
+
+    def save(self) -> tuple[bytes, int, int, tuple[int, ...]]:
+        """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
+        self._write_back()
+        self._update_context()
+        return bytes(self._view), self.retired, self._efer, tuple(self._sysenter)
+
+    def restore(self, saved: tuple[bytes, int, int, tuple[int, ...]]) -> None:
+        """Return to a saved state. Memory is the caller's to restore."""
+        image, self.retired, self._efer, sysenter = saved
+        self._sysenter = list(sysenter)
+        # The header holds pointers of this engine; only what follows it is CPU state.
+        size = len(image) - layout.HEADER
+        ctypes.memmove(
+            ctypes.addressof(self._view) + layout.HEADER, bytes(image[layout.HEADER :]), size
+        )
+        self.uc.context_restore(self._context)
+        self.flush_tlb()
+        self._state = self._clean = None
+
+    def flush_tlb(self) -> None:
+        """Forget cached translations of linear and physical pages."""
+        self.uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def watch(self, forms: frozenset[str]) -> None:
+        """Stop before every instruction of these forms (ids of `ringviz.facts.instructions`)."""
+        if forms != self._watched:
+            self._watched = forms
+            for handle in self._points.values():
+                self.hooks.remove(handle)
+            self._points.clear()
+            self._flush_code()
+
+    def go(self, limit: int, *, skip: bool = False) -> RawStop:
+        """Run until `retired` reaches `limit` exactly, or something stops the CPU before.
+
+        Args:
+            limit: value of `retired` at which to stop.
+            skip: pass the instruction at EIP even if it is of a watched form.
+        """
+        while self.retired < limit:
+            raw = self._start(limit, skip=skip)
+            skip = False
+            if raw.reason is Reason.LIMIT and self.retired < limit:
+                raw = self._run_inside_block(limit - self.retired)
+                if raw.reason is Reason.LOG_FULL:
+                    raw = self._step_through_replay()
+            if raw.reason not in _INTERNAL:
+                return raw
+        return RawStop(Reason.LIMIT, 0)
+
+    def _run_inside_block(self, count: int) -> RawStop:
+        """Run the first `count` instructions of the block that refused entry; reason NOTHING when that was done."""
+        pc, length = self.slots[Slot.ADDRESS], self.slots[Slot.LENGTH]
+        _, _, scan, total = self._blocks[block_key(pc, length)]
+        if count >= total:  # replays settled since have made room for the whole block
+            return RawStop(Reason.NOTHING, 0)
+        target = pc + scan.offsets[count]
+        return self._run_to_point(target, pc, length, stop_at_replay=True)
+
+    def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool) -> RawStop:
+        """Run with a temporary stop point at a linear address inside the block at `pc`."""
+        temporary = None
+        if target not in self._points:
+            temporary = self.hooks.add(UC_HOOK_CODE, self.hooks.code, target, target)
+            self.uc.ctl_remove_cache(pc, pc + length)
+        saved_logmax = self.slots[Slot.LOGMAX]
+        if stop_at_replay:
+            self.slots[Slot.LOGMAX] = 0
+        try:
+            while True:
+                raw = self._start(_UNLIMITED)
+                if raw.reason is not Reason.NOTHING:
+                    break
+        finally:
+            self.slots[Slot.LOGMAX] = saved_logmax
+            if temporary is not None:
+                self.hooks.remove(temporary)
+                self.uc.ctl_remove_cache(pc, pc + length)
+        if raw.reason is Reason.POINT and raw.number == target:
+            return RawStop(Reason.NOTHING, 0)
+        return raw
+
+    def _step_through_replay(self) -> RawStop:
+        """Execute the one instruction at EIP, which writes over the block that holds it.
+
+        With a stop behind it, so that what comes next is seen as it is then, and no instruction is overrun.
+        """
+        state = self.state
+        pc = state.linear_eip
+        code, _ = self._fetch(pc, 15)
+        instruction = decode(code, 0, state.code_bits)
+        size = instruction.size if instruction is not None else 1
+        return self._run_to_point(pc + size, pc, size, stop_at_replay=False)
+
+    def _start(self, limit: int, *, skip: bool = False) -> RawStop:
+        """Run once until any stop, and bring `retired` to the truth."""
+        pc = self._write_back()
+        if self._must_flush_code:
+            self._flush_code()
+        slots = self.slots
+        slots[Slot.LIMIT] = limit
+        slots[Slot.REASON] = Reason.NOTHING
+        slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0
+        slots[Slot.REP_PC] = NONE
+        slots[Slot.PATIENCE] = _PATIENCE
+        slots[Slot.SKIP] = self._linear_pc() if skip else NONE
+        status = uclib.uc_emu_start(
+            self._engine, ctypes.c_uint64(pc), ctypes.c_uint64(0), ctypes.c_uint64(0), ctypes.c_size_t(0)
+        )
+        if self._hook_error is not None:
+            error, self._hook_error = self._hook_error, None
+            raise error
+        if status != 0:
+            raise RuntimeError(f"the emulator stopped with status {status}")
+        self._state = None
+        self._update_context()
+        reason = Reason(slots[Slot.REASON])
+        self._settle(reason)
+        while self._rescout:
+            self.uc.ctl_remove_cache(*self._rescout.pop())
+        return RawStop(reason, slots[Slot.ADDRESS])
+
+    def _settle(self, reason: Reason) -> None:
+        """Correct `retired`: the block at whose middle the CPU stopped was counted whole at its door."""
+        slots = self.slots
+        self._settle_replays()
+        if reason is Reason.PAUSE:
+            slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
+            return
+        if reason is Reason.LOG_FULL:
+            slots[Slot.RETIRED] -= self._remaining(
+                slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]
+            )
+            return
+        if reason not in (Reason.POINT, Reason.EXIT):
+            return
+        last, length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
+        if not length:
+            return
+        here = self._linear_pc()
+        if reason is Reason.EXIT and slots[Slot.ADDRESS] == 0x141 and self._completed_single_step():
+            return
+        if last <= here < last + length:
+            slots[Slot.RETIRED] -= self._remaining(last, length, here)
+
+    def _completed_single_step(self) -> bool:
+        """Tell whether the #DB that stopped the CPU is the trap after an instruction (DR6.BS)."""
+        return bool(layout.DEBUG.unpack_from(self._view, layout.DEBUG_AT)[6] & 0x4000)
+
+    def _settle_replays(self) -> None:
+        """Take back what blocks were counted that the emulator threw away half-way, because they wrote over themselves."""
+        for last, length, here in self.hooks.drain_log():
+            self.slots[Slot.RETIRED] -= self._remaining(last, length, here)
+
+    def _remaining(self, pc: int, length: int, here: int) -> int:
+        """Count the instructions of a block from a linear address in it to its end."""
+        _, _, scan, count = self._blocks[block_key(pc, length)]
+        return count - scan.offsets.index(here - pc)
+
+    # ---- scouting ----------------------------------------------------------------------------------------------------
+
+    def _on_new_block(self, _uc: Uc, block: Any, _previous: Any, _data: Any) -> None:
+        """Look at a block that has just been translated and is about to run for the first time."""
+        try:
+            if not (self.slots[Slot.ENTERING] and block.pc == layout.STUB):
+                self._settle_replays()
+                self._scout(block.pc, block.size, block.icount)
+        except BaseException as error:  # noqa: BLE001 - carried across the C frames and raised by _start
+            self._hook_error = error
+            self.uc.emu_stop()
+
+    def _scout(self, pc: int, length: int, count: int) -> None:
+        """Enter a block in the table of counts, and put stop points on the instructions that matter."""
+        self._update_context()
+        is_32bit = self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] >> 4 & 1
+        code, address = self._fetch(pc, length)
+        self._ram.code_pages.update((address >> PAGE_SHIFT, (address + length - 1) >> PAGE_SHIFT))
+        scan = _scan(code, 32 if is_32bit else 16)
+        key = block_key(pc, length)
+        known = self._blocks.get(key)
+        if known is not None and known[0] != code and known[1] != address:
+            # Other code at the same linear address, in other memory: the old translation may still be alive, and the
+            # table can hold one count only. Throw all away; whichever runs next is scouted again.
+            self._must_flush_code = True
+            self.uc.emu_stop()
+        self._blocks[key] = (code, address, scan, count)
+        rep = None if scan.rep_offset is None else pc + scan.rep_offset
+        try:
+            self.hooks.know_block(pc, length, count, rep, may_be_replay=scan.may_be_replay)
+        except TableFullError:
+            self._must_flush_code = True
+            self.uc.emu_stop()
+            return
+        is_new = False
+        for offset, form in scan.forms:
+            if form in self._watched and pc + offset not in self._points:
+                self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
+                is_new = True
+        if is_new:
+            self._rescout.append((pc, pc + length))
+            self.uc.emu_stop()
+
+    def _code_was_written(self) -> None:
+        self._must_flush_code = True
+
+    def _flush_code(self) -> None:
+        """Throw all translated code away."""
+        self.uc.ctl(UC_CTL_TB_FLUSH, UC_CTL_IO_WRITE)
+        self._ram.code_pages.clear()
+        self.hooks.forget_blocks()
+        self._blocks.clear()
+        self._must_flush_code = False
+
+    # ---- reading and writing the emulator ----------------------------------------------------------------------------
+
+    def _update_context(self) -> None:
+        uclib.uc_context_save(self._engine, self._context.context)
+
+    def _linear_pc(self) -> int:
+        base, eip = self._code_base_and_eip()
+        return (base + eip) & 0xFFFF_FFFF
+
+    def _code_base_and_eip(self) -> tuple[int, int]:
+        segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
+        return segments[4 * CS + 1], layout.REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[8]
+
+    def _read_state(self) -> CpuState:
+        """Read the whole architectural state out of the saved context."""
+        view = self._view
+        *gpr, eip = layout.REGISTERS.unpack_from(view, layout.REGISTERS_AT)
+        fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
+        caches = [_cache(*fields[i : i + 4]) for i in range(0, 32, 4)]
+        cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
+        dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
+        dr[4] = dr[5] = 0
+        return CpuState(
+            [value & 0xFFFF_FFFF for value in gpr],
+            eip & 0xFFFF_FFFF,
+            self.uc.reg_read(x86.UC_X86_REG_EFLAGS),
+            caches[:6],
+            caches[6],
+            caches[7],
+            TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
+            TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),
+            cr0 & 0xFFFF_FFFF,
+            cr2 & 0xFFFF_FFFF,
+            cr3 & 0xFFFF_FFFF,
+            cr4 & 0xFFFF_FFFF,
+            view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & 3,
+            dr,
+            self._efer,
+            self._sysenter.copy(),
+        )
+
+    def _write_back(self) -> int:
+        """Bring the emulator to `state`, by a new VMRUN where more than plain registers changed; give EIP."""
+        state, clean = self._state, self._clean
+        if state is None:
+            return self._code_base_and_eip()[1] & 0xFFFF_FFFF
+        if clean is None or not _same_system(state, clean):
+            self._enter(state)
+        else:
+            write = self.uc.reg_write
+            if state.gpr != clean.gpr:
+                for number, value in enumerate(state.gpr):
+                    if value != clean.gpr[number]:
+                        write(_GPR_IDS[number], value)
+            if state.eflags != clean.eflags:
+                write(x86.UC_X86_REG_EFLAGS, state.eflags)
+            if state.cr2 != clean.cr2:
+                write(x86.UC_X86_REG_CR2, state.cr2)
+            if state.eip != clean.eip:
+                write(x86.UC_X86_REG_EIP, state.eip)
+        self._clean = state.copy()
+        return state.eip
+
+    def _enter(self, state: CpuState) -> None:
+        """Load a whole state with VMRUN, executing nothing of the guest.
+
+        The one clean way into any ring: it loads hidden segment parts and CPL unchecked, as a VMM's entry does.
+        General registers, FPU and debug address registers are not in the VMCB: they ride along in the host context.
+        """
+        self._update_context()
+        host, view = self._host_view, self._view
+        host[layout.FPU_AT : layout.FPU_END] = view[layout.FPU_AT : layout.FPU_END]
+        layout.DEBUG.pack_into(host, layout.DEBUG_AT, *state.dr)
+        gpr = state.gpr.copy()
+        gpr[EAX] = layout.VMCB
+        layout.REGISTERS.pack_into(host, layout.REGISTERS_AT, *gpr, layout.STUB)
+        self.uc.mem_write(layout.VMCB + 0x400, _save_area(state))
+        self._efer, self._sysenter = state.efer, state.sysenter.copy()
+        self.uc.context_restore(self._host)
+        self.flush_tlb()
+        slots = self.slots
+        slots[Slot.LIMIT] = slots[Slot.RETIRED]  # no guest block may start
+        slots[Slot.REP_PC] = NONE
+        slots[Slot.ENTERING] = 1
+        status = uclib.uc_emu_start(
+            self._engine, ctypes.c_uint64(layout.STUB), ctypes.c_uint64(0), ctypes.c_uint64(0), ctypes.c_size_t(0)
+        )
+        if status != 0:
+            raise RuntimeError(f"VMRUN failed: the emulator stopped with status {status}")
+        self._update_context()
+
+    def _prepare_host(self) -> None:
+        """Set up the emulator's host side: flat segments, SVM on, the entry stub, and a VMCB that intercepts."""
+        uc = self.uc
+        gdt = struct.pack("<QQQ", 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
+        uc.mem_write(layout.HOST_GDT, gdt)
+        uc.reg_write(x86.UC_X86_REG_GDTR, (0, layout.HOST_GDT, len(gdt) - 1, 0))
+        uc.reg_write(x86.UC_X86_REG_CR0, 0x11)
+        for register, selector in (
+            (x86.UC_X86_REG_CS, 8),
+            (x86.UC_X86_REG_SS, 16),
+            (x86.UC_X86_REG_DS, 16),
+            (x86.UC_X86_REG_ES, 16),
+        ):
+            uc.reg_write(register, selector)
+        uc.msr_write(_EFER_MSR, uc.msr_read(_EFER_MSR) | Efer.SVME)
+        uc.msr_write(_HSAVE_MSR, layout.HSAVE)
+        uc.mem_write(layout.STUB, b"\x0f\x01\xda\x0f\x01\xd8")  # vmload; vmrun
+        uc.mem_write(layout.MSR_BITMAP, b"\xff" * 2 * PAGE)
+        uc.mem_write(layout.OPEN_BUS, b"\xff" * PAGE)
+        control = bytearray(0x400)
+        pack = struct.pack_into
+        pack("<I", control, 0x00, _INTERCEPT_CR)
+        pack("<I", control, 0x08, 0xFFFF_FFFF)  # all exceptions: one that is not intercepted is never marked delivered
+        pack("<II", control, 0x0C, _INTERCEPT_1, _INTERCEPT_2)
+        pack("<Q", control, 0x48, layout.MSR_BITMAP)
+        pack("<II", control, 0x58, 1, 1)  # ASID 1, flush its TLB at every entry
+        pack("<Q", control, 0x90, 1)
+        pack("<Q", control, 0xB0, layout.FRAME_TABLES)
+        uc.mem_write(layout.VMCB, bytes(control))
+
+    def check_layout(self) -> None:
+        """Make sure the emulator keeps its state where `layout` says: load a telling state and read it back.
+
+        Raises:
+            CpuLayoutError: it does not.
+        """
+        telling = CpuState(
+            [0x1111_1111 * (i + 1) for i in range(8)],
+            0x1234,
+            0x0000_3202,
+            [SegmentCache(8 * i | 3, 0x10_0000 * (i + 1), 0xF_0FFF + 0x1000_0000 * i, 0xCF3) for i in range(6)],
+            SegmentCache(0x50, 0x55_0000, 0x7F, 0x082),
+            SegmentCache(0x58, 0x66_0000, 0x67, 0x08B),
+            TableRegister(0x77_0000, 0x3F),
+            TableRegister(0x88_0000, 0x7FF),
+            0x0000_0011,
+            0xAABB_C000,
+            0x00CC_D000,
+            0x0000_0210,
+            3,
+            [0x1000, 0x2000, 0x3000, 0x4000, 0, 0, 0xFFFF_0FF0, 0x400],
+            0,
+            [0x10, 0x20, 0x30],
+        )
+        telling.segments[CS] = SegmentCache(0x0B, 0x0030_0000, 0xFFFF_FFFF, 0xCFB)
+        before = telling.copy()
+        self.load(telling)
+        self._write_back()
+        self._state = None
+        if self._read_state() != before:
+            raise CpuLayoutError("this build of Unicorn keeps its CPU state in another layout; ringviz needs 2.1.4")
+
+
+_GPR_IDS = (
+    x86.UC_X86_REG_EAX,
+    x86.UC_X86_REG_ECX,
+    x86.UC_X86_REG_EDX,
+    x86.UC_X86_REG_EBX,
+    x86.UC_X86_REG_ESP,
+    x86.UC_X86_REG_EBP,
+    x86.UC_X86_REG_ESI,
+    x86.UC_X86_REG_EDI,
+)
+
+
+def _same_system(a: CpuState, b: CpuState) -> bool:
+    """Tell whether two states differ in nothing but what can be written register by register."""
+    return (
+        a.segments == b.segments
+        and a.cpl == b.cpl
+        and a.cr0 == b.cr0
+        and a.cr3 == b.cr3
+        and a.cr4 == b.cr4
+        and a.ldtr == b.ldtr
+        and a.tr == b.tr
+        and a.gdtr == b.gdtr
+        and a.idtr == b.idtr
+        and a.dr == b.dr
+        and a.efer == b.efer
+        and a.sysenter == b.sysenter
+    )
+
+
+_SEGMENT_FIELD = struct.Struct("<HHIQ")
+
+
+def _save_area(state: CpuState) -> bytes:
+    """Lay a state out as the VMCB's state save area (AMD APM Vol. 2, Appendix B)."""
+    area = bytearray(0x280)
+    segment = _SEGMENT_FIELD.pack_into
+    for index, cache in enumerate(state.segments):
+        segment(area, 0x10 * index, cache.selector, cache.access, cache.limit, cache.base)
+    segment(area, 0x60, 0, 0, state.gdtr.limit, state.gdtr.base)
+    segment(area, 0x70, state.ldtr.selector, state.ldtr.access, state.ldtr.limit, state.ldtr.base)
+    segment(area, 0x80, 0, 0, state.idtr.limit, state.idtr.base)
+    segment(area, 0x90, state.tr.selector, state.tr.access, state.tr.limit, state.tr.base)
+    area[0xCB] = state.cpl
+    put = struct.pack_into
+    put("<Q", area, 0xD0, state.efer | Efer.SVME)  # VMRUN insists; guests see EFER through RDMSR, which is ours
+    put("<4Q", area, 0x148, state.cr4, state.cr3, state.cr0, state.dr[7])
+    put("<3Q", area, 0x168, state.dr[6], state.eflags, state.eip)
+    put("<Q", area, 0x1D8, state.gpr[ESP])
+    put("<Q", area, 0x1F8, state.gpr[EAX])
+    put("<3Q", area, 0x228, *state.sysenter)
+    put("<Q", area, 0x240, state.cr2)
+    return bytes(area)

@@ -1,0 +1,415 @@
+"""The physical computer: CPU, RAM, port bus. `run` goes until something happens that software could answer.
+
+What stops the CPU is a `Stop`, before it has any effect. `complete` does what bare hardware does next; a VMM that
+caught the stop may do something else. Second-level paging, where a VMM has set it up, is hardware too and is walked
+here. Nothing in this file knows which technique is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ringviz.facts.exceptions import EXCEPTIONS, Vector
+from ringviz.guest.decode import decode
+from ringviz.guest.instruction import Instruction
+from ringviz.machine import layout
+from ringviz.machine.bus import Bus
+from ringviz.machine.cpu import Cpu
+from ringviz.machine.cpuid import host_cpuid
+from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
+from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
+from ringviz.machine.microcode import Effect, GuestFault, execute
+from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
+from ringviz.machine.msr import read_msr, write_msr
+from ringviz.machine.native_hooks import Reason
+from ringviz.machine.paging import Access, walk
+from ringviz.machine.state import CpuState
+from ringviz.machine.stops import (
+    BudgetSpent,
+    Fault,
+    NestedFault,
+    Paused,
+    PortIo,
+    ProtectedAccess,
+    SensitiveInsn,
+    SoftInterrupt,
+    Stop,
+    Watched,
+)
+
+_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
+_MICROCODED = frozenset({"sysenter", "syscall", "rdpmc"})
+_ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
+"""Forms the emulator has wrong or cannot stop at by itself."""
+
+_EXCEPTION, _SWINT, _NPF = 0x140, 0x175, 0x500
+_LOADS_DESCRIPTORS = frozenset(
+    {"mov-to-sreg", "pop-sreg", "load-far-pointer", "lar", "lsl", "verr", "verw", "iret", "ret-far", "jmp-far"}
+    | {"call-far", "sysexit", "lldt", "ltr"}
+)
+_DR6_BS = 0x4000
+
+
+class SecondLevel(Protocol):
+    """Second-level paging as a VMM has set it up: guest-physical to host-physical."""
+
+    def translate(self, gpa: int, *, is_write: bool, is_fetch: bool) -> int | NestedFault:
+        """Give the host-physical address, or the fault the CPU raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """A saved machine without its RAM, for `Machine.restore` in the same process."""
+
+    cpu: Any
+    bus: Any
+
+
+Completion = Delivered | Shutdown | Effect
+"""What bare hardware did about a stop."""
+
+
+class Machine:
+    """One computer. The CPU's physical addresses are RAM from 0 up, unless second-level paging is on."""
+
+    def __init__(self, bus: Bus, ram_bytes: int) -> None:
+        """Power on.
+
+        Args:
+            bus: port devices.
+            ram_bytes: size of RAM, a multiple of 4096.
+        """
+        self.bus = bus
+        self.ram = Ram(ram_bytes)
+        self.cpu = Cpu(self.ram, self._fetch)
+        self.cpu.check_layout()
+        self.second_level: SecondLevel | None = None
+        self.protected_pages: frozenset[int] = frozenset()
+        """Physical pages beyond the limit of every segment a guest can load: see `ProtectedAccess`."""
+        self._watched: frozenset[str] = frozenset()
+        self.watch(frozenset())
+
+    # ---- what everything else looks at -------------------------------------------------------------------------------
+
+    @property
+    def retired(self) -> int:
+        """Guest instructions completed."""
+        return self.cpu.retired
+
+    def retire(self) -> None:
+        """Count one instruction that was completed on the guest's behalf, and not by running it."""
+        self.cpu.retired += 1
+
+    @property
+    def state(self) -> CpuState:
+        """The real CPU's state; change it freely between runs."""
+        return self.cpu.state
+
+    @property
+    def memory(self) -> LinearMemory:
+        """Linear memory as the real CPU sees it now."""
+        return LinearMemory(self.cpu.state, self)
+
+    def watch(self, forms: frozenset[str]) -> None:
+        """Ask for a `Watched` stop before instructions of these forms."""
+        self._watched = forms
+        self.cpu.watch(forms | _ALWAYS_WATCHED)
+
+    def instruction_here(self) -> Instruction | None:
+        """Decode the instruction at EIP; None where there is none."""
+        return self.instruction_at(self.cpu.state.eip)
+
+    def instruction_at(self, eip: int) -> Instruction | None:
+        """Decode the instruction at an offset of the code segment; addresses in it are such offsets."""
+        state = self.cpu.state
+        memory = self.memory
+        linear = (state.segments[1].base + eip) & 0xFFFF_FFFF
+        code = memory.peek(linear, 15)
+        if code is None:
+            code = memory.peek(linear, PAGE - (linear & 0xFFF)) if linear & 0xFFF > PAGE - 15 else None
+        return None if code is None else decode(code, eip, state.code_bits)
+
+    # ---- PhysicalSpace: memory as the CPU's own accesses see it ------------------------------------------------------
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read bytes at one of the CPU's physical addresses; they do not cross a page."""
+        frame = self._frame_address(address, is_write=False)
+        return b"\xff" * size if frame is None else self.ram.read(frame, size)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write bytes at one of the CPU's physical addresses; they do not cross a page."""
+        frame = self._frame_address(address, is_write=True)
+        if frame is not None:
+            self.ram.write(frame, data)
+
+    def _frame_address(self, address: int, *, is_write: bool) -> int | None:
+        if self.second_level is None:
+            return address
+        target = self.second_level.translate(address, is_write=is_write, is_fetch=False)
+        return target if isinstance(target, int) else None
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def run(self, limit: int, *, skip: bool = False) -> Stop:
+        """Run until the count of retired instructions reaches `limit`, or something happens.
+
+        Args:
+            limit: value of `retired` at which to stop with `BudgetSpent`.
+            skip: do not stop at the instruction at EIP for being watched.
+        """
+        skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
+        borrowed: dict[int, bool] = {}
+        try:
+            while True:
+                goal = min(limit, self.retired + 1) if borrowed else limit
+                here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
+                raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
+                if raw.reason is Reason.EXIT and raw.number == _NPF:
+                    stop = self._physical_access(borrowed)
+                    if stop is not None:
+                        return stop
+                    continue
+                self._give_back(borrowed)
+                match raw.reason:
+                    case Reason.LIMIT:
+                        if self.retired >= limit:
+                            return BudgetSpent()
+                    case Reason.PAUSE:
+                        return Paused()
+                    case Reason.POINT:
+                        return self._at_point()
+                    case _:
+                        return self._at_exit(raw.number)
+        finally:
+            self._give_back(borrowed)
+
+    def step_over(self, limit: int | None = None) -> Stop:
+        """Run the one instruction at EIP even if it is watched; `BudgetSpent` says it has retired."""
+        return self.run(self.retired + 1 if limit is None else limit, skip=True)
+
+    def _physical_access(self, borrowed: dict[int, bool]) -> Stop | None:
+        """Answer an access to a physical page that has no frame yet, or none to write to; None means try again."""
+        gpa = self.cpu.exit_info_2 & 0xFFFF_FFFF
+        error = self.cpu.error_code
+        is_write, is_fetch = bool(error & 2), bool(error & 0x10)
+        page, target = gpa >> PAGE_SHIFT, gpa
+        if self.second_level is not None:
+            translated = self.second_level.translate(gpa, is_write=is_write, is_fetch=is_fetch)
+            if isinstance(translated, NestedFault):
+                return NestedFault(
+                    gpa, is_write, is_fetch, translated.is_table_walk, translated.is_present, self.instruction_here()
+                )
+            target = translated
+        frame = target >> PAGE_SHIFT
+        if page in self.protected_pages:
+            instruction = self.instruction_here()
+            if instruction is None or instruction.form not in _LOADS_DESCRIPTORS:
+                return ProtectedAccess(self._protected_linear(gpa), is_write, instruction)
+            self.cpu.frames.fill(page, frame, writable=False)
+            borrowed[page] = False
+        elif target < self.ram.size:
+            if is_write:
+                self.ram.dirty.add(frame)
+            self.cpu.frames.fill(page, frame, writable=is_write or frame in self.ram.dirty)
+        else:
+            # Nothing answers there: lend a page of ones for this one instruction, and forget what it writes.
+            self.cpu.frames.fill(page, layout.OPEN_BUS >> PAGE_SHIFT, writable=True)
+            borrowed[page] = True
+        return None
+
+    def _protected_linear(self, physical: int) -> int:
+        """Linear address of an access to a protected page; those pages are mapped once, by the VMM."""
+        return self.protected_linear(physical) if self.protected_linear is not None else physical
+
+    protected_linear: Callable[[int], int] | None = None
+    """Gives the linear address at which a protected physical address is mapped."""
+
+    def _give_back(self, borrowed: dict[int, bool]) -> None:
+        """Take back the pages lent for one instruction."""
+        if not borrowed:
+            return
+        for page in borrowed:
+            self.cpu.frames.drop(page)
+        if any(borrowed.values()):
+            self.cpu.uc.mem_write(layout.OPEN_BUS, b"\xff" * PAGE)
+        borrowed.clear()
+        self.cpu.flush_tlb()
+
+    def _at_point(self) -> Stop:
+        """Say what the stop point at EIP means."""
+        instruction = self.instruction_here()
+        if instruction is None or instruction.form is None:
+            # Other code has come to lie at a watched address: nothing to see.
+            return self.run(self.retired + 1, skip=True)
+        form = instruction.form
+        if form in self._watched and form not in _ALWAYS_WATCHED:
+            return Watched(form, instruction)
+        if form == "int1":
+            return SoftInterrupt(Vector.DB, instruction)
+        if form in _PORT_FORMS:
+            return self._port_stop(instruction)
+        return SensitiveInsn(form, instruction)
+
+    def _port_stop(self, instruction: Instruction) -> Stop:
+        state = self.state
+        port, size, is_input = port_of(state, instruction)
+        try:
+            allowed = may_use_port(state, self.memory, port, size)
+        except PageFault as fault:
+            return Fault(Vector.PF, fault.error_code, fault.linear, instruction)
+        if not allowed:
+            return Fault(Vector.GP, 0, None, instruction)
+        return PortIo(is_input, port, size, instruction)
+
+    def _at_exit(self, number: int) -> Stop:
+        """Say in the manuals' words why the emulated CPU left the guest."""
+        instruction = self.instruction_here()
+        if _EXCEPTION <= number < _EXCEPTION + 32:
+            vector = number - _EXCEPTION
+            if vector == Vector.PF:
+                return Fault(vector, self.cpu.error_code, self.cpu.exit_info_2 & 0xFFFF_FFFF, instruction)
+            code = self.cpu.error_code if EXCEPTIONS[vector].has_error_code else None
+            is_trap = vector == Vector.DB and bool(self.state.dr[6] & _DR6_BS)
+            return Fault(vector, code, None, instruction, is_trap)
+        assert instruction is not None
+        assert instruction.form is not None
+        if number == _SWINT:
+            vectors = {"int3": Vector.BP, "into": Vector.OF}
+            vector = vectors.get(instruction.form, instruction.ops[0].value if instruction.ops else 0)
+            return SoftInterrupt(int(vector or 0), instruction)
+        return SensitiveInsn(instruction.form, instruction)
+
+    # ---- what bare hardware does -------------------------------------------------------------------------------------
+
+    def complete(self, stop: Stop) -> Completion:
+        """Do what the CPU does about a stop when no VMM is in the way.
+
+        Raises:
+            TaskGateError, UnsupportedError: a hardware task switch, which this machine does not have.
+        """
+        state = self.state
+        match stop:
+            case Fault():
+                return self.raise_event(Interruption(stop.vector, stop.error_code, stop.linear))
+            case SoftInterrupt():
+                event = Interruption(
+                    stop.vector,
+                    is_software=not stop.is_privileged_gate_exempt,
+                    next_eip=(state.eip + stop.instruction.size) & 0xFFFF_FFFF,
+                )
+                outcome = self.raise_event(event)
+                if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
+                    self.retire()
+                return outcome
+            case PortIo():
+                return self._perform(stop.instruction, lambda env: transfer(env, stop.instruction))
+            case SensitiveInsn():
+                return self._perform(stop.instruction, lambda env: execute(env, stop.instruction))
+            case ProtectedAccess():
+                return self.raise_event(Interruption(Vector.GP, 0))
+            case _:
+                raise ValueError(f"bare hardware has nothing to complete at {stop}")
+
+    def raise_event(self, event: Interruption) -> Delivered | Shutdown:
+        """Deliver an event through the real interrupt descriptor table."""
+        return deliver(self.cpu.state, self.memory, event)
+
+    def _perform(self, instruction: Instruction, routine: Callable[[RealEnvironment], Effect | None]) -> Completion:
+        """Execute an instruction by microcode on the real CPU; what it raises is delivered."""
+        state = self.cpu.state
+        attempt = state.copy()
+        env = RealEnvironment(self, attempt)
+        try:
+            effect = routine(env) or Effect.DONE
+        except GuestFault as fault:
+            return self.raise_event(Interruption(fault.vector, fault.error_code))
+        except PageFault as fault:
+            if instruction.is_string:
+                self.cpu.adopt(attempt)
+            return self.raise_event(Interruption(Vector.PF, fault.error_code, fault.linear))
+        self.cpu.adopt(attempt)
+        self.retire()
+        return effect
+
+    # ---- saving ------------------------------------------------------------------------------------------------------
+
+    def save(self) -> MachineState:
+        """Give the machine's state without RAM."""
+        return MachineState(self.cpu.save(), self.bus.save())
+
+    def restore(self, saved: MachineState) -> None:
+        """Return to a saved state; RAM is the caller's to restore, through `ram.write`."""
+        self.cpu.restore(saved.cpu)
+        self.bus.restore(saved.bus)
+
+    def collect_dirty(self) -> set[int]:
+        """Give the RAM pages written since the last call, and start anew."""
+        dirty, self.ram.dirty = self.ram.dirty, set()
+        self.cpu.frames.watch_writes()
+        self.cpu.flush_tlb()
+        return dirty
+
+    def forget_translations(self) -> None:
+        """Drop everything cached about physical pages: after second-level tables or protected pages changed."""
+        self.cpu.frames.drop_all()
+        self.cpu.flush_tlb()
+
+    # ---- for the CPU -------------------------------------------------------------------------------------------------
+
+    def _fetch(self, linear: int, size: int) -> tuple[bytes, int]:
+        """Read code as the CPU is about to fetch it; give it and its RAM address."""
+        cr0, cr3, cr4, efer = self.cpu.paging_registers()
+        room = PAGE - (linear & 0xFFF)
+        done = walk(self._read_entry, cr0, cr3, cr4, efer, linear, Access())
+        if done.physical is None:
+            return b"\xff" * size, 0
+        frame = self._frame_address(done.physical, is_write=False)
+        if frame is None:
+            return b"\xff" * size, 0
+        data = self.ram.read(frame, min(size, room))
+        if size > room:
+            data += self._fetch((linear + room) & 0xFFFF_FFFF, size - room)[0]
+        return data, frame
+
+    def _read_entry(self, address: int, size: int) -> int:
+        return int.from_bytes(self.read_physical(address, size), "little")
+
+
+class RealEnvironment:
+    """The machine around one state of its CPU, as microcode sees it."""
+
+    def __init__(self, machine: Machine, state: CpuState) -> None:
+        self._machine = machine
+        self.state = state
+        self.memory = LinearMemory(state, machine)
+
+    def read_port(self, port: int, size: int) -> int:
+        """Input from the bus."""
+        return self._machine.bus.read(port, size, self._machine.retired)
+
+    def write_port(self, port: int, size: int, value: int) -> None:
+        """Output to the bus."""
+        self._machine.bus.write(port, size, value, self._machine.retired)
+
+    def read_msr(self, number: int) -> int | None:
+        """Read a model-specific register of the real CPU."""
+        return read_msr(self.state, number, self.time_stamp())
+
+    def write_msr(self, number: int, value: int) -> bool:
+        """Write a model-specific register of the real CPU."""
+        return write_msr(self.state, number, value)
+
+    def time_stamp(self) -> int:
+        """One tick a retired instruction, so that it shows the same under every technique."""
+        return self._machine.retired
+
+    def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+        """What the emulated CPU says of itself."""
+        return host_cpuid(leaf, subleaf)
+
+    def flush_tlb(self) -> None:
+        """Forget cached translations of the CPU."""
+        self._machine.cpu.flush_tlb()

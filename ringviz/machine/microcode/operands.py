@@ -1,0 +1,124 @@
+"""Reading and writing the operands of a decoded instruction.
+
+Segment limits are not checked, as nowhere in this machine: the emulated CPU does not check them either, and one
+instruction must not obey a rule that its neighbours do not.
+"""
+
+from __future__ import annotations
+
+from ringviz.facts.exceptions import Vector
+from ringviz.guest.instruction import Instruction, Operand
+from ringviz.machine.microcode.environment import Environment, GuestFault
+from ringviz.machine.paging import Access
+from ringviz.machine.state import CS, ESP, SS, CpuState
+
+SEGMENT_INDEX = {"es": 0, "cs": 1, "ss": 2, "ds": 3, "fs": 4, "gs": 5}
+_GPR32 = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
+_REGISTERS: dict[str, tuple[int, int, int]] = {name: (i, 0, 4) for i, name in enumerate(_GPR32)}
+_REGISTERS |= {name[1:]: (i, 0, 2) for i, name in enumerate(_GPR32)}
+_REGISTERS |= {name: (i, 0, 1) for i, name in enumerate(("al", "cl", "dl", "bl"))}
+_REGISTERS |= {name: (i, 8, 1) for i, name in enumerate(("ah", "ch", "dh", "bh"))}
+
+
+def read_register(state: CpuState, name: str) -> int:
+    """Read a general or segment register by name."""
+    if name in SEGMENT_INDEX:
+        return state.segments[SEGMENT_INDEX[name]].selector
+    number, shift, size = _REGISTERS[name]
+    return state.gpr[number] >> shift & ((1 << 8 * size) - 1)
+
+
+def write_register(state: CpuState, name: str, value: int) -> None:
+    """Write a general register by name; the rest of a wider register stays."""
+    number, shift, size = _REGISTERS[name]
+    mask = ((1 << 8 * size) - 1) << shift
+    state.gpr[number] = state.gpr[number] & ~mask | value << shift & mask
+
+
+def effective_offset(state: CpuState, operand: Operand, address_bits: int) -> int:
+    """Offset of a memory operand in its segment."""
+    offset = operand.displacement
+    if operand.base:
+        offset += read_register(state, operand.base)
+    if operand.index:
+        offset += read_register(state, operand.index) * operand.scale
+    return offset & ((1 << address_bits) - 1)
+
+
+def linear_address(state: CpuState, operand: Operand, address_bits: int) -> int:
+    """Linear address of a memory operand."""
+    segment = state.segments[SEGMENT_INDEX[operand.segment or "ds"]]
+    return (segment.base + effective_offset(state, operand, address_bits)) & 0xFFFF_FFFF
+
+
+def user(state: CpuState) -> bool:
+    """Data accesses of this instruction count as ring 3."""
+    return state.cpl == 3
+
+
+def read_operand(env: Environment, instruction: Instruction, index: int, size: int | None = None) -> int:
+    """Read an operand as an unsigned number of `size` bytes (its own size by default)."""
+    operand = instruction.ops[index]
+    state = env.state
+    size = size or operand.size_bytes
+    if operand.kind == "imm":
+        return (operand.value or 0) & ((1 << 8 * size) - 1)
+    if operand.kind == "reg":
+        assert operand.register is not None
+        return read_register(state, operand.register) & ((1 << 8 * size) - 1)
+    address = linear_address(state, operand, instruction.address_size_bits)
+    return env.memory.read_int(address, size, Access(is_user=user(state)))
+
+
+def write_operand(env: Environment, instruction: Instruction, index: int, value: int, size: int | None = None) -> None:
+    """Write an operand; memory takes `size` bytes, registers their own width."""
+    operand = instruction.ops[index]
+    state = env.state
+    if operand.kind == "reg":
+        assert operand.register is not None
+        write_register(state, operand.register, value)
+        return
+    address = linear_address(state, operand, instruction.address_size_bits)
+    env.memory.write_int(address, value, size or operand.size_bytes, is_user=user(state))
+
+
+def memory_address(env: Environment, instruction: Instruction, index: int = 0) -> int:
+    """Linear address of a memory operand."""
+    return linear_address(env.state, instruction.ops[index], instruction.address_size_bits)
+
+
+def advance(state: CpuState, instruction: Instruction) -> None:
+    """Move EIP behind the instruction."""
+    mask = 0xFFFF_FFFF if state.segments[CS].db or not state.is_protected else 0xFFFF
+    state.eip = (state.eip + instruction.size) & mask
+
+
+def push(env: Environment, value: int, size: int) -> None:
+    """Push on the current stack, as the running program."""
+    state = env.state
+    stack = state.segments[SS]
+    mask = 0xFFFF_FFFF if stack.db else 0xFFFF
+    low = (state.gpr[ESP] - size) & mask
+    env.memory.write_int(stack.base + low, value, size, is_user=user(state))
+    state.gpr[ESP] = state.gpr[ESP] & ~mask | low
+
+
+def peek_stack(env: Environment, offset: int, size: int) -> int:
+    """Read `offset` bytes above the stack pointer, as the running program."""
+    state = env.state
+    stack = state.segments[SS]
+    mask = 0xFFFF_FFFF if stack.db else 0xFFFF
+    address = stack.base + ((state.gpr[ESP] + offset) & mask)
+    return env.memory.read_int(address, size, Access(is_user=user(state)))
+
+
+def add_to_stack_pointer(state: CpuState, count: int) -> None:
+    """Release bytes of the current stack."""
+    mask = 0xFFFF_FFFF if state.segments[SS].db else 0xFFFF
+    state.gpr[ESP] = state.gpr[ESP] & ~mask | (state.gpr[ESP] + count) & mask
+
+
+def require_ring_0(state: CpuState) -> None:
+    """#GP(0) unless the current ring is 0 (real mode counts as ring 0)."""
+    if state.cpl:
+        raise GuestFault(Vector.GP, 0)

@@ -1,0 +1,122 @@
+; The three callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
+; native_hooks.py holds the assembled bytes; a test assembles this file again and compares.
+;
+; They exist because a Python callback on every block would cost a hundred times the guest's own speed. They do just
+; what a counter at the block's door can do: add its instructions, or refuse entry and ask the emulator to stop.
+
+bits 64
+
+; The shared context, in 8-byte slots; native_hooks.py names the same slots
+%define RETIRED   8*0   ; guest instructions completed, if every block entered has run to its end
+%define LIMIT     8*1   ; no block is entered that would bring RETIRED beyond this
+%define LAST_PC   8*2   ; the block entered last
+%define LAST_LEN  8*3
+%define REP_PC    8*4   ; address of the string instruction that ends that block, or -1
+%define MULT      8*5   ; hash multiplier
+%define TABLE     8*6   ; 65536 rows: key, instructions, address of a final REP instruction or -1, may-be-a-replay
+%define STOPFN    8*7   ; uc_emu_stop
+%define REASON    8*8   ; why a callback asked for a stop
+%define ADDRESS   8*9   ; where, or the exception number
+%define LENGTH    8*10
+%define SKIP      8*11  ; the address at which the next stop point is passed once
+%define PATIENCE  8*12  ; repetitions of string instructions left before giving way
+%define LOG       8*13  ; rows of 4 slots: LAST_PC, LAST_LEN, address of the replay
+%define LOGGED    8*14
+%define LOGMAX    8*15
+%define ENTERING  8*16  ; the next block is the entry stub, which is no guest code
+
+block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
+    mov edx, edx
+    cmp qword [rcx+ENTERING], 0
+    jne .entering
+    mov r8, rdx                     ; key = length << 48 ^ address
+    shl r8, 48
+    xor r8, rsi
+    mov rax, r8
+    imul rax, [rcx+MULT]
+    shr rax, 48
+.probe:                             ; open addressing: the next row until the key or an empty row
+    mov r9, rax
+    shl r9, 5
+    add r9, [rcx+TABLE]
+    cmp [r9], r8
+    je .known
+    cmp qword [r9], 0
+    je .unknown
+    inc eax
+    and eax, 0xFFFF
+    jmp .probe
+.known:
+    mov rax, r9
+    cmp rsi, [rcx+REP_PC]           ; every repetition enters the block again: one instruction all the same
+    je .again
+    cmp qword [rax+24], 0
+    je .count
+    mov r9, rsi                     ; a one-instruction block inside the last block: the emulator threw that block
+    sub r9, [rcx+LAST_PC]           ; away because it wrote over itself, and replays the writing instruction alone
+    cmp r9, [rcx+LAST_LEN]
+    jae .count
+    mov r9, [rcx+LOGGED]
+    cmp r9, [rcx+LOGMAX]
+    jae .full
+    mov r10, r9
+    shl r10, 5
+    add r10, [rcx+LOG]
+    mov r11, [rcx+LAST_PC]
+    mov [r10], r11
+    mov r11, [rcx+LAST_LEN]
+    mov [r10+8], r11
+    mov [r10+16], rsi
+    inc r9
+    mov [rcx+LOGGED], r9
+.count:
+    mov r9, [rax+8]
+    add r9, [rcx+RETIRED]
+    cmp r9, [rcx+LIMIT]
+    ja .limit
+    mov [rcx+RETIRED], r9
+.go:
+    mov [rcx+LAST_PC], rsi
+    mov [rcx+LAST_LEN], rdx
+    mov r9, [rax+16]
+    mov [rcx+REP_PC], r9
+    ret
+.again:
+    dec qword [rcx+PATIENCE]
+    jns .go
+    mov r9d, 6
+    jmp .stop
+.entering:
+    mov qword [rcx+ENTERING], 0
+    ret
+.limit:
+    mov r9d, 1
+    jmp .stop
+.unknown:
+    mov r9d, 2
+    jmp .stop
+.full:
+    mov r9d, 3
+.stop:
+    mov [rcx+REASON], r9
+    mov [rcx+ADDRESS], rsi
+    mov [rcx+LENGTH], rdx
+    jmp [rcx+STOPFN]
+    align 16, db 0x90
+
+code:                               ; rdi engine, rsi address, edx length, rcx context
+    cmp rsi, [rcx+SKIP]
+    jne .stop
+    mov qword [rcx+SKIP], -1
+    ret
+.stop:
+    mov qword [rcx+REASON], 4
+    mov [rcx+ADDRESS], rsi
+    jmp [rcx+STOPFN]
+    align 16, db 0x90
+
+interrupt:                          ; rdi engine, esi number, rdx context
+    mov esi, esi
+    mov qword [rdx+REASON], 5
+    mov [rdx+ADDRESS], rsi
+    jmp [rdx+STOPFN]

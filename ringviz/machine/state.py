@@ -1,0 +1,121 @@
+"""The architectural state of one 32-bit x86 CPU, hidden segment parts included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ringviz.facts.registers import Cr0
+from ringviz.facts.segments import SegmentCache
+
+ES, CS, SS, DS, FS, GS = range(6)
+"""Segment registers in encoding order; indexes into `CpuState.segments`."""
+
+EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI = range(8)
+"""General-purpose registers in encoding order; indexes into `CpuState.gpr`."""
+
+
+class TableRegister(NamedTuple):
+    """GDTR or IDTR: linear base and limit (offset of the last byte)."""
+
+    base: int
+    limit: int
+
+
+@dataclass(slots=True)
+class CpuState:
+    """Everything a program can see or feel of the CPU, except FPU and SSE registers.
+
+    Mutable on purpose: it is the working copy that delivery and interpreter routines change step by step.
+    Snapshots for others are made with `copy`, whose lists nobody else holds.
+    """
+
+    gpr: list[int]
+    eip: int
+    eflags: int
+    segments: list[SegmentCache]
+    ldtr: SegmentCache
+    tr: SegmentCache
+    gdtr: TableRegister
+    idtr: TableRegister
+    cr0: int
+    cr2: int
+    cr3: int
+    cr4: int
+    cpl: int
+    dr: list[int]
+    """DR0..DR7; DR4 and DR5 stay 0, they are aliases."""
+    efer: int
+    sysenter: list[int]
+    """SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP."""
+
+    def copy(self) -> CpuState:
+        """Give an independent copy; segment caches are immutable and shared."""
+        return CpuState(
+            self.gpr.copy(),
+            self.eip,
+            self.eflags,
+            self.segments.copy(),
+            self.ldtr,
+            self.tr,
+            self.gdtr,
+            self.idtr,
+            self.cr0,
+            self.cr2,
+            self.cr3,
+            self.cr4,
+            self.cpl,
+            self.dr.copy(),
+            self.efer,
+            self.sysenter.copy(),
+        )
+
+    @property
+    def is_protected(self) -> bool:
+        """CR0.PE is set."""
+        return bool(self.cr0 & Cr0.PE)
+
+    @property
+    def is_paged(self) -> bool:
+        """CR0.PG is set."""
+        return bool(self.cr0 & Cr0.PG)
+
+    @property
+    def code_bits(self) -> int:
+        """Default operand and address size of the code segment: 16 or 32."""
+        return 32 if self.is_protected and self.segments[CS].db else 16
+
+    @property
+    def linear_eip(self) -> int:
+        """Linear address of the next instruction."""
+        return (self.segments[CS].base + self.eip) & 0xFFFF_FFFF
+
+
+def fields_of(state: CpuState) -> dict[str, int]:
+    """Flatten a state into named integers, in a fixed order: for comparison, hashing and display."""
+    fields: dict[str, int] = dict(zip(("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"), state.gpr, strict=True))
+    fields["eip"] = state.eip
+    fields["eflags"] = state.eflags
+    names = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
+    for name, cache in zip(names, (*state.segments, state.ldtr, state.tr), strict=True):
+        fields[name] = cache.selector
+        fields[f"{name}.base"] = cache.base
+        fields[f"{name}.limit"] = cache.limit
+        fields[f"{name}.access"] = cache.access
+    fields["gdtr.base"], fields["gdtr.limit"] = state.gdtr
+    fields["idtr.base"], fields["idtr.limit"] = state.idtr
+    for name in ("cr0", "cr2", "cr3", "cr4", "cpl", "efer"):
+        fields[name] = getattr(state, name)
+    for number in (0, 1, 2, 3, 6, 7):
+        fields[f"dr{number}"] = state.dr[number]
+    for name, value in zip(("sysenter_cs", "sysenter_esp", "sysenter_eip"), state.sysenter, strict=True):
+        fields[name] = value
+    return fields
+
+
+def real_mode_cache(value: int, access: int = 0x93) -> SegmentCache:
+    """Give a segment register loaded in real or virtual-8086 mode: base is 16 times the value.
+
+    Source: Intel SDM Vol. 3B, "Real-Address Mode Operation".
+    """
+    return SegmentCache(value, value << 4, 0xFFFF, access)

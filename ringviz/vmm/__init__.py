@@ -1,0 +1,1 @@
+"""The virtualization techniques, one file or folder each, none importing another."""

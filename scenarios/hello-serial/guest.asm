@@ -1,0 +1,137 @@
+; hello-serial: a kernel alone in ring 0 prints a paragraph, byte by byte.
+;
+; The port is a 16550 UART at 0x3F8. It can hold a byte until the line is free, so
+; before each byte the guest asks the line status register whether there is room:
+; one IN at least, and one OUT, for every character you read. On bare metal these
+; go straight to the hardware. Under a VMM each of them is a trap or an exit.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8
+KERNEL_DATA     equ 0x10
+
+COM1            equ 0x3F8           ; first serial port
+COM1_DIVISOR_LO equ COM1 + 0        ; these two appear while DLAB is 1
+COM1_DIVISOR_HI equ COM1 + 1
+COM1_IRQ_ENABLE equ COM1 + 1
+COM1_LINE_CTL   equ COM1 + 3
+COM1_LINE_STAT  equ COM1 + 5
+LINE_DLAB       equ 0x80            ; line control: show the divisor instead of the data
+LINE_8N1        equ 0x03            ; line control: 8 bits, no parity, 1 stop bit
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Code ---------------------------------------------------------------------------
+start:
+    mov esp, stack_top              ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+
+    call serial_init
+    mov esi, paragraph
+    call print
+
+    mov al, 0                       ; all is well
+    out EXIT_PORT, al
+.forever:                           ; only reached where there is no exit port
+    hlt
+    jmp .forever
+
+; Set the line to 115,200 baud, 8N1, and let it raise no interrupts: we poll.
+serial_init:
+    mov dx, COM1_IRQ_ENABLE
+    mov al, 0
+    out dx, al
+    mov dx, COM1_LINE_CTL
+    mov al, LINE_DLAB
+    out dx, al
+    mov dx, COM1_DIVISOR_LO
+    mov al, 1                       ; 115,200 / 1
+    out dx, al
+    mov dx, COM1_DIVISOR_HI
+    mov al, 0
+    out dx, al
+    mov dx, COM1_LINE_CTL
+    mov al, LINE_8N1                ; clears DLAB as well
+    out dx, al
+    ret
+
+; Print the text at ESI, up to its zero byte.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Send the character in AL. Changes DX.
+putc:
+    push eax
+    mov dx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov dx, COM1
+    out dx, al
+    ret
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+paragraph:
+    db "Hello from ring 0.", 10
+    db "Every letter you read took one OUT, and at least one IN to ask for leave.", 10
+    db "On bare metal the port answers. Under a hypervisor someone else does,", 10
+    db "and I cannot tell the difference. That is the whole idea.", 10, 0
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+gdt_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+stack_top:
+memory_end:

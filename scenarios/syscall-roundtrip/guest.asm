@@ -1,0 +1,309 @@
+; syscall-roundtrip: a program in ring 3 asks the kernel the same question 1,000 times.
+;
+; INT 0x80 is the classic door to a kernel. On the way in the CPU changes ring (3 to 0)
+; and stack (the program's to the kernel's, found in the TSS) and saves where it came
+; from; on the way out IRET undoes all three. Nothing is printed between the trips, so
+; what you see is the price of the door itself.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
+KERNEL_DATA     equ 0x10
+USER_CODE       equ 0x18 + 3
+USER_DATA       equ 0x20 + 3
+TASK            equ 0x28
+
+INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
+USER_GATE       equ 0xEE            ; the same, but INT may use it from ring 3
+FLAG_IF         equ 1 << 9          ; EFLAGS: interrupts enabled
+FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
+
+SYS_EXIT        equ 1               ; system calls, by the number in EAX
+SYS_GETPID      equ 20
+PROCESS_ID      equ 42
+TRIPS           equ 1000
+
+COM1            equ 0x3F8           ; first serial port
+COM1_LINE_STAT  equ COM1 + 5
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+PIC1_MASK       equ 0x21
+PIC2_MASK       equ 0xA1
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+EXIT_PANIC      equ 0x7F
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Kernel code (ring 0) -----------------------------------------------------------
+start:
+    mov esp, kernel_stack_top       ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    lidt [idt_pointer]
+    mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
+    ltr ax                          ; the stack that the CPU takes when it comes from ring 3
+
+    ; Ring 3 is to run with IF = 1, as programs do, so silence all hardware first:
+    ; only INT 0x80 shall interrupt the program.
+    mov al, 0xFF
+    out PIC1_MASK, al
+    out PIC2_MASK, al
+
+    ; DS and ES become user data now and stay so in the kernel as well: both kinds of
+    ; segment are flat, and a handler that loads no segments is a shorter one.
+    mov ax, USER_DATA
+    mov ds, ax
+    mov es, ax
+
+    ; There is no "go to ring 3". There is only "return to ring 3": build the frame
+    ; that an interrupt from there would have left, and IRET through it.
+    push dword USER_DATA            ; SS
+    push dword user_stack_top       ; ESP
+    push dword FLAG_IF | FLAGS_FIXED ; EFLAGS
+    push dword USER_CODE            ; CS: its low two bits say ring 3
+    push dword user_program         ; EIP
+    iretd
+
+; INT 0x80. On the stack, the kernel's own: EIP, CS, EFLAGS, ESP, SS of the program.
+system_call:
+    cmp eax, SYS_GETPID
+    jne .not_getpid
+    inc dword [calls]
+    mov [kernel_esp], esp           ; kept to be shown at the end:
+    mov eax, [esp + 12]             ; the two stacks of the last trip
+    mov [user_esp], eax
+    mov eax, PROCESS_ID
+    iretd
+.not_getpid:
+    cmp eax, SYS_EXIT
+    jne panic                       ; this kernel knows two calls only
+
+    cld                             ; the program may have left DF in any state
+    mov eax, [calls]
+    call print_decimal
+    mov esi, text_calls
+    call print
+    mov eax, ebx                    ; what the program counted for itself
+    call print_decimal
+    mov esi, text_answers
+    call print
+    mov eax, [user_esp]
+    mov ecx, 8
+    call print_hex
+    mov esi, text_kernel_esp
+    call print
+    mov eax, [kernel_esp]
+    call print_hex
+    mov esi, text_from_tss
+    call print
+
+    mov eax, TRIPS
+    sub eax, ebx                    ; 0 if every answer was right
+    out EXIT_PORT, al
+    jmp halt
+
+; Any exception that this kernel did not plan for.
+panic:
+    mov esi, text_panic
+    call print
+    mov al, EXIT_PANIC
+    out EXIT_PORT, al
+halt:                               ; only reached where there is no exit port
+    hlt
+    jmp halt
+
+; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Print EAX in decimal. Changes no register.
+print_decimal:
+    pushad
+    mov ebx, 10
+    mov ecx, 0                      ; digits on the stack
+.divide:                            ; the last digit comes out first,
+    mov edx, 0
+    div ebx
+    push edx
+    inc ecx
+    test eax, eax
+    jnz .divide
+.digit:                             ; so the stack turns them round
+    pop eax
+    add al, '0'
+    call putc
+    dec ecx
+    jnz .digit
+    popad
+    ret
+
+; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
+print_hex:
+    pushad
+    mov edx, eax
+    mov ebx, ecx                    ; digits to go
+    neg ecx
+    lea ecx, [ecx * 4 + 32]
+    shl edx, cl                     ; the first wanted digit is now at the top
+.digit:
+    rol edx, 4
+    mov eax, edx
+    and eax, 15
+    mov al, [hex_digits + eax]
+    call putc
+    dec ebx
+    jnz .digit
+    popad
+    ret
+
+; Send the character in AL. Changes no register.
+putc:
+    push edx
+    push eax
+    mov edx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov edx, COM1
+    out dx, al
+    pop edx
+    ret
+
+; ---- User code (ring 3) -------------------------------------------------------------
+align 4096
+user_program:
+    mov ecx, TRIPS
+    mov ebx, 0                      ; right answers
+.trip:
+    mov eax, SYS_GETPID
+    int 0x80                        ; into ring 0 and back
+    cmp eax, PROCESS_ID
+    jne .next
+    inc ebx
+.next:
+    dec ecx
+    jnz .trip
+
+    mov eax, SYS_EXIT               ; EBX goes with it
+    int 0x80
+.after_exit:
+    jmp .after_exit
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+calls:
+    dd 0                            ; trips so far
+kernel_esp:
+    dd 0                            ; ESP in the handler
+user_esp:
+    dd 0                            ; ESP of the program at the same moment
+
+text_calls:
+    db " system calls, ", 0
+text_answers:
+    db " right answers.", 10, "Stack of the program: ", 0
+text_kernel_esp:
+    db ". Stack of the handler: ", 0
+text_from_tss:
+    db ". The CPU found the second one in the TSS.", 10, 0
+text_panic:
+    db "PANIC: an exception nobody expected.", 10, 0
+hex_digits:
+    db "0123456789ABCDEF"
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+    dw 0                            ; keeps the next one aligned
+idt_pointer:
+    dw idt_end - idt - 1
+    dd idt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+    dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
+    dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+    dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
+    dw ADDR(tss) & 0xFFFF           ;      base 15:0
+    db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
+    db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
+    db 0                            ;      limit 19:16, counted in bytes
+    db ADDR(tss) >> 24              ;      base 31:24
+gdt_end:
+
+; ---- Interrupt descriptor table -----------------------------------------------------
+%macro gate 2                       ; handler, type
+    dw ADDR(%1) & 0xFFFF            ; offset 15:0
+    dw KERNEL_CODE                  ; handlers run in ring 0
+    db 0, %2
+    dw ADDR(%1) >> 16               ; offset 31:16
+%endmacro
+
+align 4096, db 0
+idt:
+%rep 32
+    gate panic, INTERRUPT_GATE
+%endrep
+    times (0x80 - 32) dq 0          ; not present
+    gate system_call, USER_GATE     ; the only gate that INT may use from ring 3
+idt_end:
+
+; ---- Task state segment, on a page of its own ---------------------------------------
+; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
+align 4096, db 0
+tss:
+    dd 0                            ; previous task: unused
+    dd kernel_stack_top             ; ESP0
+    dd KERNEL_DATA                  ; SS0
+    times 22 dd 0                   ; the rest is for task switches, which nobody uses
+    dw 0
+    dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
+tss_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+kernel_stack_top:
+    resb 4096
+user_stack_top:
+memory_end:
