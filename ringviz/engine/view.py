@@ -8,30 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-
-class Kind(Enum):
-    """What sort of thing an event, a ledger entry or a mark is; each has one glyph and one colour everywhere."""
-
-    GUEST = "guest"
-    """Work of the guest itself, or of the bare CPU on its behalf (gates, exceptions, port I/O on bare metal)."""
-    TRAP = "trap"
-    """A privileged instruction that trapped to the VMM and was emulated."""
-    REFLECT = "reflect"
-    """A guest exception or software interrupt that the VMM handed back to the guest's own handler."""
-    SILENT = "silent"
-    """A sensitive instruction that did not trap and told or did the wrong thing."""
-    EXIT = "exit"
-    """A #VMEXIT (hardware assistance) and the re-entry."""
-    GATE = "gate"
-    """The guest's own crossing between its rings, through its own gate, without a VMM."""
-    FAULT = "fault"
-    """A guest exception delivered by the CPU to the guest's own handler, without a VMM."""
-    IO = "io"
-    """Port I/O carried out by a device."""
-    VIOLATION = "violation"
-    """An attempt of the guest on what is not its own; contained."""
-    END = "end"
-    """The run's end: halt, exit port, triple fault."""
+from ringviz.vmm.events import Kind as Kind
 
 
 class Verdict(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, IntEnum, IntFlag
+from enum import Enum, IntEnum
 from typing import Literal
 
 from ringviz.facts.layout import BitField
@@ -151,7 +151,7 @@ def combines(first_vector: int, second_vector: int) -> Combination:
 # ---- error codes -----------------------------------------------------------------------------------------------------
 
 
-class PageFaultError(IntFlag):
+class PageFaultError(IntEnum):
     """Bits of the error code of #PF, by the short names that ringviz uses."""
 
     P = 1 << 0

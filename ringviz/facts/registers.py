@@ -1,13 +1,14 @@
 """Registers that decide who may do what: flags, control registers, EFER, and the register numbers in an instruction.
 
-The `IntFlag` classes are for code, the tables for people; a test keeps the two equal.
+The enumerations are for code, the tables for people; a test keeps the two equal. They are `IntEnum` and not `IntFlag`:
+states hold plain integers, and what comes of combining them must be plain and quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 
 from ringviz.facts.source import Source, by
 from ringviz.facts.sources import APM2, SDM1, SDM3A
@@ -20,7 +21,7 @@ _VIRTUALIZATION = SDM3A.at("Control Registers", note="came with VT-x, which the 
 _ENCODING = SDM1.at("General-Purpose Registers", note='numbers as in Vol. 2, "Register (r) Fields"')
 
 
-class Eflags(IntFlag):
+class Eflags(IntEnum):
     """Bits of EFLAGS, for code: `eflags & Eflags.IF`. IOPL is a field of two bits."""
 
     CF = 1 << 0
@@ -42,7 +43,7 @@ class Eflags(IntFlag):
     ID = 1 << 21
 
 
-class Cr0(IntFlag):
+class Cr0(IntEnum):
     """Bits of CR0."""
 
     PE = 1 << 0
@@ -58,7 +59,7 @@ class Cr0(IntFlag):
     PG = 1 << 31
 
 
-class Cr4(IntFlag):
+class Cr4(IntEnum):
     """Bits of CR4."""
 
     VME = 1 << 0
@@ -77,7 +78,7 @@ class Cr4(IntFlag):
     OSXSAVE = 1 << 18
 
 
-class Efer(IntFlag):
+class Efer(IntEnum):
     """Bits of the EFER model-specific register."""
 
     SCE = 1 << 0

@@ -34,7 +34,8 @@ from ringviz.machine import layout
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
-from ringviz.machine.state import CS, EAX, ESP, CpuState, TableRegister
+from ringviz.machine.state import CS, EAX, CpuState, TableRegister
+from ringviz.machine.vmcb import encode_save_area
 
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
@@ -236,27 +237,30 @@ class Cpu:
             limit: value of `retired` at which to stop.
             skip: pass the instruction at EIP even if it is of a watched form.
         """
+        start = self.retired
         while self.retired < limit:
+            skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
-            skip = False
             if raw.reason is Reason.LIMIT and self.retired < limit:
-                raw = self._run_inside_block(limit - self.retired)
+                raw = self._run_inside_block(limit - self.retired, skip=skip)
                 if raw.reason is Reason.LOG_FULL:
                     raw = self._step_through_replay()
             if raw.reason not in _INTERNAL:
                 return raw
         return RawStop(Reason.LIMIT, 0)
 
-    def _run_inside_block(self, count: int) -> RawStop:
+    def _run_inside_block(self, count: int, *, skip: bool) -> RawStop:
         """Run the first `count` instructions of the block that refused entry; reason NOTHING when that was done."""
         pc, length = self.slots[Slot.ADDRESS], self.slots[Slot.LENGTH]
         _, _, scan, total = self._blocks[block_key(pc, length)]
         if count >= total:  # replays settled since have made room for the whole block
             return RawStop(Reason.NOTHING, 0)
         target = pc + scan.offsets[count]
-        return self._run_to_point(target, pc, length, stop_at_replay=True)
+        return self._run_to_point(target, pc, length, stop_at_replay=True, skip=skip)
 
-    def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool) -> RawStop:
+    def _run_to_point(
+        self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False
+    ) -> RawStop:
         """Run with a temporary stop point at a linear address inside the block at `pc`."""
         temporary = None
         if target not in self._points:
@@ -267,7 +271,7 @@ class Cpu:
             self.slots[Slot.LOGMAX] = 0
         try:
             while True:
-                raw = self._start(_UNLIMITED)
+                raw = self._start(_UNLIMITED, skip=skip)
                 if raw.reason is not Reason.NOTHING:
                     break
         finally:
@@ -296,6 +300,8 @@ class Cpu:
         pc = self._write_back()
         if self._must_flush_code:
             self._flush_code()
+        while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
+            self.uc.ctl_remove_cache(*self._rescout.pop())
         slots = self.slots
         slots[Slot.LIMIT] = limit
         slots[Slot.REASON] = Reason.NOTHING
@@ -315,8 +321,6 @@ class Cpu:
         self._update_context()
         reason = Reason(slots[Slot.REASON])
         self._settle(reason)
-        while self._rescout:
-            self.uc.ctl_remove_cache(*self._rescout.pop())
         return RawStop(reason, slots[Slot.ADDRESS])
 
     def _settle(self, reason: Reason) -> None:
@@ -486,7 +490,7 @@ class Cpu:
         gpr = state.gpr.copy()
         gpr[EAX] = layout.VMCB
         layout.REGISTERS.pack_into(host, layout.REGISTERS_AT, *gpr, layout.STUB)
-        self.uc.mem_write(layout.VMCB + 0x400, _save_area(state))
+        self.uc.mem_write(layout.VMCB + 0x400, encode_save_area(state))
         self._efer, self._sysenter = state.efer, state.sysenter.copy()
         self.uc.context_restore(self._host)
         self.flush_tlb()
@@ -592,28 +596,3 @@ def _same_system(a: CpuState, b: CpuState) -> bool:
         and a.efer == b.efer
         and a.sysenter == b.sysenter
     )
-
-
-_SEGMENT_FIELD = struct.Struct("<HHIQ")
-
-
-def _save_area(state: CpuState) -> bytes:
-    """Lay a state out as the VMCB's state save area (AMD APM Vol. 2, Appendix B)."""
-    area = bytearray(0x280)
-    segment = _SEGMENT_FIELD.pack_into
-    for index, cache in enumerate(state.segments):
-        segment(area, 0x10 * index, cache.selector, cache.access, cache.limit, cache.base)
-    segment(area, 0x60, 0, 0, state.gdtr.limit, state.gdtr.base)
-    segment(area, 0x70, state.ldtr.selector, state.ldtr.access, state.ldtr.limit, state.ldtr.base)
-    segment(area, 0x80, 0, 0, state.idtr.limit, state.idtr.base)
-    segment(area, 0x90, state.tr.selector, state.tr.access, state.tr.limit, state.tr.base)
-    area[0xCB] = state.cpl
-    put = struct.pack_into
-    put("<Q", area, 0xD0, state.efer | Efer.SVME)  # VMRUN insists; guests see EFER through RDMSR, which is ours
-    put("<4Q", area, 0x148, state.cr4, state.cr3, state.cr0, state.dr[7])
-    put("<3Q", area, 0x168, state.dr[6], state.eflags, state.eip)
-    put("<Q", area, 0x1D8, state.gpr[ESP])
-    put("<Q", area, 0x1F8, state.gpr[EAX])
-    put("<3Q", area, 0x228, *state.sysenter)
-    put("<Q", area, 0x240, state.cr2)
-    return bytes(area)

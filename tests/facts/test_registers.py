@@ -31,7 +31,7 @@ def test_no_two_fields_share_a_bit(flags: type[IntFlag], table: Mapping[str, r.R
 
 def test_flags_are_where_well_known_words_have_them() -> None:
     # 0x11: protected mode as an 80387 machine boots into it; 0x80000011 adds paging.
-    assert r.Cr0(0x8000_0011) == r.Cr0.PE | r.Cr0.ET | r.Cr0.PG
+    assert (r.Cr0.PE | r.Cr0.ET | r.Cr0.PG) == 0x8000_0011
     assert int(r.Eflags.IF) == 0x200
     assert int(r.Eflags.TF) == 0x100
     assert int(r.Eflags.ID) == 0x20_0000

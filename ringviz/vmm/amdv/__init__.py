@@ -1,0 +1,1 @@
+"""AMD-V: the VMM in host mode, the guest in guest mode under the CPU's own VMRUN and #VMEXIT."""

@@ -1,0 +1,70 @@
+"""Nested page tables: real tables in VMM memory that translate guest-physical to host-physical addresses.
+
+The host of this VMM is in long mode, so its nested tables have four levels. Guest accesses count as user accesses, as
+AMD defines it: every entry has U set.
+
+Source: AMD APM Vol. 2, "Nested Paging" and "Long-Mode Page Translation".
+"""
+
+from __future__ import annotations
+
+from ringviz.machine.memory import Ram
+from ringviz.machine.stops import NestedFault
+
+_PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY = 1, 2, 4, 0x20, 0x40
+_RWU = _PRESENT | _WRITABLE | _USER
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+_SHIFTS = (39, 30, 21, 12)
+
+
+class NestedTables:
+    """The tables, their builder (a VMM's work) and their walker (the hardware's)."""
+
+    def __init__(self, ram: Ram, root: int, guest_base: int, guest_bytes: int) -> None:
+        """Build tables that map all guest RAM with 4 KiB pages.
+
+        Args:
+            ram: the machine's memory.
+            root: host-physical address of the first table; the others follow it.
+            guest_base: host-physical address of guest-physical 0.
+            guest_bytes: size of guest RAM.
+        """
+        self._ram = ram
+        self.root = root
+        self._next = root + 0x1000
+        for offset in range(0, guest_bytes, 0x1000):
+            self.map(offset, guest_base + offset)
+
+    def map(self, gpa: int, hpa: int | None) -> None:
+        """Map one guest-physical page, or unmap it."""
+        self._ram.write_int(self._leaf(gpa), 0 if hpa is None else hpa | _RWU, 8)
+
+    def _leaf(self, gpa: int) -> int:
+        """Address of the last-level entry for a page, with tables made on the way."""
+        table = self.root
+        for shift in _SHIFTS[:-1]:
+            address = table + 8 * (gpa >> shift & 511)
+            entry = self._ram.read_int(address, 8)
+            if not entry & _PRESENT:
+                entry = self._next | _RWU
+                self._next += 0x1000
+                self._ram.write_int(address, entry, 8)
+            table = entry & _ADDRESS
+        return table + 8 * (gpa >> 12 & 511)
+
+    def translate(self, gpa: int, *, is_write: bool, is_fetch: bool) -> int | NestedFault:
+        """Walk as the CPU does, setting accessed and dirty bits."""
+        table = self.root
+        path: list[tuple[int, int]] = []
+        for shift in _SHIFTS:
+            address = table + 8 * (gpa >> shift & 511)
+            entry = self._ram.read_int(address, 8)
+            if not entry & _PRESENT or (is_write and not entry & _WRITABLE) or not entry & _USER:
+                return NestedFault(gpa, is_write, is_fetch, False, bool(entry & _PRESENT), None)
+            path.append((address, entry))
+            table = entry & _ADDRESS
+        for number, (address, entry) in enumerate(path):
+            marked = entry | _ACCESSED | (_DIRTY if is_write and number == len(path) - 1 else 0)
+            if marked != entry:
+                self._ram.write_int(address, marked, 8)
+        return table | gpa & 0xFFF

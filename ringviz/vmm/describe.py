@@ -1,0 +1,87 @@
+"""Events in words: exceptions, ports and devices, said the same way under every technique."""
+
+from __future__ import annotations
+
+from ringviz.facts.exceptions import EXCEPTIONS, Vector
+from ringviz.facts.registers import iopl
+from ringviz.machine.bus import Bus
+from ringviz.machine.delivery import Delivered, Shutdown
+from ringviz.machine.state import EAX, CpuState
+from ringviz.machine.stops import Fault, PortIo, SoftInterrupt
+
+_DEVICE_TITLES = {
+    "uart": "UART",
+    "debug-console": "debug console",
+    "pic": "interrupt controller",
+    "cmos": "CMOS",
+    "exit": "exit port",
+}
+
+
+def vector_name(vector: int) -> str:
+    """`#GP` for exceptions that have a mnemonic, else `vector 80h`."""
+    row = EXCEPTIONS.get(vector)
+    if row is not None and row.mnemonic.startswith("#"):
+        return row.mnemonic
+    return f"vector {vector:02X}h"
+
+
+def fault_name(stop: Fault) -> str:
+    """`#GP(0)`, `#PF at 00300000`, `#UD`."""
+    name = vector_name(stop.vector)
+    if stop.vector == Vector.PF and stop.linear is not None:
+        return f"{name} at {stop.linear:08X}"
+    return name if stop.error_code is None else f"{name}({stop.error_code:X})"
+
+
+def interrupt_name(stop: SoftInterrupt) -> str:
+    """`INT 80h`."""
+    return f"INT {stop.vector:02X}h"
+
+
+def fault_rule(stop: Fault, state: CpuState) -> str:
+    """The privilege rule behind a fault, where there is one; else what the exception means."""
+    form = stop.instruction.form if stop.instruction is not None else None
+    if stop.vector == Vector.GP and form in ("cli", "sti", "in", "out", "ins", "outs"):
+        port = "" if form in ("cli", "sti") else ", and the I/O map does not allow the port"
+        return f"CPL {state.cpl} > IOPL {iopl(state.eflags)}{port}"
+    if stop.vector == Vector.GP and stop.error_code == 0 and form is not None and state.cpl:
+        return f"CPL {state.cpl} is not 0"
+    row = EXCEPTIONS.get(stop.vector)
+    return row.title if row is not None else ""
+
+
+def delivered_text(result: Delivered | Shutdown, state: CpuState) -> str:
+    """Where an event went."""
+    if isinstance(result, Shutdown):
+        return "no handler could be entered: triple fault"
+    text = f"to the guest's handler at {state.eip:08X}"
+    if result.to_cpl != result.from_cpl:
+        text += f", ring {result.from_cpl} → {result.to_cpl}, stack from the TSS"
+    if len(result.chain) > 1:
+        text += f", as {vector_name(result.vector)}"
+    return text
+
+
+def device_title(bus: Bus, port: int) -> str:
+    """The device at a port, by its common name."""
+    name = bus.device_at(port)
+    return "no device" if name is None else _DEVICE_TITLES.get(name, name)
+
+
+def port_action(bus: Bus, stop: PortIo, after: CpuState) -> str:
+    """`UART ← 48h 'H'`, `UART → 60h`."""
+    title = device_title(bus, stop.port)
+    arrow = "→" if stop.is_input else "←"
+    if stop.instruction.is_string:
+        return f"{title} {arrow} {'memory' if not stop.is_input else 'to memory'}"
+    value = after.gpr[EAX] & ((1 << 8 * stop.size) - 1)
+    shown = f"{value:0{2 * stop.size}X}h"
+    if stop.size == 1 and 0x20 <= value < 0x7F and title in ("UART", "debug console") and not stop.is_input:
+        shown += f" '{chr(value)}'"
+    return f"{title} {arrow} {shown}"
+
+
+def port_name(stop: PortIo) -> str:
+    """`OUT 3F8h`."""
+    return f"{'IN' if stop.is_input else 'OUT'} {stop.port:X}h"

@@ -1,0 +1,52 @@
+"""Guest-physical memory as a VMM reaches it: a window of the machine's RAM."""
+
+from __future__ import annotations
+
+from ringviz.machine.memory import PAGE_SHIFT, Ram
+
+
+class GuestSpace:
+    """Guest-physical 0 .. size at a RAM address. Beyond it nothing answers: ones, and writes are lost."""
+
+    def __init__(self, ram: Ram, base: int, size: int) -> None:
+        self._ram = ram
+        self.base = base
+        self.size = size
+        self.watched: frozenset[int] = frozenset()
+        """Guest page numbers whose writes the VMM wants to know about."""
+        self.touched = False
+        """A watched page was written through this object since last reset."""
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read bytes at a guest-physical address."""
+        inside = max(0, min(size, self.size - address))
+        return self._ram.read(self.base + address, inside) + b"\xff" * (size - inside)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write bytes at a guest-physical address."""
+        data = data[: max(0, self.size - address)]
+        if data:
+            self._ram.write(self.base + address, data)
+            if address >> PAGE_SHIFT in self.watched:
+                self.touched = True
+
+
+class Overlay:
+    """A scratch copy of memory for a what-if: reads see its writes, the memory beneath stays as it is."""
+
+    def __init__(self, beneath: GuestSpace) -> None:
+        self._beneath = beneath
+        self.written: dict[int, int] = {}
+        """Guest-physical address -> byte."""
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read bytes, the scratch ones first."""
+        data = bytearray(self._beneath.read_physical(address, size))
+        for i in range(size):
+            if address + i in self.written:
+                data[i] = self.written[address + i]
+        return bytes(data)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write into the scratch copy."""
+        self.written.update(zip(range(address, address + len(data)), data, strict=True))

@@ -1,0 +1,82 @@
+"""What the CPU does by itself, told as events: the same on bare metal and in a guest that has not exited."""
+
+from __future__ import annotations
+
+from ringviz.facts.exceptions import Vector
+from ringviz.machine.delivery import Delivered, Shutdown
+from ringviz.machine.machine import Completion
+from ringviz.machine.microcode import Effect
+from ringviz.machine.state import CpuState
+from ringviz.machine.stops import Fault, PortIo, ProtectedAccess, SensitiveInsn, SoftInterrupt, Stop
+from ringviz.vmm import describe
+from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.outcome import Ended, Outcome
+from ringviz.vmm.technique import Technique, changes_between, text_of
+
+TRIPLE_FAULT = Ended("triple-fault", "triple fault: an exception could not be delivered, nor could the double fault")
+HALTED = Ended("halted", "the guest executed HLT, and no interrupt can wake it")
+
+
+def outcome_of(technique: Technique, completion: Completion) -> Outcome:
+    """Tell whether what the hardware did ends the run."""
+    if isinstance(completion, Shutdown):
+        return TRIPLE_FAULT
+    if completion is Effect.HALTED:
+        return HALTED
+    return technique.check_exit_port()
+
+
+def hardware_event(
+    technique: Technique, stop: Stop, before: CpuState, after: CpuState, at: int, completion: Completion
+) -> Event | None:
+    """Describe what the hardware did about a stop on its own; None if no learner would call it an event."""
+    match stop:
+        case Fault():
+            kind, cause, rule = Kind.FAULT, describe.fault_name(stop), describe.fault_rule(stop, before)
+            charge = "native-page-fault" if stop.vector == Vector.PF else "native-exception"
+        case SoftInterrupt():
+            kind, cause, rule = Kind.GATE, describe.interrupt_name(stop), "the gate's DPL admits this ring"
+            charge = "native-gate"
+            if isinstance(completion, Delivered) and completion.vector != stop.vector:
+                kind, rule, charge = Kind.FAULT, "the gate refused", "native-exception"
+        case PortIo():
+            kind, cause, rule, charge = Kind.IO, describe.port_name(stop), "this ring may use the port", "native-port-io"
+        case ProtectedAccess():
+            kind, cause, rule, charge = Kind.FAULT, "#GP(0)", "beyond the segment's limit", "native-exception"
+        case SensitiveInsn() if isinstance(completion, (Delivered, Shutdown)):
+            kind, cause, rule, charge = Kind.FAULT, "fault", "the instruction's own checks failed", "native-exception"
+            if isinstance(completion, Delivered):
+                cause = describe.vector_name(completion.vector)
+        case SensitiveInsn():
+            if completion is not Effect.HALTED:
+                return None
+            kind, cause, rule, charge = Kind.END, "HLT", "ring 0 may halt the CPU", ""
+        case _:
+            return None
+    handler = "guest kernel"
+    if isinstance(completion, Effect):
+        handler = "device" if kind is Kind.IO else "the CPU"
+        action = (
+            describe.port_action(technique.machine.bus, stop, after)
+            if isinstance(stop, PortIo)
+            else "the CPU waits for an interrupt"
+        )
+    else:
+        action = describe.delivered_text(completion, after)
+    instruction = getattr(stop, "instruction", None)
+    return Event(
+        at=at,
+        address=before.eip,
+        instruction=text_of(instruction),
+        form=instruction.form if instruction is not None else None,
+        kind=kind,
+        cause=cause,
+        rule=rule,
+        handler=handler,
+        action=action,
+        native_charges=(charge,) if charge else (),
+        changes=changes_between(before, after, is_real=True),
+        from_ring=before.cpl,
+        to_ring=after.cpl,
+        resume=after.eip,
+    )

@@ -1,0 +1,107 @@
+"""Which techniques ringviz can run, and how each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.costs import CPU_PROFILES, CpuProfile
+from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
+from ringviz.guest.image import StartState, load_image
+from ringviz.guest.scenario import Scenario
+from ringviz.vmm.amdv.technique import AmdV
+from ringviz.vmm.native import Native
+from ringviz.vmm.technique import Technique
+from ringviz.vmm.trap_emulate import TrapEmulate
+
+_CLASSES: Mapping[str, type[Technique]] = MappingProxyType({cls.id: cls for cls in (Native, TrapEmulate, AmdV)})
+_MMUS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"native": ("none",), "trap-emulate": ("shadow",), "amd-v": ("nested",)}
+)
+"""Ways of memory virtualization that are built; the first is the default."""
+_DEFAULT_CPU = "p4-672"
+_CPU_BY_FEATURE = {"amd-v": "barcelona"}
+
+
+def available() -> tuple[str, ...]:
+    """Ids of the techniques that can run, in the order to show them."""
+    return tuple(technique for technique in TECHNIQUES if technique in _CLASSES)
+
+
+def technique_facts(technique: str) -> TechniqueFacts:
+    """The row of a technique that can run.
+
+    Raises:
+        InputError: no such technique, or not one that this version runs.
+    """
+    if technique not in _CLASSES:
+        known = ", ".join(available())
+        why = "is not built yet" if technique in TECHNIQUES else "is unknown"
+        raise InputError(f'technique "{technique}" {why}; choose one of {known}')
+    return TECHNIQUES[technique]
+
+
+def choose_mmu(technique: str, mmu: str | None) -> str:
+    """Settle the way of memory virtualization.
+
+    Raises:
+        UnsupportedError: the technique does not have it.
+    """
+    offered = _MMUS[technique_facts(technique).id]
+    if mmu is None:
+        return offered[0]
+    if mmu not in offered:
+        raise UnsupportedError(f'{technique} has no --mmu "{mmu}"; choose {" or ".join(offered)}')
+    return mmu
+
+
+def choose_cpu(technique: str, mmu: str, cpu: str | None) -> CpuProfile:
+    """Settle the cost profile: the one asked for, or the technique's default.
+
+    Raises:
+        InputError: no such profile.
+        UnsupportedError: that CPU does not have what the technique needs.
+    """
+    row = technique_facts(technique)
+    if cpu is None:
+        cpu = _CPU_BY_FEATURE.get(row.needs_feature or "", _DEFAULT_CPU)
+    if cpu not in CPU_PROFILES:
+        raise InputError(f'CPU "{cpu}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
+    profile = CPU_PROFILES[cpu]
+    if row.needs_feature is not None and row.needs_feature not in profile.features:
+        fitting = ", ".join(p.id for p in CPU_PROFILES.values() if row.needs_feature in p.features)
+        raise UnsupportedError(f"{technique} needs a CPU with it; {cpu} ({profile.title}) has none; try {fitting}")
+    if mmu == "nested" and not profile.features & {"npt", "ept"}:
+        raise UnsupportedError(f"--mmu nested needs nested paging; {cpu} ({profile.title}) has none")
+    return profile
+
+
+def check_fits(scenario: Scenario, technique: str) -> None:
+    """Refuse a scenario that needs what a technique does not have.
+
+    Raises:
+        UnsupportedError: with the reason, in one line.
+    """
+    technique_facts(technique)
+    if technique == TrapEmulate.id and "paging" in scenario.requires:
+        raise UnsupportedError(
+            f"{scenario.id} turns paging on: trap-emulate has no shadow page tables, so it cannot follow; "
+            "choose native or amd-v"
+        )
+
+
+def power_on(scenario: Scenario, technique: str) -> Technique:
+    """Make a technique's machine and put the scenario's guest on it, at its first instruction.
+
+    Raises:
+        ScenarioError: the image cannot be loaded.
+        UnsupportedError: the technique cannot run this guest.
+    """
+    check_fits(scenario, technique)
+    image = load_image(scenario)
+    if image.start is StartState.LONG:
+        raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
+    made = _CLASSES[technique](scenario)
+    made.boot(image)
+    return made

@@ -1,0 +1,113 @@
+"""The descriptor tables the CPU really uses, made from the guest's own.
+
+A guest descriptor of ring 0 becomes one of ring 1, limits are cut below the VMM, and what the VMM must hear of is
+marked not present, so that its use traps:
+
+- descriptors that the CPU would mark accessed, so that the guest's table gets the mark and not the shadow;
+- ring 3 code while the guest's kernel runs, so that no return to the program goes unnoticed;
+- gates and task-state segments, which are the VMM's business.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ringviz.facts.segments import Descriptor, Gate, SegmentCache, decode_descriptor, encode_descriptor, encode_gate
+from ringviz.machine.memory import Ram
+from ringviz.machine.state import CpuState
+from ringviz.vmm.guest_space import GuestSpace
+from ringviz.vmm.ring_compression import layout
+
+_PRESENT = 0x80
+_DPL = 0x60
+_RING_1 = 0x20
+_TSS_BYTES = 0x68
+_EMPTY_TABLE = bytes(0x1_0000)
+
+
+def compress_access(access: int) -> int:
+    """Attributes of a code or data segment with ring 0 turned into ring 1."""
+    return access if access & _DPL else access | _RING_1
+
+
+def cut_limit(cache: Descriptor | SegmentCache) -> int:
+    """A segment's limit, cut off below the VMM."""
+    if cache.expand_down or cache.base > layout.TRUNCATED_LIMIT:
+        return cache.limit
+    room = layout.TRUNCATED_LIMIT + 1 - cache.base
+    if cache.g:
+        room &= ~0xFFF
+    return min(cache.limit, max(room - 1, 0xFFF if cache.g else 0))
+
+
+def shadow_entry(raw: int, *, kernel_runs: bool) -> int:
+    """Make the shadow of one guest descriptor.
+
+    Args:
+        raw: the guest's entry, 8 bytes as a number.
+        kernel_runs: the guest believes it is in ring 0, 1 or 2.
+    """
+    guest = decode_descriptor(raw)
+    if not guest.s:
+        return raw & ~(_PRESENT << 40)
+    access = compress_access(guest.access)
+    accessed = bool(access & 1)
+    if not accessed or (kernel_runs and guest.is_code and guest.dpl == 3):
+        access &= ~_PRESENT
+    return encode_descriptor(Descriptor(guest.base, cut_limit(guest), access))
+
+
+@lru_cache(maxsize=64)
+def _shadow_table(table: bytes, kernel_runs: bool) -> bytes:
+    """Make the shadow of a whole table; a guest has few, and goes back and forth between them with every ring."""
+    raws = (int.from_bytes(table[offset : offset + 8], "little") for offset in range(0, len(table) - 7, 8))
+    return b"".join(shadow_entry(raw, kernel_runs=kernel_runs).to_bytes(8, "little") for raw in raws)
+
+
+class DescriptorTables:
+    """Shadow GDT and LDT, the VMM's IDT and TSS: real bytes in VMM memory."""
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+        self._made: tuple[object, ...] | None = None
+        self._lengths: dict[int, int] = {}
+        ram.write(layout.TASK_STATE, bytes(_TSS_BYTES))
+        # No I/O bitmap: it would start at the limit, so every port access of ring 1 and 3 traps.
+        ram.write_int(layout.TASK_STATE + 0x66, _TSS_BYTES, 2)
+        for vector in range(256):
+            # Any ring may use INT n; the VMM looks the guest's own gate up and checks its DPL.
+            gate = Gate(layout.HOLE + 0x1000 + 16 * vector, layout.VMM_CODE_SELECTOR, 0xE, 3, True)
+            ram.write_int(layout.INTERRUPT_TABLE + 8 * vector, encode_gate(gate), 8)
+
+    def refresh(self, guest: CpuState, space: GuestSpace) -> None:
+        """Rebuild the shadows from the guest's tables, if anything they depend on has changed."""
+        kernel_runs = guest.cpl < 3
+        gdt = space.read_physical(guest.gdtr.base, min(guest.gdtr.limit + 1, 0x1_0000))
+        ldt = b""
+        if guest.ldtr.is_usable:
+            ldt = space.read_physical(guest.ldtr.base, min(guest.ldtr.limit + 1, 0x1_0000))
+        key = (gdt, ldt, kernel_runs)
+        if key == self._made:
+            return
+        self._write(layout.SHADOW_GDT, gdt, kernel_runs=kernel_runs)
+        for selector, descriptor in (
+            (layout.TSS_SELECTOR, Descriptor(layout.TSS_LINEAR, _TSS_BYTES - 1, 0x08B)),
+            (layout.VMM_CODE_SELECTOR, Descriptor(0, 0xFFFF_FFFF, 0xC9B)),
+            (layout.LDT_SELECTOR, Descriptor(layout.LDT_LINEAR, max(len(ldt), 1) - 1, 0x082)),
+        ):
+            self._ram.write_int(layout.SHADOW_GDT + selector, encode_descriptor(descriptor), 8)
+        self._write(layout.SHADOW_LDT, ldt, kernel_runs=kernel_runs)
+        self._made = key
+
+    def forget(self) -> None:
+        """Rebuild at the next refresh whatever happens: memory was restored."""
+        self._made = None
+        self._lengths = dict.fromkeys((layout.SHADOW_GDT, layout.SHADOW_LDT), 0x1_0000)
+
+    def _write(self, address: int, table: bytes, *, kernel_runs: bool) -> None:
+        entries = _shadow_table(table, kernel_runs)
+        old_length = self._lengths.get(address, 0)
+        if old_length > len(entries):
+            self._ram.write(address + len(entries), _EMPTY_TABLE[: old_length - len(entries)])
+        self._ram.write(address, entries)
+        self._lengths[address] = len(entries)

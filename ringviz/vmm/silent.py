@@ -1,0 +1,114 @@
+"""What a silent instruction told the guest, beside what bare metal would have told it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ringviz.facts.instructions import INSTRUCTIONS
+from ringviz.facts.registers import Eflags, iopl
+from ringviz.guest.instruction import Instruction
+from ringviz.machine.microcode import GuestFault
+from ringviz.machine.state import CpuState, fields_of
+from ringviz.vmm.describe import vector_name
+from ringviz.vmm.guest_space import GuestSpace, Overlay
+
+_ALWAYS_TOLD = frozenset(
+    {"sgdt", "sidt", "sldt", "smsw", "str", "pushf", "popf", "lar", "lsl", "verr", "verw", "mov-from-sreg", "push-sreg"}
+)
+"""Recorded even where the answer happens to be the same; the others only where something differs."""
+_NEVER_COMPARED = ("eip",)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The difference in words."""
+
+    text: str
+    rule: str
+    got: str
+    native_would: str
+
+
+def compare_silent(
+    instruction: Instruction,
+    before: CpuState,
+    after: CpuState,
+    expected: CpuState | GuestFault,
+    writes: Overlay,
+    memory: GuestSpace,
+) -> Told | None:
+    """Compare what the guest has now with what it would have on bare metal.
+
+    Args:
+        instruction: the one that ran.
+        before: the virtual CPU before it.
+        after: the virtual CPU after it ran for real.
+        expected: the virtual CPU after it by the manual's rules for the ring the guest believes in, or its fault.
+        writes: what it would have written.
+        memory: guest memory, as it is now.
+
+    Returns:
+        None where nobody could tell a difference and the form is not one of those always recorded.
+    """
+    assert instruction.form is not None
+    rule = INSTRUCTIONS[instruction.form].leaks
+    if isinstance(expected, GuestFault):
+        fault = f"{vector_name(expected.vector)}"
+        return Told(f"ran, where bare metal raises {fault}", rule, "no fault", fault)
+    got, native = _differences(before, after, expected, writes, memory)
+    if got == native:
+        if instruction.form not in _ALWAYS_TOLD:
+            return None
+        return Told(f"same answer this time: {got or 'nothing changed'}", rule, got, native)
+    return Told(f"got {got}; bare metal gives {native}", rule, got, native)
+
+
+def _differences(
+    before: CpuState, after: CpuState, expected: CpuState, writes: Overlay, memory: GuestSpace
+) -> tuple[str, str]:
+    """List what the instruction changed, in reality and by the manual, in the same order."""
+    old, real, ideal = fields_of(before), fields_of(after), fields_of(expected)
+    got: list[str] = []
+    native: list[str] = []
+    flags = after.eflags ^ expected.eflags
+    for name in old:
+        if name in _NEVER_COMPARED or (real[name] == old[name] == ideal[name]):
+            continue
+        if name == "eflags":
+            touched = (old[name] ^ real[name]) | (old[name] ^ ideal[name]) | flags
+            got.append(_flags(after.eflags, touched))
+            native.append(_flags(expected.eflags, touched))
+        elif real[name] != ideal[name] or name not in ("esp",):
+            got.append(f"{name.upper()} {real[name]:X}")
+            native.append(f"{name.upper()} {ideal[name]:X}")
+    for start, data in _runs(writes.written):
+        now = memory.read_physical(start, len(data))
+        got.append(_stored(now))
+        native.append(_stored(data))
+    return ", ".join(got), ", ".join(native)
+
+
+def _flags(eflags: int, which: int) -> str:
+    """Name the flags among `which` with their values."""
+    words = [f"{flag.name} {int(bool(eflags & flag))}" for flag in Eflags if which & flag and flag is not Eflags.IOPL]
+    if which & Eflags.IOPL:
+        words.append(f"IOPL {iopl(eflags)}")
+    return " ".join(words)
+
+
+def _stored(data: bytes) -> str:
+    """Six bytes are a table register, the rest a number."""
+    if len(data) == 6:
+        return f"base {int.from_bytes(data[2:], 'little'):08X} limit {int.from_bytes(data[:2], 'little'):04X}"
+    return f"{int.from_bytes(data, 'little'):0{2 * len(data)}X}"
+
+
+def _runs(written: dict[int, int]) -> list[tuple[int, bytes]]:
+    """Join written bytes into runs."""
+    runs: list[tuple[int, bytearray]] = []
+    for address in sorted(written):
+        if runs and runs[-1][0] + len(runs[-1][1]) == address:
+            runs[-1][1].append(written[address])
+        else:
+            runs.append((address, bytearray([written[address]])))
+    return [(start, bytes(data)) for start, data in runs]

@@ -1,0 +1,142 @@
+"""What every technique answers, and what all of them share.
+
+A technique owns one machine. It boots a guest on it, answers the machine's stops, and can always say what the guest
+believes the computer to be (`guest_state`) and what it really is (`real_state`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from ringviz.facts.registers import EFLAGS_FIXED
+from ringviz.facts.segments import SegmentCache, null_cache
+from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
+from ringviz.guest.image import Image, StartState
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.scenario import Scenario
+from ringviz.machine.bus import Bus
+from ringviz.machine.devices import pc_devices
+from ringviz.machine.linear import LinearMemory
+from ringviz.machine.machine import Machine
+from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache
+from ringviz.machine.stops import Stop
+from ringviz.vmm.events import Change, Event
+from ringviz.vmm.outcome import RESUME, Ended, Outcome
+
+_GPR_NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
+
+
+class Technique(ABC):
+    """Base of all techniques; one instance runs one guest."""
+
+    id: ClassVar[str]
+    guest_base: ClassVar[int] = 0
+    """RAM address at which guest-physical 0 lies."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.guest_bytes = scenario.guest.memory_mib << 20
+        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), self.guest_base + self.guest_bytes)
+        self.events: list[Event] = []
+        """Filled by `handle`; whoever runs the technique takes them out."""
+        self.emulated = 0
+        """Instructions completed by the VMM and not by the CPU."""
+
+    @property
+    def facts(self) -> TechniqueFacts:
+        """The table row of this technique."""
+        return TECHNIQUES[self.id]
+
+    # ---- the calls ---------------------------------------------------------------------------------------------------
+
+    def boot(self, image: Image) -> None:
+        """Put the guest into memory and the CPU at its entry."""
+        for segment in image.segments:
+            self.machine.ram.write(self.guest_base + segment.address, segment.data)
+        self.power_on(initial_state(image))
+
+    @abstractmethod
+    def power_on(self, state: CpuState) -> None:
+        """Start the guest in the state that it should believe to be in."""
+
+    @abstractmethod
+    def handle(self, stop: Stop) -> Outcome:
+        """Answer one stop."""
+
+    @abstractmethod
+    def guest_state(self) -> CpuState:
+        """The CPU as the guest believes it to be. A copy."""
+
+    def real_state(self) -> CpuState:
+        """The CPU as it really is. A copy."""
+        return self.machine.state.copy()
+
+    @abstractmethod
+    def guest_memory(self) -> LinearMemory:
+        """Linear memory as the guest believes it to be."""
+
+    def save(self) -> Any:
+        """Give the technique's state without RAM, for `restore` in the same process."""
+        return self.machine.save(), self.emulated, self.save_vmm()
+
+    def restore(self, saved: Any) -> None:
+        """Return to a saved state; RAM has been restored before."""
+        machine, self.emulated, vmm = saved
+        self.machine.restore(machine)
+        self.restore_vmm(vmm)
+        self.events.clear()
+
+    def save_vmm(self) -> Any:
+        """Give what the VMM itself keeps; nothing by default."""
+        return None
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take back what `save_vmm` gave."""
+
+    # ---- shared ------------------------------------------------------------------------------------------------------
+
+    def guest_ram(self) -> bytes:
+        """All guest-physical memory."""
+        return self.machine.ram.read(self.guest_base, self.guest_bytes)
+
+    def check_exit_port(self) -> Outcome:
+        """End the run if the guest has written to the exit port."""
+        code = self.machine.bus.exit_code
+        return RESUME if code is None else Ended("exit", f"the guest ended the run through port F4h, exit code {code}")
+
+
+def text_of(instruction: Instruction | None) -> str:
+    """An instruction in a list of events; code that cannot be fetched or decoded has no text of its own."""
+    return instruction.text if instruction is not None else "(no instruction)"
+
+
+def changes_between(before: CpuState, after: CpuState, *, is_real: bool) -> tuple[Change, ...]:
+    """List the registers that differ between two states, EIP apart."""
+    old, new = fields_of(before), fields_of(after)
+    return tuple(
+        Change(name, is_real, old[name], new[name]) for name in old if old[name] != new[name] and name != "eip"
+    )
+
+
+def initial_state(image: Image) -> CpuState:
+    """The CPU at the guest's first instruction, as the image's format defines it."""
+    gpr = [0] * 8
+    for name, value in image.registers:
+        gpr[_GPR_NAMES.index(name)] = value
+    table = null_cache()
+    task = SegmentCache(0, 0, 0xFFFF, 0x8B)
+    if image.start is StartState.REAL:
+        cs = real_mode_cache(0, 0x9B)
+        segments = [real_mode_cache(0)] * 6
+        segments[CS] = cs
+        cr0, idtr = 0x10, TableRegister(0, 0x3FF)
+    else:
+        data = SegmentCache(0x10, 0, 0xFFFF_FFFF, 0xC93)
+        segments = [data] * 6
+        segments[CS] = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
+        cr0, idtr = 0x11, TableRegister(0, 0)
+    return CpuState(
+        gpr, image.entry, EFLAGS_FIXED, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
+        [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0],
+    )  # fmt: skip
