@@ -134,6 +134,7 @@ class Cpu:
         uc.hook_add(UC_HOOK_EDGE_GENERATED, self._on_new_block)
         self._blocks: dict[int, tuple[bytes, int, _Scan, int]] = {}
         self._points: dict[int, Any] = {}
+        self._breakpoint: Any = None
         self._watched: frozenset[str] = frozenset()
         self._rescout: list[tuple[int, int]] = []
         self._must_flush_code = False
@@ -229,6 +230,15 @@ class Cpu:
                 self.hooks.remove(handle)
             self._points.clear()
             self._flush_code()
+
+    def set_breakpoint(self, linear: int | None) -> None:
+        """Stop before the instruction at a linear address, too; None takes the breakpoint away."""
+        if self._breakpoint is not None:
+            self.hooks.remove(self._breakpoint)
+            self._breakpoint = None
+        if linear is not None:
+            self._breakpoint = self.hooks.add(UC_HOOK_CODE, self.hooks.code, linear, linear)
+        self._must_flush_code = True
 
     def go(self, limit: int, *, skip: bool = False) -> RawStop:
         """Run until `retired` reaches `limit` exactly, or something stops the CPU before.

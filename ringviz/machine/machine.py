@@ -28,6 +28,7 @@ from ringviz.machine.native_hooks import Reason
 from ringviz.machine.paging import Access, walk
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
+    Breakpoint,
     BudgetSpent,
     Fault,
     NestedFault,
@@ -91,6 +92,9 @@ class Machine:
         """Physical pages beyond the limit of every segment a guest can load: see `ProtectedAccess`."""
         self._watched: frozenset[str] = frozenset()
         self.watch(frozenset())
+        self._breakpoint_at: int | None = None
+        self._broke_at: tuple[int, int] | None = None
+        """Address and count of retired instructions at which the breakpoint stopped last: it is passed once."""
 
     # ---- what everything else looks at -------------------------------------------------------------------------------
 
@@ -117,6 +121,18 @@ class Machine:
         """Ask for a `Watched` stop before instructions of these forms."""
         self._watched = forms
         self.cpu.watch(forms | _ALWAYS_WATCHED)
+
+    @property
+    def breakpoint_at(self) -> int | None:
+        """Offset in the code segment before which `run` stops with `Breakpoint`; None for nowhere."""
+        return self._breakpoint_at
+
+    @breakpoint_at.setter
+    def breakpoint_at(self, address: int | None) -> None:
+        if address != self._breakpoint_at:
+            self._breakpoint_at = address
+            base = self.cpu.state.segments[1].base
+            self.cpu.set_breakpoint(None if address is None else (base + address) & 0xFFFF_FFFF)
 
     def instruction_here(self) -> Instruction | None:
         """Decode the instruction at EIP; None where there is none."""
@@ -240,11 +256,16 @@ class Machine:
 
     def _at_point(self) -> Stop:
         """Say what the stop point at EIP means."""
+        here = (self.cpu.state.eip, self.retired)
+        if here[0] == self._breakpoint_at and here != self._broke_at:
+            self._broke_at = here
+            return Breakpoint(here[0])
         instruction = self.instruction_here()
-        if instruction is None or instruction.form is None:
-            # Other code has come to lie at a watched address: nothing to see.
+        if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
+            # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             return self.run(self.retired + 1, skip=True)
         form = instruction.form
+        assert form is not None
         if form in self._watched and form not in _ALWAYS_WATCHED:
             return Watched(form, instruction)
         if form == "int1":

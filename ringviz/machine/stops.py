@@ -101,4 +101,22 @@ class Paused:
     """A long-running string instruction gave way, so that a caller may look at its cancel flag; nothing happened."""
 
 
-Stop = Fault | SoftInterrupt | PortIo | SensitiveInsn | NestedFault | Watched | ProtectedAccess | BudgetSpent | Paused
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """The CPU is about to execute the instruction at `Machine.breakpoint_at`."""
+
+    address: int
+
+
+Stop = (
+    Fault
+    | SoftInterrupt
+    | PortIo
+    | SensitiveInsn
+    | NestedFault
+    | Watched
+    | ProtectedAccess
+    | BudgetSpent
+    | Paused
+    | Breakpoint
+)

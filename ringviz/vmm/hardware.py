@@ -7,7 +7,16 @@ from ringviz.machine.delivery import Delivered, Shutdown
 from ringviz.machine.machine import Completion
 from ringviz.machine.microcode import Effect
 from ringviz.machine.state import CpuState
-from ringviz.machine.stops import Fault, PortIo, ProtectedAccess, SensitiveInsn, SoftInterrupt, Stop
+from ringviz.machine.stops import (
+    BudgetSpent,
+    Fault,
+    PortIo,
+    ProtectedAccess,
+    SensitiveInsn,
+    SoftInterrupt,
+    Stop,
+    Watched,
+)
 from ringviz.vmm import describe
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended, Outcome
@@ -15,6 +24,42 @@ from ringviz.vmm.technique import Technique, changes_between, text_of
 
 TRIPLE_FAULT = Ended("triple-fault", "triple fault: an exception could not be delivered, nor could the double fault")
 HALTED = Ended("halted", "the guest executed HLT, and no interrupt can wake it")
+
+
+RETURNS = frozenset({"iret", "ret-far", "sysexit"})
+"""Forms watched where the CPU returns to an outer ring by itself: nothing traps, but the crossing is worth telling."""
+
+
+def watched_return(technique: Technique, stop: Watched) -> Stop | None:
+    """Let a return run, and record it if it led to another ring.
+
+    Returns:
+        A stop that came up instead, still to be answered.
+    """
+    before, at = technique.machine.state.copy(), technique.machine.retired
+    inner = technique.machine.step_over()
+    if not isinstance(inner, BudgetSpent):
+        return inner
+    after = technique.machine.state
+    if after.cpl != before.cpl:
+        technique.events.append(
+            Event(
+                at=at,
+                address=before.eip,
+                instruction=stop.instruction.text,
+                form=stop.form,
+                kind=Kind.GATE,
+                cause=stop.instruction.mnemonic.upper(),
+                rule="a return may lead outward",
+                handler="the CPU",
+                action=f"back to ring {after.cpl} at {after.eip:08X}, with the stack that was saved",
+                changes=changes_between(before, after, is_real=True),
+                from_ring=before.cpl,
+                to_ring=after.cpl,
+                resume=after.eip,
+            )
+        )
+    return None
 
 
 def outcome_of(technique: Technique, completion: Completion) -> Outcome:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CpuState
-from ringviz.machine.stops import Stop
-from ringviz.vmm.hardware import hardware_event, outcome_of
-from ringviz.vmm.outcome import Outcome
+from ringviz.machine.stops import Stop, Watched
+from ringviz.vmm.hardware import RETURNS, hardware_event, outcome_of, watched_return
+from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.technique import Technique
+from ringviz.vmm.verdicts import on_bare_cpu
 
 
 class Native(Technique):
     """The reference: the guest owns the machine."""
 
     id: ClassVar[str] = "native"
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self.machine.watch(RETURNS)
 
     def power_on(self, state: CpuState) -> None:
         """Load the state into the CPU."""
@@ -31,11 +37,18 @@ class Native(Technique):
 
     def handle(self, stop: Stop) -> Outcome:
         """Let the hardware do what it does, and say so."""
+        if isinstance(stop, Watched):
+            inner = watched_return(self, stop)
+            return RESUME if inner is None else self.handle(inner)
         before = self.machine.state.copy()
         at = self.machine.retired
-        completion = self.machine.complete(stop)
+        completion = self.complete(stop)
         after = self.machine.state
         event = hardware_event(self, stop, before, after, at, completion)
         if event is not None:
             self.events.append(event)
         return outcome_of(self, completion)
+
+    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+        """The CPU's own rules."""
+        return on_bare_cpu(form, cpl)

@@ -9,16 +9,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from ringviz.errors import UnsupportedError
 from ringviz.facts.registers import EFLAGS_FIXED
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.image import Image, StartState
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
+from ringviz.machine import microcode
 from ringviz.machine.bus import Bus
+from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
-from ringviz.machine.machine import Machine
+from ringviz.machine.machine import Completion, Machine
 from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache
 from ringviz.machine.stops import Stop
 from ringviz.vmm.events import Change, Event
@@ -99,6 +102,26 @@ class Technique(ABC):
     def guest_ram(self) -> bytes:
         """All guest-physical memory."""
         return self.machine.ram.read(self.guest_base, self.guest_bytes)
+
+    def complete(self, stop: Stop) -> Completion:
+        """Let the hardware carry a stop out.
+
+        Raises:
+            UnsupportedError: it needs a hardware task switch, which this machine does not have.
+        """
+        try:
+            return self.machine.complete(stop)
+        except (microcode.UnsupportedError, TaskGateError) as error:
+            where = self.machine.state.eip
+            raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}") from None
+
+    @abstractmethod
+    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+        """Say what will happen to an instruction of a form in a guest ring, before it runs.
+
+        Returns:
+            A word (`traps`, `silent`, `gate`, `exits`, `faults` or empty) and a short reason.
+        """
 
     def check_exit_port(self) -> Outcome:
         """End the run if the guest has written to the exit port."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
-from ringviz.facts.instructions import SILENT_IDS
+from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr4
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -27,6 +27,7 @@ from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
+    Breakpoint,
     BudgetSpent,
     Fault,
     NestedFault,
@@ -49,6 +50,7 @@ from ringviz.vmm.ring_compression.page_tables import PageTables
 from ringviz.vmm.ring_compression.two_views import compress, expand
 from ringviz.vmm.silent import compare_silent
 from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.verdicts import on_bare_cpu
 
 _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 """Exceptions by which an instruction that the VMM must execute makes itself known."""
@@ -98,6 +100,16 @@ class TrapEmulate(Technique):
     def guest_memory(self) -> LinearMemory:
         """Guest memory under the virtual CPU."""
         return LinearMemory(self.guest_state(), self._space)
+
+    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+        """Ring 0 and ring 3 of the guest are both outside the real ring 0."""
+        if form is None:
+            return "", ""
+        row = INSTRUCTIONS[form]
+        if cpl == 3 and on_bare_cpu(form, cpl)[0] == "faults":
+            return "traps", "in ring 3 it faults; the VMM hands the fault to the guest's kernel"
+        word = row.on_trap_emulate
+        return ("" if word == "runs" else word), row.leaks
 
     def save_vmm(self) -> Any:
         """The virtual CPU; all else is in memory or follows from it."""
@@ -164,7 +176,7 @@ class TrapEmulate(Technique):
                     self._virtual = self.guest_state()
                     return None, RESUME
                 return self._interpret(stop.instruction, "#GP(0)", f"CPL {real.cpl} is not 0", real)
-            case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused():
+            case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused() | Breakpoint():
                 # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
                 raise AssertionError(f"a stop that ring compression cannot meet: {stop}")
 

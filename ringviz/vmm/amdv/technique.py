@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from ringviz.facts.instructions import INSTRUCTIONS
 from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -18,14 +19,15 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect
 from ringviz.machine.state import ECX, CpuState
-from ringviz.machine.stops import BudgetSpent, NestedFault, PortIo, SensitiveInsn, Stop
+from ringviz.machine.stops import BudgetSpent, NestedFault, PortIo, SensitiveInsn, Stop, Watched
 from ringviz.vmm import describe
 from ringviz.vmm.amdv.control_block import ControlBlock
 from ringviz.vmm.amdv.nested_tables import NestedTables
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.hardware import HALTED, TRIPLE_FAULT, hardware_event, outcome_of
+from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.verdicts import on_bare_cpu
 
 INTERCEPTS = (
     "VMRUN", "VMLOAD", "VMSAVE", "STGI", "CLGI", "SKINIT", "INVLPGA", "VMMCALL",
@@ -70,7 +72,7 @@ class AmdV(Technique):
         self.vmcb.put("NP_CONTROL", 1)
         self.vmcb.put("N_CR3", self.nested.root)
         self.machine.second_level = self.nested
-        ram.dirty.clear()
+        self.machine.watch(RETURNS)
 
     def boot(self, image: Image) -> None:
         """Put the guest into memory and enter it with VMRUN."""
@@ -98,13 +100,26 @@ class AmdV(Technique):
                 return self._instruction(stop)
             case NestedFault():
                 return self._nested_fault(stop)
+            case Watched():
+                inner = watched_return(self, stop)
+                return RESUME if inner is None else self.handle(inner)
             case _:
                 return self._in_guest(stop)
+
+    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+        """The CPU's own rules in guest mode, and the intercepts where they come after the privilege checks."""
+        word, why = on_bare_cpu(form, cpl)
+        if form is None or word == "faults":
+            return word, why
+        intercept = INSTRUCTIONS[form].on_amd_v_intercept
+        if intercept in self.vmcb.intercepts:
+            return "exits", f"the VMCB intercepts {intercept}"
+        return word, why
 
     def _in_guest(self, stop: Stop) -> Outcome:
         """The CPU goes on in guest mode: the event is the guest's own affair."""
         before, at = self.machine.state.copy(), self.machine.retired
-        completion = self.machine.complete(stop)
+        completion = self.complete(stop)
         after = self.machine.state
         if isinstance(completion, Shutdown):
             event = self._exit("VMEXIT_SHUTDOWN", 0, 0, before, at, getattr(stop, "instruction", None), "SHUTDOWN")
@@ -120,7 +135,7 @@ class AmdV(Technique):
         before, at = self.machine.state.copy(), self.machine.retired
         next_eip = before.eip + stop.instruction.size
         event = self._exit("VMEXIT_IOIO", _ioio_info(stop), next_eip, before, at, stop.instruction, "IOIO_PROT")
-        completion = self.machine.complete(stop)
+        completion = self.complete(stop)
         after = self.machine.state
         return self._finish(event, before, completion, "virtual " + describe.port_action(self.machine.bus, stop, after))
 
@@ -129,7 +144,7 @@ class AmdV(Technique):
         before, at = self.machine.state.copy(), self.machine.retired
         intercept, name = _EXIT_BY_FORM[stop.form]
         event = self._exit(name, int(stop.form == "wrmsr"), 0, before, at, stop.instruction, intercept)
-        completion = self.machine.complete(stop)
+        completion = self.complete(stop)
         what = {
             "cpuid": "CPUID of the virtual machine",
             "hlt": "the virtual CPU waits for an interrupt",

@@ -1,0 +1,50 @@
+"""`ringviz build`: assembles guests, or compares committed images with a fresh build."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ringviz.cli.check import folders_of
+from ringviz.cli.exits import Exit, complain
+from ringviz.cli.output import print_lines
+from ringviz.errors import InputError, RingvizError
+from ringviz.guest.build import verify as differences
+from ringviz.guest.build import write_build
+from ringviz.guest.scenario import Scenario, load_scenario, shown_path
+
+
+def build(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Scenario folders, or folders of them.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Write nothing; only compare with a fresh build.")] = False,
+) -> int:
+    """Assemble the guest of each scenario folder with NASM."""
+    one = _verify_one if verify else _build_one
+    worst = Exit.DONE
+    for folder in (folder for path in paths for folder in folders_of(path)):
+        try:
+            code = one(load_scenario(folder))
+        except RingvizError as error:
+            complain(str(error))
+            code = Exit.BAD_INPUT
+        worst = max(worst, code)
+    return worst
+
+
+def _build_one(scenario: Scenario) -> Exit:
+    try:
+        changed = write_build(scenario)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written: {error.strerror}") from error
+    names = " and ".join(path.name for path in changed)
+    print_lines([f"{shown_path(scenario.path)}: {f'{names} written' if names else 'nothing has changed'}"])
+    return Exit.DONE
+
+
+def _verify_one(scenario: Scenario) -> Exit:
+    problems = differences(scenario)
+    for problem in problems:
+        complain(problem)
+    if not problems:
+        print_lines([f"{shown_path(scenario.path)}: same as a fresh build"])
+    return Exit.FAILED if problems else Exit.DONE

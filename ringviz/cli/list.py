@@ -1,0 +1,78 @@
+"""`ringviz list`: which scenarios and techniques there are."""
+
+from collections.abc import Iterator
+
+from ringviz.cli.exits import Exit, complain
+from ringviz.cli.options import Json
+from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.table import Column, table
+from ringviz.errors import RingvizError, ScenarioError
+from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
+from ringviz.guest.scenario import Scenario, list_scenarios
+
+SCHEMA = 1
+
+
+def list_all(json: Json = False) -> int:
+    """List the scenarios and the techniques."""
+    scenarios = list_scenarios(on_error=_complain_of)
+    techniques = available()
+    if json:
+        print_json(catalogue(scenarios, techniques))
+    else:
+        print_lines(report(scenarios, techniques))
+    return Exit.DONE
+
+
+def catalogue(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...]) -> dict[str, object]:
+    """Give the object of `list --json`."""
+    return {
+        "schema": SCHEMA,
+        "scenarios": [
+            {
+                "id": scenario.id,
+                "title": scenario.title,
+                "summary": scenario.summary,
+                "level": str(scenario.level),
+                "techniques": [row.id for row in techniques if can_run(row.id, scenario)],
+            }
+            for scenario in scenarios
+        ],
+        "techniques": [{"id": row.id, "title": row.title, "vmm_seat": row.vmm_seat} for row in techniques],
+        "lessons": [],
+    }
+
+
+def report(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...]) -> Iterator[str]:
+    """Give the same as a text for people."""
+    yield strong("Scenarios")
+    columns = (Column("Id"), Column("Level"), Column("What it shows", wraps=True))
+    rows = [(scenario.id, str(scenario.level), f"{scenario.title}. {scenario.summary}") for scenario in scenarios]
+    yield from table(columns, rows, width_cells())
+    yield ""
+    yield strong("Techniques")
+    columns = (Column("Id"), Column("Title"), Column("Where the VMM sits", wraps=True))
+    yield from table(columns, [(row.id, row.title, row.vmm_seat) for row in techniques], width_cells())
+
+
+def available() -> tuple[TechniqueFacts, ...]:
+    """Give the techniques that ringviz has, bare metal first."""
+    from ringviz.vmm import registry
+
+    return tuple(TECHNIQUES[technique] for technique in registry.available())
+
+
+def can_run(technique: str, scenario: Scenario) -> bool:
+    """Say whether a scenario can be started under a technique, by starting it."""
+    from ringviz.engine.session import Session
+
+    try:
+        Session(scenario, technique)
+    except RingvizError:
+        return False
+    return True
+
+
+def _complain_of(error: ScenarioError) -> None:
+    """One broken folder is no reason to hide the others."""
+    complain(str(error))

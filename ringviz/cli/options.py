@@ -1,0 +1,65 @@
+"""The arguments that several commands share, declared once, and what a shell may complete them with."""
+
+from typing import Annotated
+
+import typer
+
+from ringviz.facts.costs import CPU_PROFILES
+from ringviz.guest.scenario import list_scenarios
+
+
+def _scenario_ids(incomplete: str) -> list[str]:
+    return [
+        scenario.id for scenario in list_scenarios(on_error=lambda error: None) if scenario.id.startswith(incomplete)
+    ]
+
+
+def _technique_ids(incomplete: str) -> list[str]:
+    from ringviz.vmm import registry
+
+    return [technique for technique in registry.available() if technique.startswith(incomplete)]
+
+
+def _cpu_ids(incomplete: str) -> list[str]:
+    return [cpu for cpu in CPU_PROFILES if cpu.startswith(incomplete)]
+
+
+Scenario = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A scenario's id from `ringviz list`, or the path of its folder.",
+        autocompletion=_scenario_ids,
+    ),
+]
+Technique = Annotated[
+    str,
+    typer.Option(
+        "--technique",
+        "-t",
+        metavar="ID",
+        help="How the guest is virtualized; see `ringviz list`.",
+        autocompletion=_technique_ids,
+    ),
+]
+Techniques = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--technique",
+        "-t",
+        metavar="ID",
+        help="Only this technique; may be given several times.",
+        autocompletion=_technique_ids,
+    ),
+]
+Mmu = Annotated[
+    str | None,
+    typer.Option("--mmu", metavar="ID", help="How memory is virtualized, where the technique has a choice."),
+]
+Cpu = Annotated[
+    str | None,
+    typer.Option(
+        "--cpu", metavar="ID", help="The CPU whose costs are charged; see `ringviz cpus`.", autocompletion=_cpu_ids
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

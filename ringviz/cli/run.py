@@ -1,0 +1,34 @@
+"""`ringviz run`, and `ringviz` alone: opens the app."""
+
+import os
+import sys
+
+from ringviz.cli.list import available
+from ringviz.cli.names import known
+from ringviz.cli.options import Cpu, Mmu, Scenario, Technique
+from ringviz.errors import InputError
+from ringviz.guest.scenario import find_scenario
+
+
+def run(scenario: Scenario, technique: Technique = "native", mmu: Mmu = None, cpu: Cpu = None) -> int:
+    """Open the app inside a scenario."""
+    return open_app(scenario, technique, mmu, cpu)
+
+
+def open_app(
+    scenario: str | None = None, technique: str = "native", mmu: str | None = None, cpu: str | None = None
+) -> int:
+    """Open the app, at its home screen or inside a scenario.
+
+    Raises:
+        InputError: there is no terminal to open it on.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        raise InputError("the app needs a terminal; without one use `ringviz stat`, `compare` or `trace`, see --help")
+    # What can be told from the names alone is told before the screen changes.
+    if scenario is not None:
+        find_scenario(scenario)
+    known("technique", technique, [row.id for row in available()])
+    from ringviz.ui.app import run_app
+
+    return run_app(scenario, technique, mmu, cpu)

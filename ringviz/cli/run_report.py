@@ -1,0 +1,77 @@
+"""The words for one finished run that `stat` and `compare` share."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ringviz.cli.exits import one_line
+from ringviz.cli.output import width_cells
+from ringviz.cli.table import Column, table
+
+if TYPE_CHECKING:
+    from ringviz.engine.stat import Stat
+
+DIVERGENCES = (
+    Column("After", is_number=True),
+    Column("Address", is_number=True),
+    Column("Instruction"),
+    Column("What", wraps=True),
+    Column("Bare metal", wraps=True),
+    Column("Here", wraps=True),
+)
+
+
+def ending(run: "Stat") -> str:
+    """Say how a run ended."""
+    match run.outcome:
+        case "exit":
+            return f"exit code {run.exit_code}"
+        case "budget":
+            return "stopped at the scenario's instruction limit"
+        case outcome:
+            return outcome.replace("-", " ")
+
+
+def direct(run: "Stat") -> str:
+    """Say which share of the guest's instructions the CPU ran with no VMM in between."""
+    return share(run.direct, run.retired)
+
+
+def slowdown(run: "Stat") -> str:
+    """Say how many times the modelled cycles of bare metal the run takes, if that is known."""
+    return "" if run.slowdown is None else f"{run.slowdown:.2f}×"
+
+
+def fidelity(run: "Stat") -> str:
+    """Say in a few words whether the guest saw what it sees on bare metal."""
+    if run.fidelity is None:
+        return ""
+    first = run.fidelity.first_divergence
+    return "identical" if first is None else f"diverges at {first.retired:,}: {first.instruction}"
+
+
+def contained(run: "Stat") -> str:
+    """Say how many attempts on what is not the guest's own there were, and how many of them were contained."""
+    return f"{run.safety.contained:,} of {run.safety.attempts:,}"
+
+
+def divergences(run: "Stat") -> Iterator[str]:
+    """Give every instruction that did not do what it does on bare metal, as a table; nothing if there is none."""
+    if run.fidelity is None or not run.fidelity.divergences:
+        return
+    rows = [
+        (
+            f"{divergence.retired:,}",
+            f"{divergence.address:#x}",
+            divergence.instruction,
+            divergence.what,
+            one_line(str(divergence.native)),
+            one_line(str(divergence.here)),
+        )
+        for divergence in run.fidelity.divergences
+    ]
+    yield from table(DIVERGENCES, rows, width_cells())
+
+
+def share(part: int, whole: int) -> str:
+    """Give a part in per cent of the whole, or a dash where there is nothing to share."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"

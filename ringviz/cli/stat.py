@@ -1,0 +1,88 @@
+"""`ringviz stat`: runs a guest to its end, and counts what happened and what it cost, by cause."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringviz.cli import run_report
+from ringviz.cli.exits import Exit, one_line
+from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
+from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.progress import shown
+from ringviz.cli.table import Column, table
+from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.guest.scenario import find_scenario
+
+if TYPE_CHECKING:
+    from ringviz.engine.stat import Stat
+
+CAUSES = (
+    Column("Cause", wraps=True),
+    Column("Count", is_number=True),
+    Column("Share", is_number=True),
+    Column("Cycles", is_number=True),
+    Column("Avg", is_number=True),
+)
+
+
+def stat(
+    scenario: Scenario,
+    technique: Technique = "native",
+    mmu: Mmu = None,
+    cpu: Cpu = None,
+    fidelity: Annotated[
+        bool, typer.Option("--fidelity", help="Run on bare metal as well, and compare at every instruction.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Run a guest to its end; count traps and cycles by cause."""
+    from ringviz.engine import stat as engine
+
+    with shown() as progress:
+        result = engine.stat(find_scenario(scenario), technique, mmu, cpu, fidelity=fidelity, progress=progress)
+    if json:
+        print_json(engine.stat_json(result))
+    else:
+        print_lines(report(result))
+    return Exit.FAILED if breaks_promise(result) else Exit.DONE
+
+
+def breaks_promise(result: "Stat") -> bool:
+    """Say whether the run differs from bare metal where its technique promises that it does not."""
+    from ringviz.engine.compare import Comparison
+
+    return Comparison(result.scenario, result.cpu, (result,), ()).failed
+
+
+def report(result: "Stat") -> Iterator[str]:
+    """Give one run as a text for people."""
+    technique, cpu = TECHNIQUES[result.technique], CPU_PROFILES[result.cpu]
+    yield strong(f"{result.scenario} under {technique.title} ({technique.id}), memory: {result.mmu}")
+    yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
+    yield f"Cycles are modelled for {cpu.title} ({cpu.year})"
+    yield ""
+    yield from table(CAUSES, list(_causes(result)), width_cells())
+    yield ""
+    yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
+    yield f"Safety: {run_report.contained(result)} attempts on what is not the guest's own were contained"
+    if result.slowdown is not None:
+        yield f"Slowdown: {run_report.slowdown(result)} of bare metal's cycles"
+    if result.fidelity is not None:
+        yield f"Fidelity: {run_report.fidelity(result)}"
+        yield from run_report.divergences(result)
+    if result.console:
+        yield ""
+        yield "The guest printed:"
+        yield from (f"  {one_line(line)}" for line in result.console.splitlines())
+
+
+def _causes(result: "Stat") -> Iterator[tuple[str, ...]]:
+    """Give the guest's own work, each cause of overhead, and the sum."""
+    total = result.cycles.total
+    for event in result.events:
+        average = f"{event.cycles / event.count:,.1f}" if event.count else "-"
+        part = run_report.share(event.cycles, total)
+        yield (event.cause, f"{event.count:,}", part, f"{event.cycles:,}", average)
+    yield ("total", "", run_report.share(total, total), f"{total:,}", "")

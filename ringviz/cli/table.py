@@ -1,0 +1,57 @@
+"""Tables of plain text that fit the line: one column may wrap, the others keep their width."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column of a table looks."""
+
+    title: str
+    is_number: bool = False
+    """Numbers stand to the right, all else to the left."""
+    wraps: bool = False
+    """Takes what room the other columns leave, and as many lines as it needs."""
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_cells: int) -> Iterator[str]:
+    """Give a table line by line, the line of titles first.
+
+    Args:
+        columns: one at most may wrap.
+        rows: finished texts, one for each column.
+        width_cells: length of a line; only a table without a wrapping column can be longer.
+    """
+    widths = _widths(columns, rows, width_cells)
+    for row in ([column.title for column in columns], *rows):
+        yield from _row(columns, widths, row)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_cells: int) -> list[int]:
+    """Give each column the width of its widest text, and the wrapping one what is left of the line."""
+    widths = [max(len(text) for text in texts) for texts in zip([c.title for c in columns], *rows, strict=True)]
+    wrapping = [index for index, column in enumerate(columns) if column.wraps]
+    for index in wrapping:
+        others = sum(widths) - widths[index] + len(GAP) * (len(columns) - 1)
+        narrowest = max(len(columns[index].title), 10)
+        widths[index] = min(widths[index], max(width_cells - others, narrowest))
+    return widths
+
+
+def _row(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> Iterator[str]:
+    """Give one row: its first line, and more where the wrapping column needs them."""
+    cells = [
+        textwrap.wrap(text, width, break_on_hyphens=False) or [""] if column.wraps else [text]
+        for column, width, text in zip(columns, widths, row, strict=True)
+    ]
+    for line in range(max(len(cell) for cell in cells)):
+        texts = [cell[line] if line < len(cell) else "" for cell in cells]
+        aligned = (
+            text.rjust(width) if column.is_number else text.ljust(width)
+            for column, width, text in zip(columns, widths, texts, strict=True)
+        )
+        yield GAP.join(aligned).rstrip()

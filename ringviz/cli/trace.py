@@ -1,0 +1,74 @@
+"""`ringviz trace`: every event of a run, as sentences or as data, written while the guest runs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringviz.cli.exits import Exit
+from ringviz.cli.names import known
+from ringviz.cli.options import Cpu, Mmu, Scenario, Technique
+from ringviz.cli.output import opened, write_text
+from ringviz.guest.scenario import find_scenario
+
+if TYPE_CHECKING:
+    from ringviz.engine.events import Event
+    from ringviz.engine.session import Session
+    from ringviz.export import TraceHead
+
+
+def trace(
+    scenario: Scenario,
+    technique: Technique = "native",
+    mmu: Mmu = None,
+    cpu: Cpu = None,
+    trace_format: Annotated[
+        str, typer.Option("--format", metavar="ID", help="plain (sentences), jsonl or csv.")
+    ] = "plain",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout.")
+    ] = None,
+) -> int:
+    """Write every event of a run as a line."""
+    from ringviz.engine.session import Session
+    from ringviz.export import TRACE_FORMATS
+
+    writer = TRACE_FORMATS[known("format", trace_format, TRACE_FORMATS)]
+    session = Session(find_scenario(scenario), technique, mmu, cpu)
+    with opened(output) as stream:
+        write_text([writer.head(head_of(session))], stream)
+        write_text((writer.event(event) for event in events_of(session)), stream)
+    return Exit.DONE
+
+
+def head_of(session: "Session") -> "TraceHead":
+    """Say what a session runs."""
+    from ringviz.export import TraceHead
+
+    return TraceHead(
+        scenario_id=session.scenario.id,
+        scenario_title=session.scenario.title,
+        technique_id=session.technique.id,
+        technique_title=session.technique.title,
+        vmm_seat=session.technique.vmm_seat,
+        mmu=session.mmu,
+        cpu_title=session.cpu.title,
+    )
+
+
+def events_of(session: "Session") -> Iterator["Event"]:
+    """Run a session to its end, and give its events as they come."""
+    given = 0
+
+    def has_news() -> bool:
+        return len(session.events) > given
+
+    while not session.is_over:
+        # The run stops for a moment when there is something to write. Where it stops is left to the clock;
+        # which events come, and in which order, is not.
+        session.run(cancelled=has_news)
+        if not has_news():
+            return
+        while has_news():
+            yield session.events[given]
+            given += 1

@@ -1,0 +1,89 @@
+"""All events of a run, in order, with running totals: any question about a prefix is answered without a scan."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from ringviz.engine.events import Event, record
+from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.vmm.events import Event as RawEvent
+
+_CHECKPOINT_EVERY = 1024
+
+
+class EventLog(Sequence[Event]):
+    """Grows at its end only. Items are made when asked for."""
+
+    def __init__(self, cpu: CpuProfile) -> None:
+        self._cpu = cpu
+        self.raw: list[RawEvent] = []
+        self._at = array("Q")
+        self._overhead = array("Q", [0])
+        """Running total of cycles on the VMM's account, one more than there are events."""
+        self._native = array("Q", [0])
+        """Running total of cycles that bare metal pays too."""
+        self._checkpoints: list[Counter[str]] = [Counter()]
+        self._running: Counter[str] = Counter()
+
+    def append(self, event: RawEvent) -> None:
+        """Add an event."""
+        self.raw.append(event)
+        self._at.append(event.at)
+        overhead = sum(cost_of(self._cpu, cause).charged_cycles for cause in event.charges)
+        native = sum(cost_of(self._cpu, cause).charged_cycles for cause in event.native_charges)
+        self._overhead.append(self._overhead[-1] + overhead)
+        self._native.append(self._native[-1] + native)
+        self._running.update((*event.charges, *event.native_charges))
+        if len(self.raw) % _CHECKPOINT_EVERY == 0:
+            self._checkpoints.append(self._running.copy())
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self.raw)))]
+        if index < 0:
+            index += len(self.raw)
+        return record(index + 1, self.raw[index], self.cycles(index))
+
+    def __iter__(self) -> Iterator[Event]:
+        for index in range(len(self.raw)):
+            yield self[index]
+
+    def before(self, position: int) -> int:
+        """How many events happened before `position` retired instructions were reached."""
+        return bisect_left(self._at, position)
+
+    def cycles(self, index: int) -> int | None:
+        """Price of one event; None if it charges something without a known price, and nothing else."""
+        event = self.raw[index]
+        prices = [cost_of(self._cpu, cause).cycles for cause in (*event.charges, *event.native_charges)]
+        known = [price for price in prices if price is not None]
+        if not known:
+            return None
+        return sum(known)
+
+    def overhead_cycles(self, count: int) -> int:
+        """Cycles on the VMM's account of the first `count` events."""
+        return self._overhead[count]
+
+    def native_cycles(self, count: int) -> int:
+        """Cycles of the first `count` events that bare metal pays too."""
+        return self._native[count]
+
+    def causes(self, count: int) -> Counter[str]:
+        """How often each cost cause was charged in the first `count` events."""
+        checkpoint = count // _CHECKPOINT_EVERY
+        counts = self._checkpoints[checkpoint].copy()
+        for event in self.raw[checkpoint * _CHECKPOINT_EVERY : count]:
+            counts.update((*event.charges, *event.native_charges))
+        return counts

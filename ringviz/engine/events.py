@@ -1,0 +1,102 @@
+"""Recorded events: numbered, priced, and told in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ringviz.vmm.events import Event as RawEvent
+from ringviz.vmm.events import Kind
+
+__all__ = ["Change", "Event", "Kind", "RawEvent", "record", "sentence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One register that an event changed, as text."""
+
+    name: str
+    owner: str
+    """`guest` for the virtual CPU, `real` for the CPU itself."""
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a run, ready to be written down."""
+
+    number: int
+    """1-based."""
+    at: int
+    """Guest instructions retired before it."""
+    address: int
+    instruction: str
+    kind: Kind
+    cause: str
+    rule: str
+    handler: str
+    action: str
+    cycles: int | None
+    """Modelled price, VMM and hardware together; None where the event's price has no source."""
+    cost_cause: str
+    """Cost causes charged, joined by `+`; empty if nothing is."""
+    changes: tuple[Change, ...]
+    got: str
+    native_would: str
+    from_ring: int
+    to_ring: int
+    resume: int
+    detail: tuple[tuple[str, str], ...]
+
+
+def record(number: int, raw: RawEvent, cycles: int | None) -> Event:
+    """Number and price an event."""
+    return Event(
+        number=number,
+        at=raw.at,
+        address=raw.address,
+        instruction=raw.instruction,
+        kind=raw.kind,
+        cause=raw.cause,
+        rule=raw.rule,
+        handler=raw.handler,
+        action=raw.action,
+        cycles=cycles,
+        cost_cause="+".join((*raw.charges, *raw.native_charges)),
+        changes=tuple(
+            Change(change.name, "real" if change.is_real else "guest", f"{change.old:X}", f"{change.new:X}")
+            for change in raw.changes
+        ),
+        got=raw.got,
+        native_would=raw.native_would,
+        from_ring=raw.from_ring,
+        to_ring=raw.to_ring,
+        resume=raw.resume,
+        detail=raw.detail,
+    )
+
+
+def sentence(event: Event) -> str:
+    """Tell an event in one or two plain sentences that stand without colour, sign or picture."""
+    where = f"{event.instruction} at {event.address:08X}h"
+    price = "" if event.cycles is None else f" Modelled price: {event.cycles:,} cycles."
+    match event.kind:
+        case Kind.SILENT:
+            if event.got == event.native_would:
+                return f"{where} is sensitive but did not trap; it gave the {event.action}."
+            return (
+                f"{where} is sensitive but did not trap in ring {event.from_ring}. The guest got {event.got};"
+                f" bare metal would have given {event.native_would}."
+            )
+        case Kind.TRAP:
+            return f"{where} trapped with {event.cause} ({event.rule}); the {event.handler} did: {event.action}.{price}"
+        case Kind.REFLECT:
+            return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {event.action}.{price}"
+        case Kind.EXIT | Kind.VIOLATION:
+            return f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"
+        case Kind.GATE | Kind.FAULT:
+            return f"{where}: {event.cause} ({event.rule}), {event.action}, without a VMM.{price}"
+        case Kind.IO:
+            return f"{where}: {event.cause}, {event.action}, without a VMM.{price}"
+        case _:
+            return f"{where}: {event.cause}, {event.action}.{price}"

@@ -1,0 +1,21 @@
+"""A trace as JSON Lines: one object an event, numbers as integers, the same keys in every line."""
+
+import json
+
+from ringviz.engine.events import Event
+from ringviz.export.event_record import event_record
+from ringviz.export.trace_format import TraceHead
+
+
+class JsonlTrace:
+    """The keys are `event_record.FIELDS`; each of `changes` is an object with `name`, `owner`, `old` and `new`."""
+
+    id = "jsonl"
+
+    def head(self, head: TraceHead) -> str:
+        """Give nothing: every line is an event."""
+        return ""
+
+    def event(self, event: Event) -> str:
+        """Give one event as one line."""
+        return json.dumps(event_record(event), ensure_ascii=True) + "\n"

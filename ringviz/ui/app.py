@@ -1,0 +1,205 @@
+"""The app: screens over one engine thread."""
+
+import gc
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path, PurePath
+from typing import ClassVar
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+
+from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
+from ringviz.ui.requests import Began, Compare, Compared, Failed, Open, Opened, Progressed, Remarked, Settled, Shown
+from ringviz.ui.runner import EngineThread
+from ringviz.ui.screens.compare import CompareScreen
+from ringviz.ui.screens.explore import ExploreScreen
+from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.themes import DARK, LIGHT, THEMES, VARIABLE_DEFAULTS
+
+_STYLES = Path(__file__).parent / "styles"
+_BUSY_SECONDS = 0.15
+"""A request that takes longer is said to be running."""
+_FAILED_TO_OPEN = 2
+"""Exit code when the scenario named on the command line cannot be opened, as the contract says of wrong input."""
+
+
+class RingvizApp(App[None]):
+    """The laboratory's front.
+
+    Args:
+        scenario: opened at once if given, by id or path; else the home screen asks.
+        technique: for that scenario.
+        mmu: memory virtualization, where the technique has a choice.
+        cpu: cost profile.
+        laboratory: the world below; the real one if not given.
+    """
+
+    TITLE = "ringviz"
+    # Full paths, so that they also hold for a subclass in another folder.
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        _STYLES / "app.tcss",
+        _STYLES / "explore.tcss",
+        _STYLES / "home.tcss",
+        _STYLES / "dialogs.tcss",
+    ]
+    # Textual declares these two as instance variables, so they cannot be class variables here.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-normal"), (50, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "quit", show=False)]
+
+    def __init__(
+        self,
+        scenario: str | None = None,
+        technique: str = "native",
+        mmu: str | None = None,
+        cpu: str | None = None,
+        laboratory: Laboratory | None = None,
+    ) -> None:
+        super().__init__()
+        self._first = None if scenario is None else Open(scenario, technique, mmu, cpu)
+        self._busy_timer: Timer | None = None
+        self._comparing: CompareScreen | None = None
+        self.scenario_opened = ""
+        self.failure = ""
+        self.laboratory = laboratory if laboratory is not None else _real_laboratory()
+        self.engine = EngineThread(self.laboratory, self.post_message)
+        self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
+        self.techniques: Sequence[TechniqueChoice] = self.laboratory.techniques()
+        self.explore = ExploreScreen()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colours, for themes that are not ours."""
+        return VARIABLE_DEFAULTS
+
+    def on_mount(self) -> None:
+        """Start the engine thread; show the home screen, or with a scenario given, the explore screen at once."""
+        # The modules loaded by now stay for good. Unfrozen, Python's collector would look through all of them every few
+        # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
+        gc.freeze()
+        self.engine.start()
+        if self._first is None:
+            self.push_screen(HomeScreen())
+        else:
+            self.push_screen(self.explore)
+            self.engine.submit(self._first)
+
+    def on_unmount(self) -> None:
+        """End the engine thread; never waits long."""
+        self.engine.stop()
+
+    def open(self, request: Open) -> None:
+        """Load a scenario; the screen changes once it is there."""
+        self.engine.submit(request)
+
+    def open_comparison(self, request: Compare) -> None:
+        """Run all techniques, and show the table."""
+        self._comparing = CompareScreen()
+        self.push_screen(self._comparing)
+        self.engine.submit(request)
+
+    def go_home(self) -> None:
+        """To the list of scenarios."""
+        self.switch_screen(HomeScreen())
+
+    def action_theme_switch(self) -> None:
+        """Dark or light."""
+        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Give the palette: the commands of the screen, and a few that are the same everywhere."""
+        for command in getattr(screen, "COMMAND_ROWS", ()):
+            action = command.action if "." in command.action else f"screen.{command.action}"
+            yield SystemCommand(f"{command.title} ({command.face})", command.help, partial(self.run_action, action))
+        yield SystemCommand("themes", "Choose among all colour themes.", self.search_themes)
+        yield SystemCommand("save picture", "Save this screen as an SVG file.", self._save_picture)
+        yield SystemCommand("quit (ctrl+q)", "Leave ringviz.", self.action_quit)
+
+    def _save_picture(self) -> None:
+        # Once the palette is gone, so that it is not in the picture.
+        self.set_timer(0.1, self.deliver_screenshot)
+
+    @on(Opened)
+    def _opened(self, message: Opened) -> None:
+        self.scenario_opened = message.request.scenario
+        if isinstance(self.screen, HomeScreen):
+            self.explore = ExploreScreen()
+            self.switch_screen(self.explore)
+
+    @on(Shown)
+    def _shown(self, message: Shown) -> None:
+        # The user may have left for the home screen while this was on its way.
+        if self.explore.is_attached:
+            self.explore.show(message)
+
+    @on(Began)
+    def _began(self) -> None:
+        # Most requests are done before anyone could read that they are being done.
+        if self._busy_timer is None:
+            self._busy_timer = self.set_timer(_BUSY_SECONDS, self._say_busy)
+
+    def _say_busy(self) -> None:
+        self.explore.is_busy = True
+
+    @on(Settled)
+    def _settled(self) -> None:
+        if self._busy_timer is not None:
+            self._busy_timer.stop()
+            self._busy_timer = None
+        self.explore.is_busy = False
+        self.explore.in_motion = False
+
+    @on(Failed)
+    def _failed(self, message: Failed) -> None:
+        if message.request == self._first and not self.scenario_opened:
+            # There is nothing to go back to: the command line asked for this, so it gets the answer.
+            self.failure = message.text
+            self.exit(return_code=_FAILED_TO_OPEN)
+            return
+        self._notice(message)
+
+    @on(Remarked)
+    def _remarked(self, message: Remarked) -> None:
+        self._notice(message)
+
+    @on(Compared)
+    def _compared(self, message: Compared) -> None:
+        if self._comparing is not None and self._comparing.is_attached:
+            self._comparing.show(message.runs)
+
+    @on(Progressed)
+    def _progressed(self, message: Progressed) -> None:
+        if self._comparing is not None and self._comparing.is_attached:
+            self._comparing.progress(message)
+
+    def _notice(self, message: Failed | Remarked) -> None:
+        """On the topmost screen that has a line for it."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, (ExploreScreen, HomeScreen, CompareScreen)):
+                screen.notice(message)
+                return
+
+
+def run_app(
+    scenario: str | None = None, technique: str | None = None, mmu: str | None = None, cpu: str | None = None
+) -> int:
+    """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened."""
+    app = RingvizApp(scenario, technique or "native", mmu, cpu)
+    app.run()
+    if app.failure:
+        print(app.failure, file=sys.stderr)
+    return app.return_code or 0
+
+
+def _real_laboratory() -> Laboratory:
+    # Loaded here, so that the tests' fake world needs no emulator.
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+
+    return EngineLaboratory()

@@ -1,0 +1,110 @@
+"""Every command of the app, declared once: bindings, key line, palette and help all read these rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing the user can ask for."""
+
+    id: str
+    keys: str
+    """Textual's key names, separated by commas; the first is the one shown."""
+    face: str
+    """How the first key is written for people."""
+    title: str
+    """One or two words, for the key line."""
+    help: str
+    """One sentence."""
+    action: str
+    rank: int
+    """Who keeps a place in the key line when it is short: lower first."""
+
+
+EXPLORE: tuple[Command, ...] = (
+    Command("step", "space", "space", "step", "Execute one guest instruction.", "step", 0),
+    Command("back", "b", "b", "back", "Go back by exactly one guest instruction.", "back", 1),
+    Command("next", "n", "n", "next event", "Run to the next trap, exit, gate or silent instruction.", "next_event", 2),
+    Command("previous", "p", "p", "previous", "Go back to the event before this one.", "previous_event", 8),
+    Command("run", "r", "r", "run", "Run to the end; Escape stops on the way.", "run", 3),
+    Command("stop", "escape", "esc", "stop", "Stop a run, or leave a zoomed panel.", "stop", 13),
+    Command(
+        "technique",
+        "m",
+        "m",
+        "technique",
+        "Put the same guest, at this point, under another technique.",
+        "technique",
+        4,
+    ),
+    Command(
+        "cycle",
+        "M,right_square_bracket",
+        "M",
+        "next technique",
+        "Same as m, straight to the next technique.",
+        "cycle(1)",
+        16,
+    ),
+    Command(
+        "cycle_back", "left_square_bracket", "[", "technique before", "Back to the technique before.", "cycle(-1)", 17
+    ),
+    Command(
+        "compare",
+        "c",
+        "c",
+        "compare",
+        "Run all techniques side by side and check them against bare metal.",
+        "compare",
+        6,
+    ),
+    Command("goto", "colon", ":", "go to", "Go to a step number, an address (0x…) or a symbol.", "goto", 7),
+    Command("start", "home,g", "g", "start", "Go back to the first instruction.", "start", 11),
+    Command("end", "end,G", "G", "end", "Go to where the run ends.", "end", 12),
+    Command(
+        "console",
+        "k",
+        "k",
+        "console",
+        "Show what the guest has printed in place of the events, and back.",
+        "console",
+        10,
+    ),
+    Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 9),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 14),
+    Command(
+        "help", "question_mark,f1", "?", "explain", "Explain the focused panel, the signs and the keys.", "explain", 5
+    ),
+    Command("home", "q", "q", "home", "Leave this scenario for the list of scenarios.", "home", 15),
+)
+"""On the explore screen."""
+
+HOME: tuple[Command, ...] = (
+    Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),
+    Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 3),
+    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 2),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 4),
+)
+"""On the home screen."""
+
+
+def bindings(commands: Sequence[Command]) -> list[Binding]:
+    """Give the same commands as Textual's key bindings."""
+    return [Binding(c.keys, c.action, c.title, show=False, tooltip=c.help, id=c.id) for c in commands]
+
+
+def fitting(commands: Sequence[Command], width: int) -> list[Command]:
+    """Choose by rank the commands whose keys and titles fit one line of `width` cells; their order stays."""
+    kept: set[str] = set()
+    used = 0
+    for command in sorted(commands, key=lambda c: c.rank):
+        needed = len(command.face) + 1 + len(command.title) + 2
+        if used + needed > width:
+            break
+        used += needed
+        kept.add(command.id)
+    return [command for command in commands if command.id in kept]

@@ -1,0 +1,89 @@
+"""The real world below the app: scenarios from their folders, sessions from the engine."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from ringviz.engine.compare import compare
+from ringviz.engine.conditions import AtAddress
+from ringviz.engine.session import Session, resolve_address
+from ringviz.engine.stat import Stat
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.guest.scenario import find_scenario, list_scenarios
+from ringviz.ui.glyphs import grouped
+from ringviz.ui.laboratory import (
+    Cancelled,
+    ComparedRun,
+    ComparedRuns,
+    Progress,
+    ScenarioChoice,
+    Sitting,
+    TechniqueChoice,
+)
+from ringviz.vmm import registry
+
+_MOST_CAUSES = 4
+"""How many causes the compare screen names for each run."""
+
+
+class EngineLaboratory:
+    """Opens real sessions."""
+
+    def scenarios(self) -> Sequence[ScenarioChoice]:
+        """All scenarios that are well formed; a broken folder must not keep the others from a learner."""
+        found = list_scenarios(on_error=lambda error: None)
+        return [ScenarioChoice(s.id, s.title, str(s.level), s.summary) for s in found]
+
+    def techniques(self) -> Sequence[TechniqueChoice]:
+        """Give the techniques that are implemented."""
+        rows = [TECHNIQUES[technique] for technique in registry.available()]
+        return [TechniqueChoice(row.id, row.title, row.vmm_seat) for row in rows]
+
+    def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
+        """Load a scenario and stand at its first instruction."""
+        return Session(find_scenario(scenario), technique, mmu, cpu)
+
+    def swapped(self, sitting: Sitting, technique: str, cancelled: Cancelled) -> Sitting:
+        """Open the same guest at the same retired instruction under another technique."""
+        return _session(sitting).swapped(technique, cancelled=cancelled)
+
+    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+        """Run to the address or symbol that `text` names."""
+        session = _session(sitting)
+        return session.run_to(AtAddress(resolve_address(session, text)), cancelled)
+
+    def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
+        """All techniques to the end, each checked against bare metal."""
+        comparison = compare(find_scenario(scenario), None, cpu, progress)
+        runs = tuple(_compared(run) for run in comparison.runs)
+        return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+
+def _session(sitting: Sitting) -> Session:
+    return cast(Session, sitting)
+
+
+def _compared(run: Stat) -> ComparedRun:
+    dearest = sorted(run.events, key=lambda total: -total.cycles)[:_MOST_CAUSES]
+    causes = ", ".join(f"{e.cause} {grouped(e.count)}× = {grouped(e.cycles)} cycles" for e in dearest)
+    return ComparedRun(
+        technique=run.technique,
+        outcome=run.outcome,
+        retired=run.retired,
+        total_cycles=run.cycles.total,
+        slowdown=run.slowdown,
+        fidelity=_fidelity(run),
+        is_faithful=run.fidelity is not None and run.fidelity.identical,
+        events=causes or "no events",
+    )
+
+
+def _fidelity(run: Stat) -> str:
+    if run.fidelity is None:
+        return "not compared"
+    first = run.fidelity.first_divergence
+    if first is None:
+        return "identical to bare metal at every instruction"
+    return (
+        f"first differs from bare metal at step {grouped(first.retired)}: {first.instruction} gave "
+        f"{first.what} {first.here}, should be {first.native}"
+    )

@@ -1,0 +1,69 @@
+"""How each kind of event and each verdict looks: one glyph, one word, one colour, the same in every panel.
+
+Glyphs are one cell wide in every terminal font we know and differ in shape, so colour never carries a meaning alone.
+Colours are names of theme variables (`themes.py`).
+"""
+
+from dataclasses import dataclass
+
+from ringviz.engine.view import Kind, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The face of one kind of thing."""
+
+    glyph: str
+    word: str
+    """The name shown in legends."""
+    colour: str
+    """A theme variable, with its dollar sign."""
+    meaning: str
+    """One sentence for the legend in the help screen."""
+
+
+KIND_LOOKS: dict[Kind, Look] = {
+    Kind.GUEST: Look("■", "guest", "$kind-guest", "The guest's own work, run by the CPU directly."),
+    Kind.TRAP: Look("▲", "trap", "$kind-trap", "A privileged instruction faulted into the VMM, which emulated it."),
+    Kind.REFLECT: Look(
+        "△", "reflected", "$kind-reflect", "The VMM handed an exception back to the guest's own handler."
+    ),
+    Kind.SILENT: Look(
+        "◆", "silent", "$kind-silent", "A sensitive instruction did not trap, and told or did the wrong thing."
+    ),
+    Kind.EXIT: Look("▼", "exit", "$kind-exit", "The hardware left the guest for the VMM below ring 0 and came back."),
+    Kind.GATE: Look("◇", "gate", "$kind-gate", "The guest crossed between its own rings, with no VMM involved."),
+    Kind.FAULT: Look("▽", "fault", "$kind-fault", "An exception went straight to the guest's own handler."),
+    Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port."),
+    Kind.VIOLATION: Look(
+        "×", "contained", "$kind-violation", "The guest reached for what is not its own and was stopped."
+    ),
+    Kind.END: Look("▣", "end", "$kind-end", "The run ended here."),
+}
+
+VERDICT_LOOKS: dict[Verdict, Look] = {
+    Verdict.RUNS: Look(" ", "", "$foreground", "Runs directly; nobody notices."),
+    Verdict.TRAPS: Look("▲", "traps", "$kind-trap", "Will fault into the VMM."),
+    Verdict.SILENT: Look("◆", "silent", "$kind-silent", "Will run, but not do or tell what it should."),
+    Verdict.GATE: Look("◇", "gate", "$kind-gate", "Will cross to another ring through the guest's own gate."),
+    Verdict.EXITS: Look("▼", "exits", "$kind-exit", "Will leave the guest for the VMM below ring 0."),
+    Verdict.FAULTS: Look("▽", "faults", "$kind-fault", "Will raise an exception in the guest."),
+    Verdict.EMULATED: Look("≈", "emulated", "$kind-trap", "Is carried out by a program, not by the CPU."),
+}
+
+REAL = "►"
+"""Where the CPU really is."""
+BELIEVED = "◐"
+"""Where the guest believes it is, when that is somewhere else."""
+DIFFERS = "≠"
+"""The guest's belief and the truth are not the same."""
+
+
+def ring_name(ring: int) -> str:
+    """Give the ring's number as it is written on screen, with a true minus sign."""
+    return f"−{-ring}" if ring < 0 else str(ring)
+
+
+def grouped(number: int) -> str:
+    """Give a whole number with its thousands apart: `36 448`."""
+    return f"{number:,}".replace(",", " ")

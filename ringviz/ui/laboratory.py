@@ -1,0 +1,126 @@
+"""What the app needs from the world below, as protocols; tests give a fake, `engine_laboratory.py` the real one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ringviz.engine.view import Snapshot
+
+Cancelled = Callable[[], bool]
+"""Polled every few milliseconds by long calls; True makes them return normally, wherever they have got to."""
+
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done, how many instructions of it are done, and the limit if known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioChoice:
+    """One line of the home screen's left list."""
+
+    id: str
+    title: str
+    level: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TechniqueChoice:
+    """One line of the home screen's right list, and of the technique chooser."""
+
+    id: str
+    title: str
+    seat: str
+    """Where the VMM sits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """One technique's line of the compare screen, as finished text and plain numbers."""
+
+    technique: str
+    outcome: str
+    retired: int
+    total_cycles: int
+    slowdown: float | None
+    fidelity: str
+    """`identical`, or where and how it first diverged."""
+    is_faithful: bool
+    events: str
+    """The most expensive causes with their counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRuns:
+    """What the compare screen shows."""
+
+    scenario: str
+    cpu: str
+    runs: tuple[ComparedRun, ...]
+    refused: tuple[tuple[str, str], ...]
+    """Techniques that do not go with this scenario, each with the reason."""
+
+
+class Sitting(Protocol):
+    """One guest under one technique, standing at one retired instruction. Only the engine thread may touch it."""
+
+    @property
+    def position(self) -> int:
+        """Retired guest instructions."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Standing at the end of the run."""
+        ...
+
+    def step(self) -> None:
+        """Execute one guest instruction."""
+
+    def back(self) -> None:
+        """Go back by exactly one guest instruction."""
+
+    def run(self, cancelled: Cancelled = ...) -> None:
+        """Run to the end."""
+
+    def next_event(self, cancelled: Cancelled = ...) -> bool:
+        """Run to the next event; False if the run ended (or was cancelled) before one."""
+        ...
+
+    def previous_event(self, cancelled: Cancelled = ...) -> bool:
+        """Go back to the event before; False if there is none."""
+        ...
+
+    def seek(self, position: int, cancelled: Cancelled = ...) -> None:
+        """Stand at `position` retired instructions, or at the end if that comes first."""
+
+    def snapshot(self) -> Snapshot:
+        """All that one screen shows."""
+        ...
+
+
+class Laboratory(Protocol):
+    """The world below the app."""
+
+    def scenarios(self) -> Sequence[ScenarioChoice]:
+        """Give the scenarios that can be opened, easiest first."""
+        ...
+
+    def techniques(self) -> Sequence[TechniqueChoice]:
+        """Give the techniques that are implemented, bare metal first."""
+        ...
+
+    def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
+        """Load a scenario; raises RingvizError if these do not go together."""
+        ...
+
+    def swapped(self, sitting: Sitting, technique: str, cancelled: Cancelled) -> Sitting:
+        """Open the same guest at the same retired instruction under another technique; raises RingvizError."""
+        ...
+
+    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+        """Run to the address or symbol that `text` names; False if the run ended first; raises InputError."""
+        ...
+
+    def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
+        """All techniques to the end of the scenario; an exception raised by `progress` passes through."""
+        ...

@@ -1,0 +1,148 @@
+"""What the screens ask of the engine thread, and what it answers: a closed set each."""
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from ringviz.engine.view import Snapshot
+from ringviz.ui.laboratory import ComparedRuns
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Load a scenario and stand at its first instruction."""
+
+    scenario: str
+    technique: str
+    mmu: str | None = None
+    cpu: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Nowhere: only show again where the session stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One guest instruction forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """One guest instruction back."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextEvent:
+    """Forward to the next event."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousEvent:
+    """Back to the event before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """To the end of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """To a number of retired instructions."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoTo:
+    """To an address or symbol, as the user typed it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """To another technique, at the same retired instruction."""
+
+    technique: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Run all techniques of a scenario to the end."""
+
+    scenario: str
+    cpu: str | None
+
+
+Request = Open | Refresh | Step | Back | NextEvent | PreviousEvent | Run | Seek | GoTo | Swap | Compare
+
+
+class Opened(Message):
+    """A scenario was loaded; its first moment follows."""
+
+    def __init__(self, request: Open) -> None:
+        self.request = request
+        super().__init__()
+
+
+class Shown(Message):
+    """A new moment to show."""
+
+    def __init__(self, snapshot: Snapshot, in_motion: bool) -> None:
+        self.snapshot = snapshot
+        self.in_motion = in_motion
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        """Take the place of an older moment still waiting to be shown."""
+        return isinstance(message, Shown)
+
+
+class Began(Message):
+    """The engine thread took up a request that may take a while."""
+
+
+class Settled(Message):
+    """The engine thread has nothing more to do."""
+
+
+class Failed(Message):
+    """A request could not be carried out; the app stays where it was."""
+
+    def __init__(self, text: str, request: Request) -> None:
+        self.text = text
+        self.request = request
+        super().__init__()
+
+
+class Remarked(Message):
+    """Something the user should know although nothing failed, in one line."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__()
+
+
+class Compared(Message):
+    """The answer to `Compare`."""
+
+    def __init__(self, runs: ComparedRuns) -> None:
+        self.runs = runs
+        super().__init__()
+
+
+class Progressed(Message):
+    """How far a comparison has got."""
+
+    def __init__(self, what: str, done: int, limit: int | None) -> None:
+        self.what = what
+        self.done = done
+        self.limit = limit
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest progress matters."""
+        return isinstance(message, Progressed)

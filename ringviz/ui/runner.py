@@ -1,0 +1,211 @@
+"""The engine thread: the only place of the app that touches a session, and so the emulated CPU.
+
+Requests come in by a queue, snapshots go out as messages. A long run is cut into slices of a thirtieth of a second,
+after each of which the guest stands still for the time of one snapshot: the screen moves, and Escape is heard.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+from textual.message import Message
+
+from ringviz.errors import RingvizError
+from ringviz.ui.laboratory import Laboratory, Sitting
+from ringviz.ui.requests import (
+    Back,
+    Began,
+    Compare,
+    Compared,
+    Failed,
+    GoTo,
+    NextEvent,
+    Open,
+    Opened,
+    PreviousEvent,
+    Progressed,
+    Refresh,
+    Remarked,
+    Request,
+    Run,
+    Seek,
+    Settled,
+    Shown,
+    Step,
+    Swap,
+)
+
+FRAME_SECONDS = 1 / 30
+"""How long one slice of a run lasts, and how often at most the screen is told."""
+
+_OVER = "The run is over: b goes back one step, g to the start."
+_NO_MORE_EVENTS = "The run ended before another event."
+_NO_EARLIER_EVENT = "There is no event before this one."
+
+
+class _Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Raised inside a comparison's progress call to leave it."""
+
+
+class EngineThread:
+    """One long-lived thread that owns the session.
+
+    Args:
+        laboratory: opens sessions.
+        post: takes messages from this thread to the app; must be thread-safe.
+    """
+
+    def __init__(self, laboratory: Laboratory, post: Callable[[Message], object]) -> None:
+        self._laboratory = laboratory
+        self._post = post
+        self._requests: queue.Queue[tuple[int, Request] | None] = queue.Queue()
+        # Escape raises the generation: whatever was asked for in an older one stops, or is never begun. A number
+        # instead of a flag, because a flag would have to be lowered again, and could be lowered at the wrong moment.
+        self._generation = 0
+        self._serving = 0
+        self._stopping = threading.Event()
+        self._sitting: Sitting | None = None
+        self._last_shown = 0.0
+        # A daemon, so that not even an engine that never comes back can keep the app from quitting.
+        self._thread = threading.Thread(target=self._serve, name="ringviz-engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve requests."""
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Ask for something; returns at once."""
+        self._requests.put((self._generation, request))
+
+    def cancel(self) -> None:
+        """Stop what is going on, forget what was asked for after it, and show where that leaves us."""
+        self._generation += 1
+        self.submit(Refresh())
+
+    def stop(self, wait_seconds: float = 0.5) -> None:
+        """End the thread; waits for it a moment at most."""
+        self._stopping.set()
+        self.cancel()
+        self._requests.put(None)
+        if self._thread.is_alive():
+            self._thread.join(wait_seconds)
+
+    def _serve(self) -> None:
+        while (item := self._requests.get()) is not None and not self._stopping.is_set():
+            self._serving, request = item
+            if self._is_cancelled():
+                continue
+            try:
+                self._carry_out(request)
+            except RingvizError as error:
+                self._tell(Failed(str(error), request))
+            except Exception as error:
+                # A mistake of ours below: the user keeps the screen and can still go elsewhere.
+                self._tell(Failed(f"ringviz failed inside: {type(error).__name__}: {error}", request))
+            if self._requests.empty():
+                self._tell(Settled())
+
+    def _carry_out(self, request: Request) -> None:
+        match request:
+            case Open(scenario, technique, mmu, cpu):
+                self._tell(Began())
+                self._sitting = self._laboratory.open(scenario, technique, mmu, cpu)
+                self._tell(Opened(request))
+            case Compare(scenario, cpu):
+                self._tell(Began())
+                self._compare(scenario, cpu)
+                return
+            case _ if self._sitting is None:
+                return
+            case Refresh():
+                pass
+            case Step() | Run() if self._sitting.is_over:
+                self._tell(Remarked(_OVER))
+            case Step():
+                self._sitting.step()
+            case Back():
+                self._sitting.back()
+            case NextEvent():
+                self._next_event(self._sitting)
+            case PreviousEvent():
+                self._tell(Began())
+                if not self._sitting.previous_event(self._is_cancelled) and not self._is_cancelled():
+                    self._tell(Remarked(_NO_EARLIER_EVENT))
+            case Run():
+                self._run(self._sitting)
+            case Seek(position):
+                self._tell(Began())
+                self._sitting.seek(position, self._is_cancelled)
+            case GoTo(text):
+                self._tell(Began())
+                reached = self._laboratory.run_to_address(self._sitting, text, self._is_cancelled)
+                if not reached and not self._is_cancelled():
+                    self._tell(Remarked(f"The run ended before it came to {text}."))
+            case Swap(technique):
+                self._tell(Began())
+                swapped = self._laboratory.swapped(self._sitting, technique, self._is_cancelled)
+                # Cancelled on its way, it has not come to the same place: then the old one stays.
+                self._sitting = self._sitting if self._is_cancelled() else swapped
+            case _:
+                assert_never(request)
+        self._show_if_due()
+
+    def _is_cancelled(self) -> bool:
+        return self._serving != self._generation
+
+    def _run(self, sitting: Sitting) -> None:
+        self._tell(Began())
+        while not sitting.is_over and not self._is_cancelled():
+            sitting.run(self._end_of_slice())
+            self._show(sitting, in_motion=True)
+
+    def _next_event(self, sitting: Sitting) -> None:
+        self._tell(Began())
+        while not sitting.is_over and not self._is_cancelled():
+            if sitting.next_event(self._end_of_slice()):
+                return
+            self._show(sitting, in_motion=True)
+        if not self._is_cancelled():
+            self._tell(Remarked(_NO_MORE_EVENTS))
+
+    def _compare(self, scenario: str, cpu: str | None) -> None:
+        last = 0.0
+
+        def progress(what: str, done: int, limit: int | None) -> None:
+            nonlocal last
+            if self._is_cancelled():
+                raise _Interrupted
+            if time.monotonic() - last >= FRAME_SECONDS:
+                last = time.monotonic()
+                self._tell(Progressed(what, done, limit))
+
+        try:
+            self._tell(Compared(self._laboratory.compare(scenario, cpu, progress)))
+        except _Interrupted:
+            return
+
+    def _end_of_slice(self) -> Callable[[], bool]:
+        """Give a question that is answered yes once a frame's time has passed from now, or the user asked to stop."""
+        deadline = time.monotonic() + FRAME_SECONDS
+        return lambda: self._is_cancelled() or time.monotonic() >= deadline
+
+    def _show_if_due(self) -> None:
+        """Show where the session stands, unless more requests wait and the screen was told a moment ago."""
+        if self._sitting is None:
+            return
+        if self._requests.empty() or time.monotonic() - self._last_shown >= FRAME_SECONDS:
+            self._show(self._sitting, in_motion=False)
+
+    def _show(self, sitting: Sitting, in_motion: bool) -> None:
+        self._last_shown = time.monotonic()
+        self._tell(Shown(sitting.snapshot(), in_motion))
+
+    def _tell(self, message: Message) -> None:
+        if not self._stopping.is_set():
+            try:
+                self._post(message)
+            except RuntimeError:
+                # The app's event loop closed between the check and the call; nobody is left to tell.
+                return

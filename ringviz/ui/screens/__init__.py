@@ -1,0 +1,1 @@
+"""The screens: home, explore, compare, and the dialogs over them."""

@@ -1,0 +1,79 @@
+"""The small questions over the explore screen: which technique, go where."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ringviz.ui.laboratory import TechniqueChoice
+
+
+class TechniqueDialog(ModalScreen[str | None]):
+    """Choose another technique; gives its id, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,m,q", "dismiss(None)", "cancel", show=False)]
+
+    def __init__(self, techniques: Sequence[TechniqueChoice], current: str) -> None:
+        self._techniques = techniques
+        self._current = current
+        super().__init__(classes="dialog")
+
+    def compose(self) -> ComposeResult:
+        """Give the list, with the present technique marked."""
+        with Vertical(classes="box") as box:
+            box.border_title = Content("The same guest, at this instruction, under …")
+            yield OptionList(
+                *(Option(technique_prompt(t, t.id == self._current), id=t.id) for t in self._techniques), markup=False
+            )
+            yield Static("enter choose · esc cancel", markup=False, classes="hint")
+
+    def on_mount(self) -> None:
+        """Stand on the present technique."""
+        ids = [t.id for t in self._techniques]
+        if self._current in ids:
+            self.query_one(OptionList).highlighted = ids.index(self._current)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+
+def technique_prompt(technique: TechniqueChoice, is_current: bool = False) -> Content:
+    """Give a technique as two lines: its name, and where its VMM sits."""
+    mark = "► " if is_current else "  "
+    return Content.assemble(
+        (f"{mark}{technique.title}", "bold"), (f"  {technique.id}", "$dim"), (f"\n    {technique.seat}", "$dim")
+    )
+
+
+class GoToDialog(ModalScreen[str | None]):
+    """Ask for a place; gives the text, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(classes="dialog")
+
+    def compose(self) -> ComposeResult:
+        """One input line."""
+        with Vertical(classes="box") as box:
+            box.border_title = Content("Go to")
+            field = Input(placeholder="500 · 0x100046 · a symbol", id="place")
+            field.cursor_blink = False
+            yield field
+            yield Static(
+                "A number is a step. An address or symbol: run until the guest comes there.",
+                markup=False,
+                classes="hint",
+            )
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip() or None)

@@ -1,0 +1,193 @@
+"""The explore screen: one guest, one moment, every panel."""
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.reactive import var
+from textual.screen import Screen
+
+from ringviz.engine.view import Snapshot
+from ringviz.ui.commands import EXPLORE, Command, bindings
+from ringviz.ui.requests import (
+    Back,
+    Compare,
+    Failed,
+    GoTo,
+    NextEvent,
+    PreviousEvent,
+    Remarked,
+    Request,
+    Run,
+    Seek,
+    Shown,
+    Step,
+    Swap,
+)
+from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
+from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.widgets.card import CardPanel
+from ringviz.ui.widgets.code import CodePanel
+from ringviz.ui.widgets.console import ConsolePanel
+from ringviz.ui.widgets.events import EventsPanel
+from ringviz.ui.widgets.keyline import KeyLine
+from ringviz.ui.widgets.overhead import OverheadPanel
+from ringviz.ui.widgets.panel import Panel
+from ringviz.ui.widgets.rings import RingsPanel
+from ringviz.ui.widgets.status import StatusLine
+from ringviz.ui.widgets.tail import TailView
+from ringviz.ui.widgets.timeline import TimelinePanel
+from ringviz.ui.widgets.twice import TwicePanel
+
+if TYPE_CHECKING:
+    from ringviz.ui.app import RingvizApp
+
+
+class ExploreScreen(Screen[None]):
+    """Shows the snapshots it is given, and turns keys into requests."""
+
+    COMMAND_ROWS: ClassVar[tuple[Command, ...]] = EXPLORE
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EXPLORE)]
+    AUTO_FOCUS = "CodePanel"
+
+    # The screen itself shows none of these; were they to repaint it, every panel would be drawn anew at each step.
+    snapshot: var[Snapshot | None] = var(None)
+    in_motion: var[bool] = var(False)
+    is_busy: var[bool] = var(False)
+
+    @property
+    def ringviz(self) -> "RingvizApp":
+        """The app, by its own type."""
+        return cast("RingvizApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """All panels, each bound to this screen's snapshot."""
+        yield StatusLine().data_bind(ExploreScreen.snapshot, ExploreScreen.in_motion, ExploreScreen.is_busy)
+        with Horizontal(id="top"):
+            yield RingsPanel().data_bind(ExploreScreen.snapshot)
+            yield CodePanel().data_bind(ExploreScreen.snapshot)
+            yield TwicePanel().data_bind(ExploreScreen.snapshot)
+        yield CardPanel().data_bind(ExploreScreen.snapshot)
+        with Horizontal(id="bottom"):
+            yield EventsPanel().data_bind(ExploreScreen.snapshot)
+            yield ConsolePanel().data_bind(ExploreScreen.snapshot)
+            yield OverheadPanel().data_bind(ExploreScreen.snapshot)
+        yield TimelinePanel().data_bind(ExploreScreen.snapshot)
+        yield KeyLine(EXPLORE)
+
+    def show(self, shown: Shown) -> None:
+        """Take over a new moment."""
+        self.in_motion = shown.in_motion
+        self.snapshot = shown.snapshot
+
+    def notice(self, message: Failed | Remarked) -> None:
+        """Say one line in place of the keys."""
+        line = self.query_one(KeyLine)
+        line.is_failure = isinstance(message, Failed)
+        line.notice = message.text
+
+    def _ask(self, request: Request) -> None:
+        self.query_one(KeyLine).notice = ""
+        self.ringviz.engine.submit(request)
+
+    def action_step(self) -> None:
+        """One instruction forward."""
+        self._ask(Step())
+
+    def action_back(self) -> None:
+        """One instruction back."""
+        self._ask(Back())
+
+    def action_next_event(self) -> None:
+        """To the next event."""
+        self._ask(NextEvent())
+
+    def action_previous_event(self) -> None:
+        """To the event before."""
+        self._ask(PreviousEvent())
+
+    def action_run(self) -> None:
+        """To the end."""
+        self._ask(Run())
+
+    def action_stop(self) -> None:
+        """Stop a run; with nothing running, leave a zoomed panel."""
+        if self.in_motion or self.is_busy or self.maximized is None:
+            self.ringviz.engine.cancel()
+        else:
+            self.minimize()
+
+    def action_start(self) -> None:
+        """To the first instruction."""
+        self._ask(Seek(0))
+
+    def action_end(self) -> None:
+        """To the end: at once if it is known where that is."""
+        end = self.snapshot.timeline.end if self.snapshot is not None else None
+        self._ask(Run() if end is None else Seek(end))
+
+    def action_technique(self) -> None:
+        """Ask for another technique."""
+        if self.snapshot is None:
+            return
+
+        def swap(technique: str | None) -> None:
+            if technique is not None:
+                self._ask(Swap(technique))
+
+        self.app.push_screen(TechniqueDialog(self.ringviz.techniques, self.snapshot.technique_id), swap)
+
+    def action_cycle(self, by: int) -> None:
+        """To the next technique in the list, or the one before."""
+        ids = [technique.id for technique in self.ringviz.techniques]
+        if self.snapshot is not None and self.snapshot.technique_id in ids:
+            self._ask(Swap(ids[(ids.index(self.snapshot.technique_id) + by) % len(ids)]))
+
+    def action_compare(self) -> None:
+        """All techniques side by side."""
+        if self.snapshot is not None:
+            self.ringviz.open_comparison(Compare(self.ringviz.scenario_opened, self.snapshot.cpu_id))
+
+    def action_goto(self) -> None:
+        """Ask for a place and go there."""
+
+        def go(text: str | None) -> None:
+            if text is not None:
+                digits = text.replace(" ", "").replace("_", "").replace(",", "")
+                self._ask(Seek(int(digits)) if digits.isascii() and digits.isdigit() else GoTo(text))
+
+        self.app.push_screen(GoToDialog(), go)
+
+    def action_console(self) -> None:
+        """Events or console."""
+        self.toggle_class("-console")
+        self.query_one(ConsolePanel if self.has_class("-console") else EventsPanel).focus()
+
+    def action_zoom(self) -> None:
+        """Show the focused panel alone, or all again."""
+        if self.maximized is not None:
+            self.minimize()
+            return
+        panel = self.focused if isinstance(self.focused, (Panel, TailView)) else self.query_one(CodePanel)
+        self.maximize(panel, container=False)
+
+    def action_explain(self) -> None:
+        """Help, beginning with the focused panel."""
+        panel = self.focused
+        about = (panel.TITLE, panel.EXPLANATION) if isinstance(panel, (Panel, TailView)) else None
+        self.app.push_screen(HelpScreen(EXPLORE, about))
+
+    def action_home(self) -> None:
+        """Back to the list of scenarios."""
+        self.ringviz.engine.cancel()
+        self.ringviz.go_home()
+
+    @on(EventsPanel.Chosen)
+    def _event_chosen(self, message: EventsPanel.Chosen) -> None:
+        self._ask(Seek(message.at))
+
+    @on(TimelinePanel.Scrubbed)
+    def _scrubbed(self, message: TimelinePanel.Scrubbed) -> None:
+        self._ask(Seek(message.position))

@@ -1,0 +1,112 @@
+"""The home screen: choose a guest, and who shall run it."""
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from ringviz.ui.commands import HOME, Command, bindings
+from ringviz.ui.laboratory import ScenarioChoice
+from ringviz.ui.requests import Failed, Open, Remarked
+from ringviz.ui.screens.dialogs import technique_prompt
+from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.widgets.keyline import KeyLine
+
+if TYPE_CHECKING:
+    from ringviz.ui.app import RingvizApp
+
+_INTRODUCTION = (
+    "On the left are small operating systems in real machine code, on the right the ways to run them. "
+    "Choose one of each; inside, the key m puts the same guest, at the same instruction, under another technique."
+)
+_TALL_ENOUGH = 34
+"""Rows of the terminal from which on every scenario is told about in the list itself."""
+
+
+class HomeScreen(Screen[None]):
+    """Two lists."""
+
+    COMMAND_ROWS: ClassVar[tuple[Command, ...]] = HOME
+    # The lists answer Enter and Tab themselves; a binding here would only shadow them.
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings([c for c in HOME if c.id not in ("open", "switch")])]
+    AUTO_FOCUS = "#scenarios"
+
+    @property
+    def ringviz(self) -> "RingvizApp":
+        """The app, by its own type."""
+        return cast("RingvizApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Title, question, the two lists, keys."""
+        yield Static(
+            Content.assemble(("ringviz", "bold $primary"), "   Who runs in which ring, and what does it cost?"),
+            id="title",
+        )
+        yield Static(_INTRODUCTION, markup=False, id="introduction")
+        with Horizontal(id="choices"):
+            scenarios = OptionList(
+                *(Option(_scenario_prompt(s), id=s.id) for s in self.ringviz.scenarios), id="scenarios", markup=False
+            )
+            scenarios.border_title = Content("1 · The guest")
+            yield scenarios
+            techniques = OptionList(
+                *(Option(technique_prompt(t), id=t.id) for t in self.ringviz.techniques), id="techniques", markup=False
+            )
+            techniques.border_title = Content("2 · Who runs it")
+            yield techniques
+        yield Static("", markup=False, id="about")
+        yield KeyLine(HOME)
+
+    def on_mount(self) -> None:
+        """Highlight the first of each list."""
+        for options in self.query(OptionList):
+            if options.option_count:
+                options.highlighted = 0
+
+    def on_resize(self) -> None:
+        """On a short screen every scenario has one line, and only the highlighted one is told about, below."""
+        is_short = self.size.height < _TALL_ENOUGH
+        options = self.query_one("#scenarios", OptionList)
+        for index, scenario in enumerate(self.ringviz.scenarios):
+            options.replace_option_prompt_at_index(index, _scenario_prompt(scenario, with_summary=not is_short))
+
+    @on(OptionList.OptionHighlighted, "#scenarios")
+    def _scenario_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self.query_one("#about", Static).update(Content(self.ringviz.scenarios[event.option_index].summary))
+
+    def notice(self, message: Failed | Remarked) -> None:
+        """Say one line in place of the keys."""
+        line = self.query_one(KeyLine)
+        line.is_failure = isinstance(message, Failed)
+        line.notice = message.text
+
+    def action_explain(self) -> None:
+        """Keys and signs."""
+        self.app.push_screen(HelpScreen(HOME))
+
+    def action_choose(self) -> None:
+        """Do what Enter does, for a click on it in the key line."""
+        if isinstance(self.focused, OptionList):
+            self.focused.action_select()
+
+    @on(OptionList.OptionSelected, "#scenarios")
+    def _scenario_chosen(self) -> None:
+        self.query_one("#techniques").focus()
+
+    @on(OptionList.OptionSelected, "#techniques")
+    def _technique_chosen(self, event: OptionList.OptionSelected) -> None:
+        highlighted = self.query_one("#scenarios", OptionList).highlighted
+        if highlighted is not None and event.option.id is not None:
+            self.query_one(KeyLine).notice = ""
+            self.ringviz.open(Open(self.ringviz.scenarios[highlighted].id, event.option.id))
+
+
+def _scenario_prompt(scenario: ScenarioChoice, with_summary: bool = True) -> Content:
+    head = Content.assemble((scenario.title, "bold"), (f"  {scenario.id} · {scenario.level}", "$dim"))
+    return Content.assemble(head, f"\n{scenario.summary}\n") if with_summary else head

@@ -1,0 +1,92 @@
+"""The two themes, with one colour for each ring and each kind of event."""
+
+from textual.theme import Theme
+
+_DARK_VARIABLES = {
+    "ring-3": "#2f5677",
+    "ring-2": "#2a303c",
+    "ring-1": "#51437a",
+    "ring-0": "#6e4a30",
+    "ring-host": "#74303f",
+    "ring-lit": "#ffb165",
+    "ring-lit-text": "#14171f",
+    "ring-text": "#f2f4f8",
+    "crossing": "#ffffff",
+    "dim": "#8b93a5",
+    "frame": "#3d4658",
+    "changed": "#ffd75e",
+    "kind-guest": "#7fb2ea",
+    "kind-trap": "#ffb165",
+    "kind-reflect": "#b9a1ec",
+    "kind-silent": "#ff6f85",
+    "kind-exit": "#ffd75e",
+    "kind-gate": "#86d99b",
+    "kind-fault": "#d69be0",
+    "kind-io": "#6fd6d6",
+    "kind-violation": "#ff4d5e",
+    "kind-end": "#e6e8ee",
+}
+
+_LIGHT_VARIABLES = {
+    "ring-3": "#b5d1ea",
+    "ring-2": "#dcdfe6",
+    "ring-1": "#cfc2ec",
+    "ring-0": "#e6cdb6",
+    "ring-host": "#eab8c2",
+    "ring-lit": "#c2570c",
+    "ring-lit-text": "#ffffff",
+    "ring-text": "#1b2130",
+    "crossing": "#101520",
+    "dim": "#5d6678",
+    "frame": "#b6bdcb",
+    "changed": "#8a5a00",
+    "kind-guest": "#1f5fa8",
+    "kind-trap": "#b04a00",
+    "kind-reflect": "#6a3fb0",
+    "kind-silent": "#c0203c",
+    "kind-exit": "#8a6400",
+    "kind-gate": "#1f7a3a",
+    "kind-fault": "#92309f",
+    "kind-io": "#0a7272",
+    "kind-violation": "#d00020",
+    "kind-end": "#2a3040",
+}
+
+DARK = Theme(
+    name="ringviz-dark",
+    primary="#ffb165",
+    secondary="#7fb2ea",
+    accent="#ffd75e",
+    warning="#ffd75e",
+    error="#ff6f85",
+    success="#86d99b",
+    foreground="#e6e8ee",
+    background="#14171f",
+    surface="#1a1f2a",
+    panel="#222a3a",
+    dark=True,
+    variables=_DARK_VARIABLES,
+)
+"""For a terminal in a dark room, or a projector in a dark hall."""
+
+LIGHT = Theme(
+    name="ringviz-light",
+    primary="#b04a00",
+    secondary="#1f5fa8",
+    accent="#8a5a00",
+    warning="#8a6400",
+    error="#c0203c",
+    success="#1f7a3a",
+    foreground="#1b2130",
+    background="#fbfaf7",
+    surface="#f1efe9",
+    panel="#e6e3da",
+    dark=False,
+    variables=_LIGHT_VARIABLES,
+)
+"""For daylight and print."""
+
+THEMES = (DARK, LIGHT)
+
+VARIABLE_DEFAULTS = _DARK_VARIABLES
+"""What our styles fall back on under a theme that is not ours."""

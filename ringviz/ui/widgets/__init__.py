@@ -1,0 +1,1 @@
+"""The panels: each renders one part of a snapshot and knows nothing else."""

@@ -1,0 +1,116 @@
+"""The code panel: the guest's instructions around the current one, each with what will happen to it."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from ringviz.engine.view import CodeRow, Snapshot, Verdict
+from ringviz.ui.glyphs import REAL, VERDICT_LOOKS
+from ringviz.ui.widgets.panel import Panel, printable, wrapped
+
+_SOURCE_WIDTH = 70
+"""From this width on, the source text stands beside every instruction."""
+
+_ROOMY = 14
+"""From this height on, both the source line and the reason stand under the code."""
+_MOST_NOTE_LINES = 2
+
+
+class CodePanel(Panel):
+    """Guest code with verdicts."""
+
+    TITLE = "Guest code"
+    EXPLANATION = (
+        f"The guest's own machine code. The line marked {REAL} runs next. The sign and word at the right say what will "
+        "happen to that instruction under the present technique, before it runs: see the signs below. "
+        "Under the list stand the current source line and, for an instruction that matters, the reason for its verdict."
+    )
+
+    def title_for(self, snapshot: Snapshot) -> Content:
+        """Give the title with the source file; the line number changes with every step and stands below."""
+        return Content.assemble(self.TITLE, (f" · {printable(snapshot.source_name)}", "$dim"))
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
+        """Give a window of instructions with the current one in its upper half, and the reason beneath."""
+        foot = _foot(_current(snapshot), width, height)
+        room = height - len(foot)
+        listing: list[Content] = []
+        current = 0
+        short = width < 36 and all(row.address < 1 << 24 for row in snapshot.code)
+        for row in snapshot.code:
+            if row.label:
+                listing.append(Content.assemble((f"{printable(row.label)}:", "bold $kind-guest")))
+            if row.is_current:
+                current = len(listing)
+            listing.append(instruction_line(row, width, 6 if short else 8))
+        first = max(0, min(current - room * 2 // 5, len(listing) - room))
+        # The label of the current line belongs to it.
+        window = listing[first : first + room]
+        window += [Content("")] * (room - len(window))
+        return [*(line.truncate(width, ellipsis=True) for line in window), *foot]
+
+
+def instruction_line(row: CodeRow, width: int, digits: int) -> Content:
+    """One instruction: marker, address, text, verdict at the right, source beside it if there is room."""
+    look = VERDICT_LOOKS[row.verdict]
+    verdict = f"{look.glyph} {look.word}" if row.verdict is not Verdict.RUNS else ""
+    plain = row.verdict is Verdict.RUNS
+    style = "bold reverse $changed" if row.is_current else "$foreground" if plain else look.colour
+    dim = style if row.is_current else "$dim"
+    source = ""
+    code_width = width
+    if width >= _SOURCE_WIDTH:
+        code_width = 42
+        source = _beside(row.source_text)
+    head = f"{REAL if row.is_current else ' '}{row.address:0{digits}x} "
+    text, verdict = _text_and_verdict(row, verdict, code_width - len(head))
+    parts: list[tuple[str, str]] = [(head, dim), (f"{text}{verdict}", style)]
+    if width >= _SOURCE_WIDTH:
+        parts.append((_fit(f" {source}", width - code_width), style if row.is_current else "$dim"))
+    return Content.assemble(*parts)
+
+
+def _beside(source: str) -> str:
+    """Give what the source adds to the instruction: its comment, or the line itself if it has none."""
+    text = " ".join(printable(source).split())
+    _, mark, comment = text.partition(";")
+    return f";{comment}" if mark else text
+
+
+def _text_and_verdict(row: CodeRow, verdict: str, width: int) -> tuple[str, str]:
+    """Instruction and verdict, `width` cells together; first the columns give way, then the verdict's word."""
+    verdict_width = 10 if width >= 27 else 9
+    aligned = f"{printable(row.mnemonic):<6} {printable(row.operands)}".rstrip()
+    tight = f"{printable(row.mnemonic)} {printable(row.operands)}".rstrip()
+    room = width - verdict_width
+    text = aligned if len(aligned) < room else tight
+    if len(text) <= room:
+        return text.ljust(room), verdict.ljust(verdict_width)
+    if not verdict:
+        return _fit(text, width), ""
+    return _fit(text, width - 2), f" {verdict[0]}"
+
+
+def _fit(text: str, width: int) -> str:
+    """Exactly `width` cells, with an ellipsis if something had to go."""
+    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _current(snapshot: Snapshot) -> CodeRow | None:
+    return next((row for row in snapshot.code if row.is_current), None)
+
+
+def _foot(row: CodeRow | None, width: int, height: int) -> list[Content]:
+    """Give source line and reason for the current instruction; on a small screen, one of the two."""
+    if row is None:
+        return []
+    look = VERDICT_LOOKS[row.verdict]
+    note = Content.assemble((f"{look.glyph} ", look.colour), (printable(row.note), "$dim"))
+    number = "" if row.source_line is None else f"{row.source_line}: "
+    source = Content.assemble((number, "$dim"), (" ".join(printable(row.source_text).split()), "italic"))
+    if height < _ROOMY:
+        return wrapped(note if row.note else source, width, 1)
+    lines = [source.truncate(width, ellipsis=True), *(wrapped(note, width, _MOST_NOTE_LINES) if row.note else [])]
+    # Always as many lines, so that the code does not move from step to step.
+    lines += [Content("")] * (1 + _MOST_NOTE_LINES - len(lines))
+    return [Content.assemble(("╌" * width, "$frame")), *lines]

@@ -1,0 +1,176 @@
+"""The rings panel: who sits where, where the CPU is now, and the last crossing."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby, pairwise
+
+from textual.content import Content
+
+from ringviz.engine.view import Crossing, RingsView, Seat, Snapshot
+from ringviz.ui.glyphs import BELIEVED, REAL, ring_name
+from ringviz.ui.widgets.boxes import nested_boxes
+from ringviz.ui.widgets.discs import Discs, has_room, lay_out
+from ringviz.ui.widgets.panel import Panel, printable
+
+_Cell = tuple[str, str]
+"""One character and its style."""
+
+
+class RingsPanel(Panel):
+    """The rings as a picture."""
+
+    TITLE = "Who runs where"
+    EXPLANATION = (
+        "Each disc is a privilege ring of the x86: 0 may do everything, 3 is for applications. The bright disc, marked "
+        f"{REAL}, is where the CPU really is. {BELIEVED} marks the ring the guest believes it is in, if that is "
+        "another: a guest kernel that was built for ring 0 may really sit in ring 1, with the VMM in ring 0. "
+        "Under AMD-V and VT-x a disc below ring 0 appears. It is called ring −1 in conversation, but is no ring: it is "
+        "a mode of the CPU (host mode, VMX root) with rings of its own. Arrows show the last crossing, through the VMM "
+        "if it took part."
+    )
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
+        """Discs where there is room and colour, else nested boxes; below, the same in words."""
+        rings = snapshot.rings
+        words = _words(rings, width)
+        room = height - len(words)
+        if has_room(rings.seats, width, room) and not self.app.no_color:
+            return [*_picture(rings, width, room), *words]
+        return [*_boxes(rings, width, room), *words]
+
+
+def _label(rings: RingsView, seat: Seat) -> str:
+    mark = REAL if seat.ring == rings.real else BELIEVED if seat.ring == rings.believed else ""
+    text = f"{ring_name(seat.ring)} {printable(seat.resident)}".rstrip()
+    return f"{mark} {text}" if mark else text
+
+
+def _words(rings: RingsView, width: int) -> list[Content]:
+    """Give the panel's message as one to three lines of text, each in the longest form that fits."""
+    real, believed = ring_name(rings.real), ring_name(rings.believed)
+    mode = f" of {rings.real_mode}" if rings.real_mode else ""
+    lines: list[Content]
+    if rings.real == rings.believed:
+        lines = [
+            _longest(
+                [
+                    f"{REAL} the CPU is in ring {real}{mode}",
+                    f"{REAL} ring {real}{mode}",
+                    f"{REAL} ring {real} {rings.real_mode}",
+                ],
+                "bold $ring-lit",
+                width,
+            )
+        ]
+    else:
+        really = _longest(
+            [f"{REAL} really in ring {real}{mode}", f"{REAL} really ring {real}"], "bold $ring-lit", width
+        )
+        believes = _longest(
+            [f"{BELIEVED} guest thinks ring {believed}", f"{BELIEVED} believed {believed}"], "$changed", width
+        )
+        both = Content("  ").join([really, believes])
+        lines = [both] if both.cell_length <= width else [really, believes]
+    if rings.crossing is not None:
+        path = " → ".join(ring_name(ring) for ring in _path(rings.crossing))
+        tight = path.replace(" ", "")
+        label = printable(rings.crossing.label)
+        lines.append(
+            _longest(
+                [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"], "$foreground", width
+            )
+        )
+    return lines
+
+
+def _longest(forms: Sequence[str], style: str, width: int) -> Content:
+    text = next((form for form in forms if len(form) <= width), forms[-1])
+    return Content.assemble((text, style)).truncate(width, ellipsis=True)
+
+
+def _path(crossing: Crossing) -> list[int]:
+    """Give the rings passed on the way; the VMM's only if the crossing did not begin or end there anyway."""
+    if crossing.via is None or (
+        crossing.via in (crossing.source, crossing.target) and crossing.source != crossing.target
+    ):
+        return [crossing.source, crossing.target]
+    return [crossing.source, crossing.via, crossing.target]
+
+
+def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
+    def style(ring: int) -> str:
+        return "bold $ring-lit" if ring == rings.real else "$foreground"
+
+    return nested_boxes(rings.seats, rings.real, lambda seat: _label(rings, seat), style, width, height)
+
+
+@lru_cache(maxsize=32)
+def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
+    # Thousands of pixels, and most steps cross no ring: worth remembering.
+    discs = lay_out(rings.seats, width, height)
+    grid = [[_pixel_pair(discs, rings.real, x, y) for x in range(width)] for y in range(height)]
+    for disc in discs.discs:
+        text = _label(rings, disc.seat)
+        row = discs.label_row(disc)
+        _write(grid, row, int(discs.centre_x - len(text) / 2), text, "bold", rings, discs)
+    if rings.crossing is not None:
+        _draw_crossing(grid, rings, rings.crossing, discs)
+    return tuple(_line(row) for row in grid)
+
+
+def _line(cells: list[_Cell]) -> Content:
+    """Join neighbours of one style: fewer pieces to draw when the CPU crosses rings."""
+    runs = groupby(cells, key=lambda cell: cell[1])
+    return Content.assemble(*(("".join(character for character, _ in run), style) for style, run in runs))
+
+
+def _ground(ring: int | None, real: int) -> str:
+    """Give the colour variable a ring is filled with; outside it is the screen's own."""
+    if ring is None:
+        return "$background"
+    if ring == real:
+        return "$ring-lit"
+    return "$ring-host" if ring < 0 else f"$ring-{ring}"
+
+
+def _pixel_pair(discs: Discs, real: int, x: int, y: int) -> _Cell:
+    top, bottom = discs.ring_at(x, 2 * y), discs.ring_at(x, 2 * y + 1)
+    if top == bottom:
+        return " ", f"on {_ground(top, real)}"
+    return "▀", f"{_ground(top, real)} on {_ground(bottom, real)}"
+
+
+def _write(grid: list[list[_Cell]], row: int, x: int, text: str, weight: str, rings: RingsView, discs: Discs) -> None:
+    """Put text over the picture, on one ground."""
+    if not 0 <= row < len(grid):
+        return
+    # A name that reaches over its band's edge is easier to read on one ground: that of its middle.
+    middle = min(max(x + len(text) // 2, 0), discs.width - 1)
+    ring = discs.ring_at(middle, 2 * row + 1)
+    ink = "$ring-lit-text" if ring == rings.real else "$ring-text" if ring is not None else "$foreground"
+    for offset, character in enumerate(text):
+        if 0 <= x + offset < discs.width:
+            grid[row][x + offset] = (character, f"{weight} {ink} on {_ground(ring, rings.real)}")
+
+
+def _draw_crossing(grid: list[list[_Cell]], rings: RingsView, crossing: Crossing, discs: Discs) -> None:
+    """Draw arrows right of the centre, where the bands lie side by side: one leg, or two if it went through the VMM."""
+    row = int(discs.centre_y) // 2 + 1
+    for source, target in pairwise(_path(crossing)):
+        start, end = discs.column_right_of_centre(source), discs.column_right_of_centre(target)
+        if start != end:
+            _draw_leg(grid, row, start, end, rings, discs)
+            row += 1
+    text = printable(crossing.label)
+    _write(grid, row, min(int(discs.centre_x) + 2, discs.width - len(text)), text, "bold", rings, discs)
+
+
+def _draw_leg(grid: list[list[_Cell]], row: int, start: int, end: int, rings: RingsView, discs: Discs) -> None:
+    if not 0 <= row < len(grid):
+        return
+    low, high = min(start, end), max(start, end)
+    for x in range(max(0, low), min(discs.width - 1, high) + 1):
+        mark = "●" if x == start else ("►" if end > start else "◄") if x == end else "━"
+        ring = discs.ring_at(x, 2 * row + 1)
+        ink = "$ring-lit-text" if ring == rings.real else "$crossing"
+        grid[row][x] = (mark, f"bold {ink} on {_ground(ring, rings.real)}")
