@@ -93,7 +93,9 @@ def sentence(event: Event) -> str:
         case Kind.REFLECT:
             return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {event.action}.{price}"
         case Kind.EXIT | Kind.VIOLATION:
-            return f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"
+            return (
+                f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"
+            )
         case Kind.GATE | Kind.FAULT:
             return f"{where}: {event.cause} ({event.rule}), {event.action}, without a VMM.{price}"
         case Kind.IO:

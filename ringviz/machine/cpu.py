@@ -45,8 +45,8 @@ _INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL
 
 # VMCB: what always stops, because the emulator's own answer is not the machine's (see `Machine.run`).
 _INTERCEPT_CR = 1 << 16 | 1 << 20  # writes of CR0 (LMSW and CLTS too) and CR4: it does not check reserved bits
-_INTERCEPT_1 = 1 << 14 | 1 << 18 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 31
-# RDTSC, CPUID, INTn, HLT, INVLPGA, MSR, SHUTDOWN
+_INTERCEPT_1 = 1 << 13 | 1 << 14 | 1 << 18 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 31
+# LTR (the emulator forgets to cache the busy bit), RDTSC, CPUID, INTn, HLT, INVLPGA, MSR, SHUTDOWN
 _INTERCEPT_2 = 0b1111_1101  # VMRUN, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, RDTSCP; VMMCALL raises #UD by itself
 
 
@@ -209,9 +209,7 @@ class Cpu:
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER
-        ctypes.memmove(
-            ctypes.addressof(self._view) + layout.HEADER, bytes(image[layout.HEADER :]), size
-        )
+        ctypes.memmove(ctypes.addressof(self._view) + layout.HEADER, bytes(image[layout.HEADER :]), size)
         self.uc.context_restore(self._context)
         self.flush_tlb()
         self._state = self._clean = None
@@ -268,9 +266,7 @@ class Cpu:
         target = pc + scan.offsets[count]
         return self._run_to_point(target, pc, length, stop_at_replay=True, skip=skip)
 
-    def _run_to_point(
-        self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False
-    ) -> RawStop:
+    def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False) -> RawStop:
         """Run with a temporary stop point at a linear address inside the block at `pc`."""
         temporary = None
         if target not in self._points:
@@ -341,9 +337,7 @@ class Cpu:
             slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
             return
         if reason is Reason.LOG_FULL:
-            slots[Slot.RETIRED] -= self._remaining(
-                slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]
-            )
+            slots[Slot.RETIRED] -= self._remaining(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS])
             return
         if reason not in (Reason.POINT, Reason.EXIT):
             return
@@ -378,7 +372,7 @@ class Cpu:
             if not (self.slots[Slot.ENTERING] and block.pc == layout.STUB):
                 self._settle_replays()
                 self._scout(block.pc, block.size, block.icount)
-        except BaseException as error:  # noqa: BLE001 - carried across the C frames and raised by _start
+        except BaseException as error:
             self._hook_error = error
             self.uc.emu_stop()
 

@@ -64,7 +64,8 @@ class RingvizApp(App[None]):
         self._first = None if scenario is None else Open(scenario, technique, mmu, cpu)
         self._busy_timer: Timer | None = None
         self._comparing: CompareScreen | None = None
-        self.scenario_opened = ""
+        self.opened = Open("", technique, mmu, cpu)
+        """What was opened last; no scenario before the first."""
         self.failure = ""
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
         self.engine = EngineThread(self.laboratory, self.post_message)
@@ -128,7 +129,7 @@ class RingvizApp(App[None]):
 
     @on(Opened)
     def _opened(self, message: Opened) -> None:
-        self.scenario_opened = message.request.scenario
+        self.opened = message.request
         if isinstance(self.screen, HomeScreen):
             self.explore = ExploreScreen()
             self.switch_screen(self.explore)
@@ -158,7 +159,7 @@ class RingvizApp(App[None]):
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
-        if message.request == self._first and not self.scenario_opened:
+        if message.request == self._first and not self.opened.scenario:
             # There is nothing to go back to: the command line asked for this, so it gets the answer.
             self.failure = message.text
             self.exit(return_code=_FAILED_TO_OPEN)

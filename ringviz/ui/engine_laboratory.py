@@ -1,12 +1,10 @@
 """The real world below the app: scenarios from their folders, sessions from the engine."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from ringviz.engine.compare import compare
 from ringviz.engine.conditions import AtAddress
 from ringviz.engine.session import Session, resolve_address
-from ringviz.engine.stat import Stat
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.ui.glyphs import grouped
@@ -20,6 +18,9 @@ from ringviz.ui.laboratory import (
     TechniqueChoice,
 )
 from ringviz.vmm import registry
+
+if TYPE_CHECKING:
+    from ringviz.engine.stat import Stat
 
 _MOST_CAUSES = 4
 """How many causes the compare screen names for each run."""
@@ -42,9 +43,9 @@ class EngineLaboratory:
         """Load a scenario and stand at its first instruction."""
         return Session(find_scenario(scenario), technique, mmu, cpu)
 
-    def swapped(self, sitting: Sitting, technique: str, cancelled: Cancelled) -> Sitting:
+    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
         """Open the same guest at the same retired instruction under another technique."""
-        return _session(sitting).swapped(technique, cancelled=cancelled)
+        return _session(sitting).swapped(technique, cpu=cpu, cancelled=cancelled)
 
     def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the address or symbol that `text` names."""
@@ -53,6 +54,9 @@ class EngineLaboratory:
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
+        # Loaded here, because most sittings never compare, and the first screen should not wait for it.
+        from ringviz.engine.compare import compare
+
         comparison = compare(find_scenario(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
@@ -62,7 +66,7 @@ def _session(sitting: Sitting) -> Session:
     return cast(Session, sitting)
 
 
-def _compared(run: Stat) -> ComparedRun:
+def _compared(run: "Stat") -> ComparedRun:
     dearest = sorted(run.events, key=lambda total: -total.cycles)[:_MOST_CAUSES]
     causes = ", ".join(f"{e.cause} {grouped(e.count)}× = {grouped(e.cycles)} cycles" for e in dearest)
     return ComparedRun(
@@ -77,7 +81,7 @@ def _compared(run: Stat) -> ComparedRun:
     )
 
 
-def _fidelity(run: Stat) -> str:
+def _fidelity(run: "Stat") -> str:
     if run.fidelity is None:
         return "not compared"
     first = run.fidelity.first_divergence

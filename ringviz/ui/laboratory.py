@@ -113,7 +113,7 @@ class Laboratory(Protocol):
         """Load a scenario; raises RingvizError if these do not go together."""
         ...
 
-    def swapped(self, sitting: Sitting, technique: str, cancelled: Cancelled) -> Sitting:
+    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
         """Open the same guest at the same retired instruction under another technique; raises RingvizError."""
         ...
 

@@ -138,7 +138,7 @@ class _Exhibit:
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         return self
 
-    def swapped(self, sitting: Sitting, technique: str, cancelled: Cancelled) -> Sitting:
+    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
         return sitting
 
     def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:

@@ -67,6 +67,8 @@ class Swap:
     """To another technique, at the same retired instruction."""
 
     technique: str
+    cpu: str | None = None
+    """The CPU the user asked for; None leaves the choice to the technique."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """The engine thread: the only place of the app that touches a session, and so the emulated CPU.
 
-Requests come in by a queue, snapshots go out as messages. A long run is cut into slices of a thirtieth of a second,
-after each of which the guest stands still for the time of one snapshot: the screen moves, and Escape is heard.
+Requests come in by a queue, snapshots go out as messages. A long run is cut into slices, after each of which the guest
+stands still for the time of one snapshot: the screen moves, and Escape is heard.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from textual.message import Message
@@ -39,6 +39,9 @@ from ringviz.ui.requests import (
 
 FRAME_SECONDS = 1 / 30
 """How long one slice of a run lasts, and how often at most the screen is told."""
+
+_RUNNING_SHARE = 4
+"""A run spends at least so many times as long on running as on being shown."""
 
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
@@ -143,9 +146,9 @@ class EngineThread:
                 reached = self._laboratory.run_to_address(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(f"The run ended before it came to {text}."))
-            case Swap(technique):
+            case Swap(technique, cpu):
                 self._tell(Began())
-                swapped = self._laboratory.swapped(self._sitting, technique, self._is_cancelled)
+                swapped = self._laboratory.swapped(self._sitting, technique, cpu, self._is_cancelled)
                 # Cancelled on its way, it has not come to the same place: then the old one stays.
                 self._sitting = self._sitting if self._is_cancelled() else swapped
             case _:
@@ -157,16 +160,14 @@ class EngineThread:
 
     def _run(self, sitting: Sitting) -> None:
         self._tell(Began())
-        while not sitting.is_over and not self._is_cancelled():
-            sitting.run(self._end_of_slice())
-            self._show(sitting, in_motion=True)
+        for end_of_slice in self._slices(sitting):
+            sitting.run(end_of_slice)
 
     def _next_event(self, sitting: Sitting) -> None:
         self._tell(Began())
-        while not sitting.is_over and not self._is_cancelled():
-            if sitting.next_event(self._end_of_slice()):
+        for end_of_slice in self._slices(sitting):
+            if sitting.next_event(end_of_slice):
                 return
-            self._show(sitting, in_motion=True)
         if not self._is_cancelled():
             self._tell(Remarked(_NO_MORE_EVENTS))
 
@@ -186,9 +187,20 @@ class EngineThread:
         except _Interrupted:
             return
 
-    def _end_of_slice(self) -> Callable[[], bool]:
-        """Give a question that is answered yes once a frame's time has passed from now, or the user asked to stop."""
-        deadline = time.monotonic() + FRAME_SECONDS
+    def _slices(self, sitting: Sitting) -> Iterator[Callable[[], bool]]:
+        """Give the end of one slice after the other until the run is over or the user stops it; show each result."""
+        seconds = FRAME_SECONDS
+        while not sitting.is_over and not self._is_cancelled():
+            began = time.monotonic()
+            yield self._end_of_slice(seconds)
+            self._show(sitting, in_motion=True)
+            # Coming to rest and looking around cost time too: run so long in between that it is a small part.
+            resting = time.monotonic() - began - seconds
+            seconds = max(FRAME_SECONDS, _RUNNING_SHARE * resting)
+
+    def _end_of_slice(self, seconds: float) -> Callable[[], bool]:
+        """Give a question that is answered yes once so much time has passed from now, or the user asked to stop."""
+        deadline = time.monotonic() + seconds
         return lambda: self._is_cancelled() or time.monotonic() >= deadline
 
     def _show_if_due(self) -> None:

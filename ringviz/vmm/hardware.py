@@ -85,7 +85,12 @@ def hardware_event(
             if isinstance(completion, Delivered) and completion.vector != stop.vector:
                 kind, rule, charge = Kind.FAULT, "the gate refused", "native-exception"
         case PortIo():
-            kind, cause, rule, charge = Kind.IO, describe.port_name(stop), "this ring may use the port", "native-port-io"
+            kind, cause, rule, charge = (
+                Kind.IO,
+                describe.port_name(stop),
+                "this ring may use the port",
+                "native-port-io",
+            )
         case ProtectedAccess():
             kind, cause, rule, charge = Kind.FAULT, "#GP(0)", "beyond the segment's limit", "native-exception"
         case SensitiveInsn() if isinstance(completion, (Delivered, Shutdown)):

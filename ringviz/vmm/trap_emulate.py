@@ -56,6 +56,7 @@ _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 """Exceptions by which an instruction that the VMM must execute makes itself known."""
 _DIRECT = frozenset({"cpuid", "rdtsc"})
 """Unprivileged instructions that the emulator leaves to us to execute; no VMM of this kind sees them."""
+_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
@@ -151,7 +152,9 @@ class TrapEmulate(Technique):
                     and stop.vector in _INTERPRETED_AFTER
                     and instruction.form in microcode.FORMS
                 ):
-                    return self._interpret(instruction, describe.fault_name(stop), describe.fault_rule(stop, real), real)
+                    return self._interpret(
+                        instruction, describe.fault_name(stop), describe.fault_rule(stop, real), real
+                    )
                 return self._reflect(
                     Interruption(stop.vector, stop.error_code),
                     instruction,
@@ -167,9 +170,7 @@ class TrapEmulate(Technique):
                     next_eip=(self._virtual.eip + stop.instruction.size) & 0xFFFF_FFFF,
                 )
                 rule = "every interrupt goes through the VMM's own table"
-                return self._reflect(
-                    event, stop.instruction, describe.interrupt_name(stop), rule, "native-gate", real
-                )
+                return self._reflect(event, stop.instruction, describe.interrupt_name(stop), rule, "native-gate", real)
             case SensitiveInsn():
                 if stop.form in _DIRECT and not (stop.form == "rdtsc" and real.cr4 & Cr4.TSD and real.cpl):
                     self.machine.complete(stop)
@@ -205,6 +206,8 @@ class TrapEmulate(Technique):
             event,
             action=actions.interpreted(instruction, before, attempt, self.machine.bus),
             charges=("trap-emulate",),
+            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
+            native_charges=("native-port-io",) if instruction.form in _PORT_FORMS else (),
             changes=changes_between(before, attempt, is_real=False),
             resume=attempt.eip,
         )
@@ -345,7 +348,14 @@ class TrapEmulate(Technique):
     # ---- between the two views ---------------------------------------------------------------------------------------
 
     def _event(
-        self, instruction: Instruction | None, before: CpuState, real: CpuState, at: int, kind: Kind, cause: str, rule: str
+        self,
+        instruction: Instruction | None,
+        before: CpuState,
+        real: CpuState,
+        at: int,
+        kind: Kind,
+        cause: str,
+        rule: str,
     ) -> Event:
         return Event(
             at=at,

@@ -92,7 +92,11 @@ def iret(env: Environment, instruction: Instruction) -> Effect:
         raise GuestFault(Vector.GP, 0)
     if state.is_protected and state.eflags & Eflags.NT and not state.eflags & Eflags.VM:
         raise UnsupportedError("IRET with NT set switches tasks; this machine has no hardware task switches")
-    eip, selector, flags = peek_stack(env, 0, size), peek_stack(env, size, size) & 0xFFFF, peek_stack(env, 2 * size, size)
+    eip, selector, flags = (
+        peek_stack(env, 0, size),
+        peek_stack(env, size, size) & 0xFFFF,
+        peek_stack(env, 2 * size, size),
+    )
     mask = poppable_flags(state) & width
     if size == 4:
         mask |= Eflags.RF

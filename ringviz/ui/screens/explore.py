@@ -135,7 +135,7 @@ class ExploreScreen(Screen[None]):
 
         def swap(technique: str | None) -> None:
             if technique is not None:
-                self._ask(Swap(technique))
+                self._ask(Swap(technique, self.ringviz.opened.cpu))
 
         self.app.push_screen(TechniqueDialog(self.ringviz.techniques, self.snapshot.technique_id), swap)
 
@@ -143,12 +143,13 @@ class ExploreScreen(Screen[None]):
         """To the next technique in the list, or the one before."""
         ids = [technique.id for technique in self.ringviz.techniques]
         if self.snapshot is not None and self.snapshot.technique_id in ids:
-            self._ask(Swap(ids[(ids.index(self.snapshot.technique_id) + by) % len(ids)]))
+            technique = ids[(ids.index(self.snapshot.technique_id) + by) % len(ids)]
+            self._ask(Swap(technique, self.ringviz.opened.cpu))
 
     def action_compare(self) -> None:
         """All techniques side by side."""
         if self.snapshot is not None:
-            self.ringviz.open_comparison(Compare(self.ringviz.scenario_opened, self.snapshot.cpu_id))
+            self.ringviz.open_comparison(Compare(self.ringviz.opened.scenario, self.ringviz.opened.cpu))
 
     def action_goto(self) -> None:
         """Ask for a place and go there."""
@@ -186,7 +187,8 @@ class ExploreScreen(Screen[None]):
 
     @on(EventsPanel.Chosen)
     def _event_chosen(self, message: EventsPanel.Chosen) -> None:
-        self._ask(Seek(message.at))
+        # An event belongs to the instruction in which it happened: one later, the card tells about it.
+        self._ask(Seek(message.at + 1))
 
     @on(TimelinePanel.Scrubbed)
     def _scrubbed(self, message: TimelinePanel.Scrubbed) -> None:

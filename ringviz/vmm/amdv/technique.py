@@ -135,6 +135,8 @@ class AmdV(Technique):
         before, at = self.machine.state.copy(), self.machine.retired
         next_eip = before.eip + stop.instruction.size
         event = self._exit("VMEXIT_IOIO", _ioio_info(stop), next_eip, before, at, stop.instruction, "IOIO_PROT")
+        # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
+        event = replace(event, native_charges=("native-port-io",))
         completion = self.complete(stop)
         after = self.machine.state
         return self._finish(event, before, completion, "virtual " + describe.port_action(self.machine.bus, stop, after))

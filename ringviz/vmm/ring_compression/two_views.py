@@ -42,9 +42,7 @@ def compress_segment(cache: SegmentCache, *, carries_ring: bool) -> SegmentCache
 
 def compress(virtual: CpuState) -> CpuState:
     """Give the state in which the real CPU must run for the guest to believe in `virtual`."""
-    segments = [
-        compress_segment(cache, carries_ring=index in (CS, SS)) for index, cache in enumerate(virtual.segments)
-    ]
+    segments = [compress_segment(cache, carries_ring=index in (CS, SS)) for index, cache in enumerate(virtual.segments)]
     ldt_limit = virtual.ldtr.limit
     ldtr = SegmentCache(layout.LDT_SELECTOR, layout.LDT_LINEAR, ldt_limit, 0x082)
     return CpuState(

@@ -1,0 +1,133 @@
+"""`What just happened`: the last step in plain words, as a chain of arrows, a reason and a price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ringviz.engine.view import Card, CardPart
+from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.instructions import INSTRUCTIONS, PgClass
+from ringviz.facts.techniques import TechniqueFacts
+from ringviz.vmm.events import Event, Kind
+
+if TYPE_CHECKING:
+    from ringviz.engine.session import Session
+    from ringviz.engine.snapshots import Moment
+
+_START = Card(
+    (CardPart("power on", "plain"), CardPart("the guest is in memory", "plain"), CardPart("ready", "resume")),
+    "Nothing has run yet. The next step executes the guest's first instruction.",
+    None,
+    "",
+    Kind.GUEST,
+)
+
+
+def build_card(
+    session: Session, before: Moment | None, now: Moment, events: Sequence[Event], cycles: int | None
+) -> Card:
+    """Tell the last step.
+
+    Args:
+        session: for technique and prices.
+        before: the moment before the step; None at power-on.
+        now: the moment after it.
+        events: what happened in it; the last one is told.
+        cycles: price of the last one.
+    """
+    if before is None:
+        return _START
+    if events:
+        return _event_card(session.technique, session.cpu, events[-1], cycles)
+    return _quiet_card(session.technique, session.cpu, before, now)
+
+
+def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles: int | None) -> Card:
+    parts = [CardPart(event.instruction.upper() if len(event.instruction) < 6 else event.instruction, "instruction")]
+    resume = CardPart(f"resume at {event.resume:08X}", "resume")
+    match event.kind:
+        case Kind.TRAP | Kind.REFLECT:
+            parts += [
+                CardPart(event.rule, "rule"),
+                CardPart(event.cause, "fault"),
+                CardPart(event.handler, "vmm"),
+                CardPart(event.action, "guest" if event.kind is Kind.REFLECT else "vmm"),
+                resume,
+            ]
+        case Kind.EXIT | Kind.VIOLATION:
+            parts += [
+                CardPart(event.rule, "rule"),
+                CardPart(event.cause, "fault"),
+                CardPart(event.handler, "vmm"),
+                CardPart(event.action, "vmm"),
+                resume,
+            ]
+        case Kind.SILENT:
+            parts += [
+                CardPart(f"ring {event.from_ring}: no trap", "rule"),
+                CardPart(event.action, "silent"),
+            ]
+        case Kind.GATE | Kind.FAULT:
+            parts += [
+                CardPart(event.cause, "fault"),
+                CardPart(event.action, "guest"),
+                resume,
+            ]
+        case _:
+            parts += [CardPart(event.cause, "plain"), CardPart(event.action, "device")]
+    return Card(tuple(parts), _why(technique, event), cycles, _price_note(cpu, event), event.kind)
+
+
+def _why(technique: TechniqueFacts, event: Event) -> str:
+    """One line of reason."""
+    match event.kind:
+        case Kind.TRAP:
+            return "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the VMM."
+        case Kind.REFLECT:
+            return "The CPU enters the VMM's handler first; the VMM plays the CPU and enters the guest's own."
+        case Kind.EXIT:
+            return "The VMM asked the CPU to leave guest mode for this; everything else the CPU does by itself."
+        case Kind.SILENT if event.is_divergence:
+            return event.rule
+        case Kind.SILENT:
+            return f"{event.rule} This time nobody could tell."
+        case Kind.VIOLATION:
+            return (
+                "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."
+            )
+        case Kind.GATE | Kind.FAULT if technique.vmm_ring == -1:
+            return "The guest's kernel is in ring 0 of guest mode: the CPU serves it without asking the VMM."
+        case Kind.GATE | Kind.FAULT:
+            return "On bare metal the CPU looks into the guest's table and enters its kernel."
+        case _:
+            return event.rule
+
+
+def _price_note(cpu: CpuProfile, event: Event) -> str:
+    """Where the price comes from."""
+    causes = (*event.charges, *event.native_charges)
+    sources = [str(cost_of(cpu, cause).source) for cause in causes if cost_of(cpu, cause).cycles is not None]
+    return f"modelled: {sources[0]}" if sources else ""
+
+
+def _quiet_card(technique: TechniqueFacts, cpu: CpuProfile, before: Moment, now: Moment) -> Card:
+    """Tell a step in which nothing but one instruction happened."""
+    instruction = before.instruction
+    text = instruction.text if instruction is not None else "(no instruction)"
+    parts = [CardPart(text, "instruction")]
+    cost = cost_of(cpu, "guest-instruction")
+    form = instruction.form if instruction is not None else None
+    if form is None:
+        why = "Innocuous: it means the same in every ring, so the CPU runs it directly."
+        parts.append(CardPart("run by the CPU itself", "guest"))
+    else:
+        row = INSTRUCTIONS[form]
+        ring = "ring 0 of guest mode" if technique.vmm_ring == -1 and now.real.cpl == 0 else f"ring {before.real.cpl}"
+        parts.append(CardPart(f"{ring}: allowed", "rule"))
+        parts.append(CardPart("run by the CPU itself", "guest"))
+        if row.pg_class is PgClass.PRIVILEGED and technique.vmm_ring == -1:
+            why = f"{row.title}: the guest's kernel owns ring 0 of guest mode, and the VMM set no intercept for it."
+        else:
+            why = f"{row.title}: {row.pg_class.value}."
+    return Card(tuple(parts), why, cost.charged_cycles, f"modelled: {cost.source}", Kind.GUEST)

@@ -1,0 +1,217 @@
+"""Fidelity: does the guest see what it sees on bare metal? Two runs side by side, compared where it can matter.
+
+Both runs go forward together. They are compared before and after every instruction at which either of them stops: a
+trap, an exit, an exception, a silent instruction, port I/O, and now and then in between. That is enough for every
+instruction: what runs on the CPU without a stop is innocuous, and equal states stay equal under the same innocuous
+code (the test suite compares after every single instruction, to hold this argument to account).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ringviz.engine.reference import NATIVE
+from ringviz.facts.instructions import SILENT_IDS
+from ringviz.guest.scenario import Scenario
+from ringviz.machine.state import fields_of
+from ringviz.machine.stops import BudgetSpent, Paused, Watched
+from ringviz.vmm.events import Event
+from ringviz.vmm.outcome import Ended
+from ringviz.vmm.registry import power_on
+from ringviz.vmm.technique import Technique, text_of
+
+_AT_LEAST_EVERY = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """One place where the guest got something else than on bare metal."""
+
+    retired: int
+    address: int
+    instruction: str
+    what: str
+    native: int | str
+    here: int | str
+    form: str | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """The instruction is one that the facts call silent."""
+        return self.form in SILENT_IDS
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """The verdict."""
+
+    identical: bool
+    first_divergence: Divergence | None
+    divergences: tuple[Divergence, ...]
+    """The first one, then every silent instruction that gave another answer than bare metal would have."""
+
+
+class _Runner:
+    """One of the two runs."""
+
+    def __init__(self, scenario: Scenario, technique: str, limit: int) -> None:
+        self.technique: Technique = power_on(scenario, technique)
+        self._limit = limit
+        self.is_over = False
+        self.events: list[Event] = []
+
+    @property
+    def position(self) -> int:
+        return self.technique.machine.retired
+
+    def advance(self, limit: int) -> bool:
+        """Go to the next stop or to `limit`; True if it stopped for something, which is not answered yet."""
+        limit = min(limit, self._limit)
+        while self.position < limit:
+            self._stop = self.technique.machine.run(limit)
+            if not isinstance(self._stop, (BudgetSpent, Paused)):
+                return True
+        return False
+
+    def answer(self) -> None:
+        """Answer the stop that `advance` left."""
+        if isinstance(self.technique.handle(self._stop), Ended):
+            self.is_over = True
+        self.events += self.technique.events
+        self.technique.events.clear()
+
+    def reach(self, position: int) -> None:
+        """Go to a position, answering what comes on the way."""
+        while self.position < position and not self.is_over:
+            if self.advance(position):
+                self.answer()
+
+    @property
+    def is_spent(self) -> bool:
+        return self.is_over or self.position >= self._limit
+
+    @property
+    def is_passive(self) -> bool:
+        """The stop waiting is one where nothing has trapped: the guest's state is that of its position."""
+        return isinstance(self._stop, Watched)
+
+
+def check_fidelity(
+    scenario: Scenario, technique: str, progress: Callable[[str, int, int | None], None] | None = None
+) -> Fidelity:
+    """Run a scenario on bare metal and under a technique, and name the first difference.
+
+    Raises:
+        RingvizError: the technique cannot run the scenario.
+    """
+    limit = scenario.limits.instructions
+    here, native = _Runner(scenario, technique, limit), _Runner(scenario, NATIVE, limit)
+    first: Divergence | None = None
+    stuck = 0
+    while first is None and not here.is_spent:
+        if progress is not None:
+            progress(f"comparing {technique} with bare metal", here.position, limit)
+        stopped = here.advance(here.position + _AT_LEAST_EVERY)
+        position = here.position
+        native.reach(position)
+        first = _difference(here, native, scenario, technique, position - 1)
+        if stopped and first is None:
+            where = here.technique.guest_state().eip
+            instruction = here.technique.machine.instruction_here()
+            here.answer()
+            stuck = 0 if here.position > position else stuck + 1
+            if here.position > position:
+                native.reach(here.position)
+                first = _difference(here, native, scenario, technique, position, where, text_of(instruction),
+                                    instruction.form if instruction is not None else None)  # fmt: skip
+        if stuck > 10_000:
+            break
+    if first is None:
+        native.reach(here.position)
+        if here.is_over != native.is_over and not _ends_alike(here, native):
+            first = Divergence(here.position, here.technique.guest_state().eip, "(end of the run)", "outcome",
+                               "ended" if native.is_over else "goes on", "ended" if here.is_over else "goes on")  # fmt: skip
+    if first is None:
+        return Fidelity(True, None, ())
+    while not here.is_spent and stuck <= 10_000:
+        before = here.position
+        if here.advance(limit):
+            here.answer()
+        stuck = 0 if here.position > before else stuck + 1
+    silent = tuple(
+        Divergence(event.at, event.address, event.instruction, "answer", event.native_would, event.got, event.form)
+        for event in here.events
+        if event.is_divergence and event.at != first.retired
+    )
+    return Fidelity(False, first, (first, *silent))
+
+
+def _ends_alike(here: _Runner, native: _Runner) -> bool:
+    """One of the runs may have its end still before it at the same position: a fault that completes nothing."""
+    late = native if here.is_over else here
+    return bool(late.advance(late.position + 1)) and (late.answer() is None and late.is_over)
+
+
+def _difference(
+    here: _Runner,
+    native: _Runner,
+    scenario: Scenario,
+    technique: str,
+    at: int,
+    address: int | None = None,
+    instruction: str = "",
+    form: str | None = None,
+) -> Divergence | None:
+    """Compare the two runs at the same position."""
+    found = _compare(here.technique, native.technique)
+    if found is None:
+        return None
+    if address is None:
+        return _search(scenario, technique, at) or Divergence(at, 0, "(unknown)", *found)
+    return Divergence(at, address, instruction, *found, form)
+
+
+def _compare(here: Technique, native: Technique) -> tuple[str, int | str, int | str] | None:
+    """Name the first thing that differs: registers, then memory, then devices; None if nothing does."""
+    ours, theirs = fields_of(here.guest_state()), fields_of(native.guest_state())
+    for name, value in theirs.items():
+        if ours[name] != value:
+            return name, value, ours[name]
+    pages = {page - (here.guest_base >> 12) for page in here.machine.collect_dirty()}
+    pages |= {page - (native.guest_base >> 12) for page in native.machine.collect_dirty()}
+    for page in sorted(pages):
+        if not 0 <= page < here.guest_bytes >> 12:
+            continue
+        one = here.machine.ram.page(page + (here.guest_base >> 12))
+        other = native.machine.ram.page(page + (native.guest_base >> 12))
+        if one != other:
+            offset = next(i for i in range(4096) if one[i] != other[i])
+            word = offset & ~3
+            return (
+                f"memory at {(page << 12) + word:08X}",
+                int.from_bytes(other[word : word + 4], "little"),
+                int.from_bytes(one[word : word + 4], "little"),
+            )
+    if here.machine.bus.save() != native.machine.bus.save():
+        return "devices", _quoted(native.machine.bus.console), _quoted(here.machine.bus.console)
+    return None
+
+
+def _quoted(console: str) -> str:
+    return repr(console[-40:])
+
+
+def _search(scenario: Scenario, technique: str, upto: int) -> Divergence | None:
+    """Find the instruction by single steps from the start: for differences that came without a stop."""
+    here, native = _Runner(scenario, technique, upto + 1), _Runner(scenario, NATIVE, upto + 1)
+    while here.position <= upto and not here.is_over:
+        at, where = here.position, here.technique.guest_state().eip
+        instruction = here.technique.machine.instruction_here()
+        here.reach(at + 1)
+        native.reach(at + 1)
+        found = _compare(here.technique, native.technique)
+        if found is not None:
+            form = instruction.form if instruction is not None else None
+            return Divergence(at, where, text_of(instruction), *found, form)
+    return None

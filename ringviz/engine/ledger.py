@@ -1,0 +1,56 @@
+"""The bill: modelled cycles by cause, for any prefix of a run."""
+
+from __future__ import annotations
+
+from ringviz.engine.event_log import EventLog
+from ringviz.engine.view import LedgerRow, LedgerView
+from ringviz.facts.costs import CAUSES, CpuProfile, cost_of
+from ringviz.vmm.events import Kind
+
+_KINDS = {
+    "trap-emulate": Kind.TRAP,
+    "trap-reflect": Kind.REFLECT,
+    "silent": Kind.SILENT,
+    "exit": Kind.EXIT,
+    "vmm-work": Kind.EXIT,
+    "native-gate": Kind.GATE,
+    "native-exception": Kind.FAULT,
+    "native-page-fault": Kind.FAULT,
+    "native-port-io": Kind.IO,
+}
+_CURVE_POINTS = 64
+
+
+def ledger(
+    log: EventLog, cpu: CpuProfile, position: int, emulated: int, count: int, native_cycles: int | None
+) -> LedgerView:
+    """Add up the first `count` events and the instructions the CPU ran by itself.
+
+    Args:
+        log: the events.
+        cpu: prices.
+        position: retired guest instructions.
+        emulated: of these, completed by the VMM: they are in the price of their trap or exit.
+        count: how many events have happened.
+        native_cycles: what bare metal pays up to the same position, if known.
+    """
+    per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
+    direct = max(0, position - emulated)
+    rows = [LedgerRow("guest-instruction", "guest instructions", direct, direct * per_instruction, Kind.GUEST)]
+    for cause, times in log.causes(count).items():
+        cycles = times * cost_of(cpu, cause).charged_cycles
+        rows.append(LedgerRow(cause, CAUSES[cause].title, times, cycles, _KINDS.get(cause, Kind.GUEST)))
+    rows.sort(key=lambda row: (-row.cycles, row.cause))
+    overhead = log.overhead_cycles(count)
+    return LedgerView(
+        rows=tuple(rows),
+        guest_cycles=direct * per_instruction + log.native_cycles(count),
+        overhead_cycles=overhead,
+        native_cycles=native_cycles,
+        curve=tuple(
+            log.overhead_cycles(min(count, log.before(position * (i + 1) // _CURVE_POINTS)))
+            for i in range(_CURVE_POINTS)
+        )
+        if position
+        else (),
+    )

@@ -1,0 +1,39 @@
+"""What bare metal would have paid: the native run of a scenario, as running totals of cycles."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ringviz.engine.recording import Cancelled, Recording, never
+from ringviz.facts.costs import CPU_PROFILES, cost_of
+from ringviz.guest.scenario import Scenario
+
+NATIVE = "native"
+
+
+class NativeReference:
+    """The native run, played as far as somebody has asked."""
+
+    def __init__(self, scenario: Scenario, cpu_id: str) -> None:
+        cpu = CPU_PROFILES[cpu_id]
+        self._per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
+        self._recording = Recording(scenario, NATIVE, cpu)
+
+    def cycles_at(self, position: int, *, at_end: bool = False, cancelled: Cancelled = never) -> int | None:
+        """Cycles of bare metal up to a position; None if the native run ends earlier, or was not played so far."""
+        recording = self._recording
+        if recording.explored < position or (at_end and recording.end is None):
+            recording.seek(position, cancelled)
+            if at_end:
+                recording.play(position + 1, cancelled)
+            if recording.position < position:
+                return None
+        log = recording.log
+        count = len(log) if at_end else log.before(position)
+        return position * self._per_instruction + log.native_cycles(count)
+
+
+@lru_cache(maxsize=4)
+def native_reference(scenario: Scenario, cpu_id: str) -> NativeReference:
+    """Share one native run among all sessions of a scenario on a CPU."""
+    return NativeReference(scenario, cpu_id)

@@ -1,0 +1,247 @@
+"""One guest under one technique, standing at one instruction: what the app and scripts steer.
+
+Every way of moving ends at a position, and standing there the session knows the moment before it as well, so that a
+view can show what the last instruction changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
+from ringviz.engine.event_log import EventLog
+from ringviz.engine.ledger import ledger
+from ringviz.engine.recording import Cancelled, Recording, never
+from ringviz.engine.reference import NATIVE, native_reference
+from ringviz.engine.snapshots import Moment, build_snapshot
+from ringviz.engine.timeline import Marks
+from ringviz.engine.view import LedgerView, Snapshot
+from ringviz.errors import InputError
+from ringviz.facts.costs import CpuProfile
+from ringviz.facts.techniques import TechniqueFacts
+from ringviz.guest.scenario import Scenario
+from ringviz.guest.symbols import SourceMap, load_source_map
+from ringviz.vmm.events import Event as RawEvent
+from ringviz.vmm.registry import choose_cpu, choose_mmu, technique_facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A position and whether the end of the run has been gone through there."""
+
+    position: int
+    is_at_end: bool
+
+
+class Session:
+    """A run that can be stepped, run, left and returned to. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self, scenario: Scenario, technique: str = NATIVE, mmu: str | None = None, cpu: str | None = None
+    ) -> None:
+        """Power on and stand before the first instruction.
+
+        Raises:
+            RingvizError: the choices do not go together, or the guest cannot be loaded; one line says why.
+        """
+        self.scenario = scenario
+        self.technique: TechniqueFacts = technique_facts(technique)
+        self.mmu = choose_mmu(technique, mmu)
+        self.cpu: CpuProfile = choose_cpu(technique, self.mmu, cpu)
+        self._recording = Recording(scenario, technique, self.cpu)
+        self._source: SourceMap = load_source_map(scenario)
+        self._marks = Marks()
+        self._before: Moment | None = None
+
+    # ---- where we are ------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Retired guest instructions."""
+        return self._recording.position
+
+    @property
+    def explored(self) -> int:
+        """The furthest position ever executed."""
+        return self._recording.explored
+
+    @property
+    def end(self) -> int | None:
+        """Where the run ends, once known."""
+        return None if self._recording.end is None else self._recording.end.position
+
+    @property
+    def outcome(self) -> str:
+        """Id of the outcome, once the run has been played to its end; else empty."""
+        return "" if self._recording.end is None else self._recording.end.outcome
+
+    @property
+    def is_over(self) -> bool:
+        """Standing at the end."""
+        return self._recording.is_at_end
+
+    @property
+    def events(self) -> EventLog:
+        """All events of the explored part."""
+        return self._recording.log
+
+    @property
+    def source(self) -> SourceMap:
+        """Symbols and source lines of the guest."""
+        return self._source
+
+    # ---- moving ------------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Go on by one retired instruction, events on the way included."""
+        self._play_last_step(self.position + 1)
+
+    def back(self) -> None:
+        """Go back by exactly one retired instruction."""
+        if self.is_over and self._recording.end is not None and not self._end_retires():
+            # The end is a place of its own after the last instruction: leave it first.
+            self._stand(_Place(self.position, False))
+            return
+        self.seek(self.position - 1)
+
+    def run(self, cancelled: Cancelled = never) -> None:
+        """Go on to the end of the run, or to the scenario's limit of instructions."""
+        self._recording.play_to_the_end(cancelled)
+        self._look_back()
+
+    def run_to(self, stop: StopCondition, cancelled: Cancelled = never) -> bool:
+        """Go on to the next place where a condition holds; False if the run ended or was cancelled first."""
+        limit = self.scenario.limits.instructions + 1
+        match stop:
+            case AtAddress(address):
+                found = self._recording.play(limit, cancelled, breakpoint_at=address)
+                self._recording.technique.machine.breakpoint_at = None
+            case OnRingChange():
+                found = self._recording.play(limit, cancelled, lambda event: event.from_ring != event.to_ring)
+            case OnKind(kind):
+                found = self._recording.play(limit, cancelled, lambda event: event.kind is kind)
+            case OnEvent():
+                found = self._recording.play(limit, cancelled, _any_event)
+        self._look_back()
+        return found
+
+    def next_event(self, cancelled: Cancelled = never) -> bool:
+        """Go on to the next event; False if there was none."""
+        return self.run_to(OnEvent(), cancelled)
+
+    def previous_event(self, cancelled: Cancelled = never) -> bool:
+        """Go back to where the event before the last shown one had happened; False if there is none."""
+        log = self._recording.log
+        count = log.before(self.position - 1) if self.position else 0
+        if not count:
+            self.seek(0, cancelled)
+            return False
+        self.seek(log.raw[count - 1].at + 1, cancelled)
+        return True
+
+    def seek(self, position: int, cancelled: Cancelled = never) -> None:
+        """Stand at a position; before 0 is 0, and beyond the end is the end."""
+        if position <= 0:
+            self._recording.seek(0, cancelled)
+            self._before = None
+            return
+        if self.end is not None and position > self.end:
+            position = self.end
+        self._recording.seek(position - 1, cancelled)
+        if self.position == position - 1 and not self.is_over:
+            self._play_last_step(position)
+        else:
+            self._look_back()
+
+    def swapped(
+        self, technique: str, mmu: str | None = None, cpu: str | None = None, cancelled: Cancelled = never
+    ) -> Session:
+        """Open the same guest at the same retired instruction under another technique.
+
+        Raises:
+            RingvizError: the technique cannot run this guest, or the CPU does not have it.
+        """
+        other = Session(self.scenario, technique, mmu, cpu)
+        other.seek(self.position, cancelled)
+        return other
+
+    def _play_last_step(self, position: int) -> None:
+        """Take the step that the view will show."""
+        recording = self._recording
+        if recording.is_at_end:
+            return
+        self._before = Moment.of(recording.technique)
+        recording.play(position)
+        if recording.end is not None:
+            recording.settle_end()
+
+    def _look_back(self) -> None:
+        """Having arrived in great strides, take the last step again to know what it changed."""
+        place = _Place(self.position, self.is_over)
+        self._stand(place)
+
+    def _stand(self, place: _Place) -> None:
+        """Stand at a place, with the moment before it known."""
+        recording = self._recording
+        if place.position == 0:
+            recording.seek(0)
+            self._before = None
+        else:
+            recording.seek(place.position - 1)
+            if not recording.is_at_end:
+                self._before = Moment.of(recording.technique)
+                recording.play(place.position)
+        if place.is_at_end:
+            recording.settle_end()
+
+    def _end_retires(self) -> bool:
+        """Tell whether the end of the run came with the completion of an instruction."""
+        log = self._recording.log
+        return not log.raw or log.raw[-1].at < self.position
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def event_count(self) -> int:
+        """How many events have happened up to here."""
+        log = self._recording.log
+        return len(log) if self.is_over else log.before(self.position)
+
+    def ledger(self) -> LedgerView:
+        """The bill up to here."""
+        native = native_reference(self.scenario, self.cpu.id).cycles_at(self.position, at_end=self.is_over)
+        technique = self._recording.technique
+        return ledger(self._recording.log, self.cpu, self.position, technique.emulated, self.event_count(), native)
+
+    def snapshot(self) -> Snapshot:
+        """All that one screen shows of this moment."""
+        self._marks.follow(self._recording.log, self.end or max(self.explored, 1))
+        return build_snapshot(self, self._recording, self._before, self._marks)
+
+
+def _any_event(_event: RawEvent) -> bool:
+    return True
+
+
+def resolve_address(session: Session, text: str) -> int:
+    """Understand an address: `0x100040`, `100040h`, or a symbol of the guest.
+
+    Raises:
+        InputError: it is neither.
+    """
+    word = text.strip()
+    known = session.source.address_of(word)
+    if known is not None:
+        return known
+    digits = (
+        word[:-1]
+        if word[-1:] in "hH"
+        else word.removeprefix("0x").removeprefix("0X")
+        if word[:2] in ("0x", "0X")
+        else ""
+    )
+    try:
+        return int(digits, 16)
+    except ValueError:
+        raise InputError(
+            f'"{word}" is neither an address such as 0x100040 nor a symbol of {session.scenario.id}'
+        ) from None

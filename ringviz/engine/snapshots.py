@@ -1,0 +1,93 @@
+"""From a session to what a screen shows: every text and every judgement a view needs, made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from ringviz.engine.card import build_card
+from ringviz.engine.code_rows import build_code
+from ringviz.engine.event_log import EventLog
+from ringviz.engine.recording import Recording
+from ringviz.engine.register_rows import build_registers
+from ringviz.engine.rings import build_rings
+from ringviz.engine.timeline import Marks
+from ringviz.engine.view import EventRow, Snapshot, TimelineView
+from ringviz.guest.instruction import Instruction
+from ringviz.machine.state import CpuState
+from ringviz.vmm.technique import Technique
+
+if TYPE_CHECKING:
+    from ringviz.engine.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The two truths about the CPU, and the instruction about to run."""
+
+    guest: CpuState
+    real: CpuState
+    instruction: Instruction | None
+
+    @classmethod
+    def of(cls, technique: Technique) -> Moment:
+        """Look at a technique's CPU."""
+        return cls(technique.guest_state(), technique.real_state(), technique.machine.instruction_here())
+
+
+class EventRows(Sequence[EventRow]):
+    """The events up to a moment, as rows made on demand."""
+
+    def __init__(self, log: EventLog, count: int) -> None:
+        self._log = log
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> EventRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EventRow]: ...
+    def __getitem__(self, index: int | slice) -> EventRow | Sequence[EventRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if index < 0:
+            index += self._count
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        raw = self._log.raw[index]
+        cycles = self._log.cycles(index)
+        return EventRow(index + 1, raw.at, raw.address, raw.instruction, raw.cause, raw.action, cycles, raw.kind)
+
+
+def build_snapshot(session: Session, recording: Recording, before: Moment | None, marks: Marks) -> Snapshot:
+    """Make the snapshot of a moment."""
+    technique = recording.technique
+    now = Moment.of(technique)
+    log = recording.log
+    count = session.event_count()
+    first = log.before(session.position - 1) if session.position else 0
+    last_step = log.raw[first:count]
+    return Snapshot(
+        scenario_id=session.scenario.id,
+        scenario_title=session.scenario.title,
+        technique_id=session.technique.id,
+        technique_title=session.technique.title,
+        mmu=session.mmu,
+        cpu_id=session.cpu.id,
+        cpu_title=session.cpu.title,
+        cpu_year=session.cpu.year,
+        position=session.position,
+        outcome=recording.end.text if recording.end is not None and session.is_over else "",
+        console=technique.machine.bus.console,
+        rings=build_rings(session.technique, now.guest, now.real, before, log.raw[:count][-200:]),
+        code=build_code(technique, session.source, now.guest),
+        source_name=session.scenario.guest.source,
+        registers=build_registers(session.technique, now, before),
+        card=build_card(session, before, now, last_step, log.cycles(count - 1) if last_step else None),
+        events=EventRows(log, count),
+        ledger=session.ledger(),
+        timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
+    )

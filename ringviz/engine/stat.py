@@ -1,0 +1,192 @@
+"""One run to its end, in numbers: what `ringviz stat` prints and `compare` puts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
+from ringviz.engine.recording import Recording
+from ringviz.engine.reference import NATIVE
+from ringviz.engine.state_hash import guest_state_sha256
+from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.guest.scenario import Scenario
+from ringviz.vmm.registry import check_fits, choose_cpu, choose_mmu
+
+Progress = Callable[[str, int, int | None], None]
+"""(what is going on, instructions done, their limit)."""
+
+_SLICE = 200_000
+
+
+def ignore(_what: str, _done: int, _limit: int | None) -> None:
+    """Progress for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """Modelled cycles of a run."""
+
+    guest: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.guest + self.overhead
+
+
+@dataclass(frozen=True, slots=True)
+class EventTotal:
+    """One cost cause over the whole run."""
+
+    cause: str
+    count: int
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """Attempts of the guest on what is not its own."""
+
+    attempts: int
+    contained: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """The fields of `stat --json`, by the contract's names."""
+
+    scenario: str
+    technique: str
+    mmu: str
+    cpu: str
+    outcome: str
+    exit_code: int | None
+    console: str
+    retired: int
+    direct: int
+    cycles: Cycles
+    slowdown: float | None
+    events: tuple[EventTotal, ...]
+    guest_state_sha256: str
+    fidelity: Fidelity | None
+    safety: Safety
+
+
+def stat(
+    scenario: Scenario,
+    technique: str,
+    mmu: str | None = None,
+    cpu: str | None = None,
+    fidelity: bool = False,
+    progress: Progress = ignore,
+) -> Stat:
+    """Run a scenario under a technique to its end.
+
+    Args:
+        scenario: the guest.
+        technique: id.
+        mmu: way of memory virtualization; None is the technique's default.
+        cpu: cost profile; None is the technique's default.
+        fidelity: run bare metal too, for fidelity and slowdown.
+        progress: told every few milliseconds how far the run is.
+
+    Raises:
+        RingvizError: the choices do not go together, or the guest cannot be loaded.
+    """
+    mmu = choose_mmu(technique, mmu)
+    profile = choose_cpu(technique, mmu, cpu)
+    check_fits(scenario, technique)
+    recording = _run(scenario, technique, profile, progress)
+    cycles = _cycles(recording, profile)
+    slowdown = verdict = None
+    if fidelity:
+        native = cycles if technique == NATIVE else _cycles(_run(scenario, NATIVE, profile, progress), profile)
+        slowdown = round(cycles.total / native.total, 6) if native.total else None
+        verdict = check_fidelity(scenario, technique, progress)
+    assert recording.end is not None
+    machine = recording.technique.machine
+    log = recording.log
+    causes = log.causes(len(log))
+    attempts = sum(event.is_attempt for event in log.raw)
+    return Stat(
+        scenario=scenario.id,
+        technique=technique,
+        mmu=mmu,
+        cpu=profile.id,
+        outcome=recording.end.outcome,
+        exit_code=machine.bus.exit_code,
+        console=machine.bus.console,
+        retired=recording.position,
+        direct=recording.position - recording.technique.emulated,
+        cycles=cycles,
+        slowdown=slowdown,
+        events=tuple(
+            EventTotal(cause, count, count * cost_of(profile, cause).charged_cycles)
+            for cause, count in sorted(causes.items())
+        ),
+        guest_state_sha256=guest_state_sha256(recording.technique),
+        fidelity=verdict,
+        # An attempt is recorded by the VMM that stopped it: none is known that was not contained.
+        safety=Safety(attempts, attempts),
+    )
+
+
+def _run(scenario: Scenario, technique: str, profile: CpuProfile, progress: Progress) -> Recording:
+    """Play a run to its end, telling how far it is."""
+    recording = Recording(scenario, technique, profile)
+    limit = scenario.limits.instructions
+    while recording.end is None:
+        progress(f"running {technique}", recording.position, limit)
+        recording.play(min(recording.position + _SLICE, limit + 1))
+    return recording
+
+
+def _cycles(recording: Recording, profile: CpuProfile) -> Cycles:
+    log = recording.log
+    direct = recording.position - recording.technique.emulated
+    per_instruction = cost_of(profile, "guest-instruction").charged_cycles
+    return Cycles(direct * per_instruction + log.native_cycles(len(log)), log.overhead_cycles(len(log)))
+
+
+def stat_json(result: Stat) -> dict[str, object]:
+    """Give the contract's object for one run."""
+    return {
+        "schema": 1,
+        "scenario": result.scenario,
+        "technique": result.technique,
+        "mmu": result.mmu,
+        "cpu": result.cpu,
+        "outcome": result.outcome,
+        "exit_code": result.exit_code,
+        "console": result.console,
+        "retired": result.retired,
+        "direct": result.direct,
+        "cycles": {
+            "guest": result.cycles.guest,
+            "overhead": result.cycles.overhead,
+            "total": result.cycles.total,
+        },
+        "slowdown": result.slowdown,
+        "events": [{"cause": e.cause, "count": e.count, "cycles": e.cycles} for e in result.events],
+        "guest_state_sha256": result.guest_state_sha256,
+        "fidelity": None if result.fidelity is None else _fidelity_json(result.fidelity),
+        "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},
+    }
+
+
+def _fidelity_json(verdict: Fidelity) -> dict[str, object]:
+    first = verdict.first_divergence
+    return {"identical": verdict.identical, "first_divergence": None if first is None else _divergence_json(first)}
+
+
+def _divergence_json(divergence: Divergence) -> dict[str, object]:
+    return {
+        "retired": divergence.retired,
+        "address": divergence.address,
+        "instruction": divergence.instruction,
+        "what": divergence.what,
+        "native": divergence.native,
+        "here": divergence.here,
+    }

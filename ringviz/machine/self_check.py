@@ -1,0 +1,142 @@
+"""Does the emulated CPU do on this computer what ringviz builds on? A few small guests find out, for `ringviz doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import unicorn
+
+from ringviz.facts.exceptions import Vector
+from ringviz.facts.segments import SegmentCache, null_cache
+from ringviz.machine.bus import Bus
+from ringviz.machine.machine import Machine
+from ringviz.machine.state import CS, CpuState, TableRegister
+from ringviz.machine.stops import Fault, NestedFault, SensitiveInsn, Stop
+
+Check = tuple[str, bool, str]
+"""Name, whether it is as it should be, and what was found."""
+Finding = tuple[bool, str]
+
+_CODE, _STACK_TOP, _RAM_BYTES = 0x1000, 0x8000, 1 << 16
+_RESULT_AT = 0x4000
+_LOOP = bytes.fromhex("b939300000 49 75fd 8cc8 a300400000 f4")
+"""mov ecx, 12345; dec ecx; jnz $-1; mov eax, cs; mov [4000h], eax; hlt"""
+_LOOP_INSTRUCTIONS = 1 + 2 * 12345 + 2
+_READS_TWO_PAGES = bytes.fromhex("a100200000 8b1500300000")
+"""mov eax, [2000h]; mov edx, [3000h]"""
+_PATTERN = 0x600D_F00D
+_FOREVER = 1 << 40
+
+
+def self_check() -> list[Check]:
+    """Try the machine out; rows of name, whether it is good, and what was found."""
+    rows: list[Check] = []
+    for name, check in _CHECKS:
+        try:
+            rows.append((name, *check()))
+        except Exception as error:  # whatever goes wrong in the emulator, the user is to read it in a row
+            rows.append((name, False, f"{type(error).__name__}: {error}"))
+    return rows
+
+
+def _check_layout() -> Finding:
+    """Unicorn's saved context holds the CPU state where `layout` says; `Machine` refuses to be made if not."""
+    _machine(_LOOP, ring=0)
+    return True, f"Unicorn {unicorn.__version__} keeps it where it is looked for"
+
+
+def _check_ring() -> Finding:
+    """VMRUN enters ring 3, and HLT faults there."""
+    machine = _machine(_LOOP, ring=3)
+    stop = machine.run(_FOREVER)
+    ring = machine.ram.read_int(_RESULT_AT, 4) & 3
+    is_good = isinstance(stop, Fault) and stop.vector == Vector.GP and ring == 3
+    return is_good, f"the guest saw itself in ring {ring}; its HLT came back as {_named(stop)}"
+
+
+def _check_exit() -> Finding:
+    """An intercepted instruction arrives as #VMEXIT, and what ran before it is counted."""
+    machine = _machine(_LOOP, ring=0)
+    stop = machine.run(_FOREVER)
+    is_good = isinstance(stop, SensitiveInsn) and stop.form == "hlt" and machine.retired == _LOOP_INSTRUCTIONS
+    return is_good, f"{_named(stop)} after {machine.retired} instructions of {_LOOP_INSTRUCTIONS}"
+
+
+class _Moved:
+    """Second-level paging under which guest page 2 lies in page 5, and there is no page 3."""
+
+    def translate(self, gpa: int, *, is_write: bool, is_fetch: bool) -> int | NestedFault:
+        """Give the host-physical address, or the fault."""
+        if gpa >> 12 == 3:
+            return NestedFault(gpa, is_write, is_fetch, is_table_walk=False, is_present=False, instruction=None)
+        return gpa + 0x3000 if gpa >> 12 == 2 else gpa
+
+
+def _check_nested_paging() -> Finding:
+    """A guest reads where the second level says, and a hole in it exits."""
+    machine = _machine(_READS_TWO_PAGES, ring=0)
+    machine.second_level = _Moved()
+    machine.ram.write_int(0x5000, _PATTERN, 4)
+    stop = machine.run(_FOREVER)
+    value = machine.state.gpr[0]
+    is_good = isinstance(stop, NestedFault) and stop.gpa == 0x3000 and value == _PATTERN
+    return is_good, f"the guest read {value:08X}h through it, then {_named(stop)}"
+
+
+def _check_callbacks() -> Finding:
+    """Which callbacks count instructions: either kind is good, they differ in speed only."""
+    if _machine(_LOOP, ring=0).cpu.hooks.is_native:
+        return True, "native: exact counts at near the emulator's own speed"
+    return True, "in Python: exact counts, but much slower; the native ones are for Linux on x86-64"
+
+
+_CHECKS: tuple[tuple[str, Callable[[], Finding]], ...] = (
+    ("CPU state", _check_layout),
+    ("rings by VMRUN", _check_ring),
+    ("#VMEXIT", _check_exit),
+    ("nested paging", _check_nested_paging),
+    ("callbacks", _check_callbacks),
+)
+
+
+def _machine(code: bytes, ring: int) -> Machine:
+    """Make a machine about to run `code` in flat segments of a ring."""
+    machine = Machine(Bus(()), _RAM_BYTES)
+    machine.ram.write(_CODE, code)
+    data = SegmentCache(0x10 | ring, 0, 0xFFFF_FFFF, 0xC93 | ring << 5)
+    segments = [data] * 6
+    segments[CS] = SegmentCache(0x08 | ring, 0, 0xFFFF_FFFF, 0xC9B | ring << 5)
+    machine.cpu.load(
+        CpuState(
+            gpr=[0, 0, 0, 0, _STACK_TOP, 0, 0, 0],
+            eip=_CODE,
+            eflags=2,
+            segments=segments,
+            ldtr=null_cache(),
+            tr=SegmentCache(0, 0, 0xFFFF, 0x8B),
+            gdtr=TableRegister(0, 0),
+            idtr=TableRegister(0, 0),
+            cr0=0x11,
+            cr2=0,
+            cr3=0,
+            cr4=0,
+            cpl=ring,
+            dr=[0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400],
+            efer=0,
+            sysenter=[0, 0, 0],
+        )
+    )
+    return machine
+
+
+def _named(stop: Stop) -> str:
+    """A stop in a few words."""
+    match stop:
+        case Fault():
+            return f"exception {stop.vector}"
+        case SensitiveInsn():
+            return f"#VMEXIT for {stop.form.upper()}"
+        case NestedFault():
+            return f"#VMEXIT for guest-physical {stop.gpa:X}h"
+        case _:
+            return type(stop).__name__
