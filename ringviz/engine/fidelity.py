@@ -15,7 +15,7 @@ from ringviz.engine.reference import NATIVE
 from ringviz.facts.instructions import SILENT_IDS
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.state import fields_of
-from ringviz.machine.stops import BudgetSpent, Paused, Watched
+from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
@@ -60,6 +60,7 @@ class _Runner:
         self._limit = limit
         self.is_over = False
         self.events: list[Event] = []
+        self._stop: Stop = BudgetSpent()
 
     @property
     def position(self) -> int:
@@ -91,11 +92,6 @@ class _Runner:
     def is_spent(self) -> bool:
         return self.is_over or self.position >= self._limit
 
-    @property
-    def is_passive(self) -> bool:
-        """The stop waiting is one where nothing has trapped: the guest's state is that of its position."""
-        return isinstance(self._stop, Watched)
-
 
 def check_fidelity(
     scenario: Scenario, technique: str, progress: Callable[[str, int, int | None], None] | None = None
@@ -123,15 +119,13 @@ def check_fidelity(
             stuck = 0 if here.position > position else stuck + 1
             if here.position > position:
                 native.reach(here.position)
-                first = _difference(here, native, scenario, technique, position, where, text_of(instruction),
-                                    instruction.form if instruction is not None else None)  # fmt: skip
+                form = instruction.form if instruction is not None else None
+                first = _difference(here, native, scenario, technique, position, where, text_of(instruction), form)
         if stuck > 10_000:
             break
     if first is None:
         native.reach(here.position)
-        if here.is_over != native.is_over and not _ends_alike(here, native):
-            first = Divergence(here.position, here.technique.guest_state().eip, "(end of the run)", "outcome",
-                               "ended" if native.is_over else "goes on", "ended" if here.is_over else "goes on")  # fmt: skip
+        first = _different_end(here, native)
     if first is None:
         return Fidelity(True, None, ())
     while not here.is_spent and stuck <= 10_000:
@@ -147,10 +141,17 @@ def check_fidelity(
     return Fidelity(False, first, (first, *silent))
 
 
-def _ends_alike(here: _Runner, native: _Runner) -> bool:
-    """One of the runs may have its end still before it at the same position: a fault that completes nothing."""
-    late = native if here.is_over else here
-    return bool(late.advance(late.position + 1)) and (late.answer() is None and late.is_over)
+def _different_end(here: _Runner, native: _Runner) -> Divergence | None:
+    """Compare how the runs end; one of them may have its end still before it, in a fault that completes nothing."""
+    if here.is_over != native.is_over:
+        late = native if here.is_over else here
+        if late.advance(late.position + 1):
+            late.answer()
+    if here.is_over == native.is_over:
+        return None
+    words = {True: "the run ends", False: "the run goes on"}
+    where = here.technique.guest_state().eip
+    return Divergence(here.position, where, "(end of the run)", "outcome", words[native.is_over], words[here.is_over])
 
 
 def _difference(

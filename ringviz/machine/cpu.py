@@ -99,7 +99,7 @@ def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
 
 
 class CpuLayoutError(RuntimeError):
-    """This build of Unicorn keeps its state elsewhere than `layout` says."""
+    """Unicorn keeps its state elsewhere than `layout` says."""
 
 
 class Cpu:
@@ -355,7 +355,7 @@ class Cpu:
         return bool(layout.DEBUG.unpack_from(self._view, layout.DEBUG_AT)[6] & 0x4000)
 
     def _settle_replays(self) -> None:
-        """Take back what blocks were counted that the emulator threw away half-way, because they wrote over themselves."""
+        """Take back the count of blocks that the emulator threw away half-way, for they wrote over themselves."""
         for last, length, here in self.hooks.drain_log():
             self.slots[Slot.RETIRED] -= self._remaining(last, length, here)
 

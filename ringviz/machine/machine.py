@@ -299,8 +299,8 @@ class Machine:
         assert instruction.form is not None
         if number == _SWINT:
             vectors = {"int3": Vector.BP, "into": Vector.OF}
-            vector = vectors.get(instruction.form, instruction.ops[0].value if instruction.ops else 0)
-            return SoftInterrupt(int(vector or 0), instruction)
+            named = vectors.get(instruction.form)
+            return SoftInterrupt(int(instruction.ops[0].value or 0) if named is None else int(named), instruction)
         return SensitiveInsn(instruction.form, instruction)
 
     # ---- what bare hardware does -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ringviz.guest.decode import Instruction
+from ringviz.guest.instruction import Instruction
 
 
 @dataclass(frozen=True, slots=True)

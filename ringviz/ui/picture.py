@@ -97,6 +97,8 @@ def make_screenshots(folder: Path, laboratory: Laboratory | None = None) -> tupl
         if shot.scenario not in positions:
             positions[shot.scenario] = _telling_position(world, shot.scenario)
         sitting = world.open(shot.scenario, shot.technique, None, None)
+        # To the end first, so that the timeline knows where that is.
+        sitting.run()
         sitting.seek(positions[shot.scenario])
         path = folder / f"{shot.name}.svg"
         path.write_text(render_picture(sitting.snapshot(), shot.size, shot.theme), encoding="utf-8")

@@ -95,7 +95,8 @@ class Technique(ABC):
         return None
 
     def restore_vmm(self, saved: Any) -> None:
-        """Take back what `save_vmm` gave."""
+        """Take back what `save_vmm` gave; nothing by default."""
+        return None
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from ringviz.engine.view import Snapshot
-from ringviz.ui.widgets.panel import printable
+from ringviz.ui.widgets.panel import printable, set_title
 from ringviz.ui.widgets.tail import TailView
+
+_NOTHING = "(the guest has printed nothing yet)"
 
 
 class ConsolePanel(TailView):
@@ -31,11 +33,17 @@ class ConsolePanel(TailView):
     def watch_snapshot(self, snapshot: Snapshot | None) -> None:
         """Take over the text."""
         if snapshot is not None:
-            self.printed = snapshot.console.split("\n") if snapshot.console else ["(the guest has printed nothing yet)"]
-            self.border_title = Content(self.TITLE)
+            set_title(self, Content(self.TITLE))
             self.settle()
+
+    def settle(self) -> None:
+        """Break the text into lines of the present width, and go to its end."""
+        text = self.snapshot.console if self.snapshot is not None else ""
+        width = max(1, self.scrollable_content_region.width)
+        lines = [printable(line.rstrip("\r")) for line in text.split("\n")] if text else [_NOTHING]
+        self.printed = [line[at : at + width] for line in lines for at in range(0, max(1, len(line)), width)]
+        super().settle()
 
     def line(self, index: int, width: int) -> Strip:
         """One line of guest text, as it is."""
-        text = printable(self.printed[index].rstrip("\r"))[:width]
-        return Strip([Segment(text, self.component_style("console--text"))])
+        return Strip([Segment(self.printed[index], self.component_style("console--text"))])

@@ -88,17 +88,24 @@ def _legend(ledger: LedgerView, width: int, room: int) -> list[Content]:
     lines = []
     for row in shown:
         fill, colour = _paint(ledger.rows.index(row), row)
-        lines.append(_legend_line(fill, colour, printable(row.label), row.count, row.cycles, width))
+        lines.append(_legend_line(fill, colour, _names(row), row.count, row.cycles, width))
     rest = rows[len(shown) :]
     if rest and room > 0:
-        name = f"{len(rest)} more"
+        name = (f"{len(rest)} more",)
         lines.append(_legend_line("…", "$dim", name, sum(r.count for r in rest), sum(r.cycles for r in rest), width))
     return lines
 
 
-def _legend_line(fill: str, colour: str, name: str, count: int, cycles: int, width: int) -> Content:
+def _names(row: LedgerRow) -> tuple[str, str]:
+    """Give a cause's name in words, and its short one."""
+    return printable(row.label), printable(row.cause)
+
+
+def _legend_line(fill: str, colour: str, names: Sequence[str], count: int, cycles: int, width: int) -> Content:
+    """Draw one cause under the first of its names that fits."""
     numbers = f"{grouped(count)}× {grouped(cycles):>9}"
     room = max(1, width - len(numbers) - 3)
+    name = next((name for name in names if len(name) <= room), names[-1])
     name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}…"
     return Content.assemble((f"{fill} ", colour), (f"{name} ", colour), (numbers, "$foreground"))
 
@@ -128,7 +135,8 @@ def _one_line(ledger: LedgerView, width: int) -> Content:
     if rows:
         biggest = rows[0]
         fill, colour = _paint(ledger.rows.index(biggest), biggest)
-        name = Content.assemble((f" {fill} {printable(biggest.label)} {grouped(biggest.cycles)}", colour))
+        # On one line there is room for the short name only.
+        name = Content.assemble((f" {fill} {printable(biggest.cause)} {grouped(biggest.cycles)}", colour))
         bar_width = width - head.cell_length - name.cell_length
         if bar_width >= 8:
             return Content("").join([head, _bar(ledger, bar_width), name])

@@ -60,6 +60,8 @@ def _choose(rows: Sequence[RegisterRow], heights: Sequence[int], room: int) -> l
 
 def _block(row: RegisterRow, name_width: int, column: int) -> list[Content]:
     """One register: a line, and a second one with the old values if they do not fit beside the new."""
+    if max(len(row.guest), len(row.real)) > column:
+        return _tall_block(row, name_width, column)
     guest, guest_was = _value(row.guest, row.guest_old, column)
     real, real_was = _value(row.real, row.real_old, column)
     sign = DIFFERS if row.differs else " "
@@ -74,6 +76,23 @@ def _block(row: RegisterRow, name_width: int, column: int) -> list[Content]:
         return [line]
     old = f"{'was':>{name_width}} {guest_was:<{column}} {real_was:<{column}}"
     return [line, Content.assemble((old.rstrip(), "$dim"))]
+
+
+def _tall_block(row: RegisterRow, name_width: int, column: int) -> list[Content]:
+    """Draw a register too wide for the columns: the truth stands under the belief."""
+    guest, real = printable(row.guest), printable(row.real)
+    is_changed = row.guest_old is not None or row.real_old is not None
+    value = "bold $changed" if is_changed else "$foreground"
+    if not row.differs:
+        return [Content.assemble((f"{row.name:<{name_width}} ", "$dim"), (guest, value))]
+    return [
+        Content.assemble(
+            (f"{row.name:<{name_width}} ", "bold"),
+            (f"{guest:<{2 * column + 1}}", value),
+            (DIFFERS, "bold $kind-silent"),
+        ),
+        Content.assemble((f"{'really':>{name_width}} ", "$dim"), (real, "bold $kind-silent")),
+    ]
 
 
 def _value(new: str, old: str | None, width: int) -> tuple[str, str]:

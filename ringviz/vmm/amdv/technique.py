@@ -125,9 +125,9 @@ class AmdV(Technique):
             event = self._exit("VMEXIT_SHUTDOWN", 0, 0, before, at, getattr(stop, "instruction", None), "SHUTDOWN")
             self._tell(event, "the guest is dead: nothing to resume", before, after)
             return TRIPLE_FAULT
-        event = hardware_event(self, stop, before, after, at, completion)
-        if event is not None:
-            self.events.append(event)
+        told = hardware_event(self, stop, before, after, at, completion)
+        if told is not None:
+            self.events.append(told)
         return outcome_of(self, completion)
 
     def _port(self, stop: PortIo) -> Outcome:
