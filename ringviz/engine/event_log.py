@@ -28,18 +28,33 @@ class EventLog(Sequence[Event]):
         """Running total of cycles that bare metal pays too."""
         self._checkpoints: list[Counter[str]] = [Counter()]
         self._running: Counter[str] = Counter()
+        self._known_prices: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, int]] = {}
 
     def append(self, event: RawEvent) -> None:
         """Add an event."""
         self.raw.append(event)
         self._at.append(event.at)
-        overhead = sum(cost_of(self._cpu, cause).charged_cycles for cause in event.charges)
-        native = sum(cost_of(self._cpu, cause).charged_cycles for cause in event.native_charges)
+        overhead, native = self._prices(event.charges, event.native_charges)
         self._overhead.append(self._overhead[-1] + overhead)
         self._native.append(self._native[-1] + native)
-        self._running.update((*event.charges, *event.native_charges))
+        running = self._running
+        for cause in event.charges:
+            running[cause] += 1
+        for cause in event.native_charges:
+            running[cause] += 1
         if len(self.raw) % _CHECKPOINT_EVERY == 0:
             self._checkpoints.append(self._running.copy())
+
+    def _prices(self, charges: tuple[str, ...], native_charges: tuple[str, ...]) -> tuple[int, int]:
+        """Add up the cycles on the VMM's and on bare metal's account; there are few combinations of causes."""
+        known = self._known_prices.get((charges, native_charges))
+        if known is None:
+            known = (
+                sum(cost_of(self._cpu, cause).charged_cycles for cause in charges),
+                sum(cost_of(self._cpu, cause).charged_cycles for cause in native_charges),
+            )
+            self._known_prices[charges, native_charges] = known
+        return known
 
     def __len__(self) -> int:
         return len(self.raw)

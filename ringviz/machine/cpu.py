@@ -34,7 +34,7 @@ from ringviz.machine import layout
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
-from ringviz.machine.state import CS, EAX, CpuState, TableRegister
+from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain
 from ringviz.machine.vmcb import encode_save_area
 
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -166,6 +166,16 @@ class Cpu:
     def load(self, state: CpuState) -> None:
         """Put the CPU into a state, whatever it was before."""
         self._state, self._clean = state, None
+
+    def code_here(self) -> bytes | None:
+        """Give the code from EIP on as it lies in the block that has just stopped; None if EIP is not in it.
+
+        Only right after `go`: afterwards state and memory may have been changed.
+        """
+        last, length, here = self.slots[Slot.LAST_PC], self.slots[Slot.LAST_LEN], self._linear_pc()
+        if not last <= here < last + length:
+            return None
+        return self._blocks[block_key(last, length)][0][here - last :]
 
     def adopt(self, state: CpuState) -> None:
         """Make a changed copy of `state` the state."""
@@ -464,7 +474,7 @@ class Cpu:
         state, clean = self._state, self._clean
         if state is None:
             return self._code_base_and_eip()[1] & 0xFFFF_FFFF
-        if clean is None or not _same_system(state, clean):
+        if clean is None or not same_but_plain(state, clean):
             self._enter(state)
         else:
             write = self.uc.reg_write
@@ -582,21 +592,3 @@ _GPR_IDS = (
     x86.UC_X86_REG_ESI,
     x86.UC_X86_REG_EDI,
 )
-
-
-def _same_system(a: CpuState, b: CpuState) -> bool:
-    """Tell whether two states differ in nothing but what can be written register by register."""
-    return (
-        a.segments == b.segments
-        and a.cpl == b.cpl
-        and a.cr0 == b.cr0
-        and a.cr3 == b.cr3
-        and a.cr4 == b.cr4
-        and a.ldtr == b.ldtr
-        and a.tr == b.tr
-        and a.gdtr == b.gdtr
-        and a.idtr == b.idtr
-        and a.dr == b.dr
-        and a.efer == b.efer
-        and a.sysenter == b.sysenter
-    )

@@ -260,7 +260,7 @@ class Machine:
         if here[0] == self._breakpoint_at and here != self._broke_at:
             self._broke_at = here
             return Breakpoint(here[0])
-        instruction = self.instruction_here()
+        instruction = self._stopped_instruction()
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             return self.run(self.retired + 1, skip=True)
@@ -273,6 +273,17 @@ class Machine:
         if form in _PORT_FORMS:
             return self._port_stop(instruction)
         return SensitiveInsn(form, instruction)
+
+    def _stopped_instruction(self) -> Instruction | None:
+        """Decode the instruction the CPU has just stopped at."""
+        code = self.cpu.code_here()
+        if code is not None:
+            state = self.cpu.state
+            instruction = decode(code[:15], state.eip, state.code_bits)
+            if instruction is not None:
+                return instruction
+        # Not in the last block, or the block ends within it: the emulator stops reading an instruction that must fault.
+        return self.instruction_here()
 
     def _port_stop(self, instruction: Instruction) -> Stop:
         state = self.state
@@ -287,7 +298,7 @@ class Machine:
 
     def _at_exit(self, number: int) -> Stop:
         """Say in the manuals' words why the emulated CPU left the guest."""
-        instruction = self.instruction_here()
+        instruction = self._stopped_instruction()
         if _EXCEPTION <= number < _EXCEPTION + 32:
             vector = number - _EXCEPTION
             if vector == Vector.PF:

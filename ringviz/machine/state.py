@@ -91,6 +91,24 @@ class CpuState:
         return (self.segments[CS].base + self.eip) & 0xFFFF_FFFF
 
 
+def same_but_plain(a: CpuState, b: CpuState) -> bool:
+    """Tell whether two states differ in nothing but general registers, EIP, EFLAGS and CR2."""
+    return (
+        a.segments == b.segments
+        and a.cpl == b.cpl
+        and a.cr0 == b.cr0
+        and a.cr3 == b.cr3
+        and a.cr4 == b.cr4
+        and a.ldtr == b.ldtr
+        and a.tr == b.tr
+        and a.gdtr == b.gdtr
+        and a.idtr == b.idtr
+        and a.dr == b.dr
+        and a.efer == b.efer
+        and a.sysenter == b.sysenter
+    )
+
+
 def fields_of(state: CpuState) -> dict[str, int]:
     """Flatten a state into named integers, in a fixed order: for comparison, hashing and display."""
     fields: dict[str, int] = dict(zip(("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"), state.gpr, strict=True))

@@ -17,6 +17,7 @@ _ALWAYS_TOLD = frozenset(
 )
 """Recorded even where the answer happens to be the same; the others only where something differs."""
 _NEVER_COMPARED = ("eip",)
+_NEVER_TOLD = ("eip", "esp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def compare_silent(
     if got == native:
         if instruction.form not in _ALWAYS_TOLD:
             return None
-        return Told(f"same answer this time: {got or 'nothing changed'}", rule, got, native)
+        return Told(f"same answer this time: {got or 'no flag changed'}", rule, got, native)
     return Told(f"got {got}; bare metal gives {native}", rule, got, native)
 
 
@@ -68,23 +69,25 @@ def _differences(
 ) -> tuple[str, str]:
     """List what the instruction changed, in reality and by the manual, in the same order."""
     old, real, ideal = fields_of(before), fields_of(after), fields_of(expected)
+    stored = [(memory.read_physical(start, len(data)), data) for start, data in _runs(writes.written)]
+    differ = [name for name in old if real[name] != ideal[name] and name not in _NEVER_COMPARED]
+    parted = bool(differ) or any(now != data for now, data in stored)
+    # Where something differs, only that is told; where nothing does, all that changed.
+    names = differ if parted else [name for name in old if real[name] != old[name] and name not in _NEVER_TOLD]
     got: list[str] = []
     native: list[str] = []
-    flags = after.eflags ^ expected.eflags
-    for name in old:
-        if name in _NEVER_COMPARED or (real[name] == old[name] == ideal[name]):
-            continue
+    for name in names:
         if name == "eflags":
-            touched = (old[name] ^ real[name]) | (old[name] ^ ideal[name]) | flags
-            got.append(_flags(after.eflags, touched))
-            native.append(_flags(expected.eflags, touched))
-        elif real[name] != ideal[name] or name not in ("esp",):
+            which = real[name] ^ (ideal[name] if parted else old[name])
+            got.append(_flags(real[name], which))
+            native.append(_flags(ideal[name], which))
+        else:
             got.append(f"{name.upper()} {real[name]:X}")
             native.append(f"{name.upper()} {ideal[name]:X}")
-    for start, data in _runs(writes.written):
-        now = memory.read_physical(start, len(data))
-        got.append(_stored(now))
-        native.append(_stored(data))
+    for now, data in stored:
+        if now != data or not parted:
+            got.append(_stored(now))
+            native.append(_stored(data))
     return ", ".join(got), ", ".join(native)
 
 

@@ -22,7 +22,7 @@ from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion, Machine
-from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache
+from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache, same_but_plain
 from ringviz.machine.stops import Stop
 from ringviz.vmm.events import Change, Event
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
@@ -96,7 +96,7 @@ class Technique(ABC):
 
     def restore_vmm(self, saved: Any) -> None:
         """Take back what `save_vmm` gave; nothing by default."""
-        return None
+        del saved
 
     # ---- shared ------------------------------------------------------------------------------------------------------
 
@@ -137,6 +137,14 @@ def text_of(instruction: Instruction | None) -> str:
 
 def changes_between(before: CpuState, after: CpuState, *, is_real: bool) -> tuple[Change, ...]:
     """List the registers that differ between two states, EIP apart."""
+    if same_but_plain(before, after):
+        old_gpr, new_gpr = before.gpr, after.gpr
+        changes = [Change(_GPR_NAMES[i], is_real, old_gpr[i], new_gpr[i]) for i in range(8) if old_gpr[i] != new_gpr[i]]
+        if before.eflags != after.eflags:
+            changes.append(Change("eflags", is_real, before.eflags, after.eflags))
+        if before.cr2 != after.cr2:
+            changes.append(Change("cr2", is_real, before.cr2, after.cr2))
+        return tuple(changes)
     old, new = fields_of(before), fields_of(after)
     return tuple(
         Change(name, is_real, old[name], new[name]) for name in old if old[name] != new[name] and name != "eip"

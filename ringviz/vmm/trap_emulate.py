@@ -11,7 +11,6 @@ CPU does not check segment limits, so the machine checks just these pages (`Mach
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
@@ -47,7 +46,7 @@ from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.ring_compression import actions, layout
 from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables
 from ringviz.vmm.ring_compression.page_tables import PageTables
-from ringviz.vmm.ring_compression.two_views import compress, expand
+from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
 from ringviz.vmm.silent import compare_silent
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
@@ -127,15 +126,15 @@ class TrapEmulate(Technique):
         """The dispatcher."""
         if isinstance(stop, Watched):
             return self._silent(stop)
-        real_before = self.machine.state.copy()
+        real = self.machine.state
         self._virtual = self.guest_state()
         try:
-            event, outcome = self._answer(stop, real_before)
+            event, outcome = self._answer(stop, real)
         except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real_before.eip:08X}h: {error}") from None
+            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
         self._let_go()
         if event is not None:
-            self.events.append(replace(event, to_ring=self._pushed.cpl))
+            self.events.append(event)
         if isinstance(outcome, Ended):
             return outcome
         return self.check_exit_port()
@@ -201,9 +200,14 @@ class TrapEmulate(Technique):
         self._virtual = attempt
         self.machine.retire()
         self.emulated += 1
-        event = self._event(instruction, before, real, at, Kind.TRAP, cause, rule)
-        event = replace(
-            event,
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            Kind.TRAP,
+            cause,
+            rule,
             action=actions.interpreted(instruction, before, attempt, self.machine.bus),
             charges=("trap-emulate",),
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
@@ -236,9 +240,14 @@ class TrapEmulate(Technique):
         if what.next_eip is not None and not isinstance(result, Shutdown) and len(result.chain) == 1:
             self.machine.retire()
             self.emulated += 1
-        event = self._event(instruction, before, real, at, Kind.REFLECT, cause, rule)
-        event = replace(
-            event,
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            Kind.REFLECT,
+            cause,
+            rule,
             action="passed on " + describe.delivered_text(result, self._virtual),
             charges=("trap-reflect",),
             native_charges=(native,),
@@ -287,9 +296,14 @@ class TrapEmulate(Technique):
         else:
             cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
         kind = Kind.TRAP if is_own else Kind.VIOLATION
-        event = self._event(instruction, before, real, at, kind, cause, rule)
-        event = replace(
-            event,
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            kind,
+            cause,
+            rule,
             action=(
                 "the guest writes to its descriptor table: shadow table brought up to date"
                 if is_own
@@ -327,17 +341,21 @@ class TrapEmulate(Technique):
         after = self.guest_state()
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
-            event = self._event(stop.instruction, before, real_before, at, Kind.SILENT, "no trap", told.rule)
-            changes = changes_between(before, after, is_real=False)
             self.events.append(
-                replace(
-                    event,
+                self._event(
+                    stop.instruction,
+                    before,
+                    real_before,
+                    at,
+                    Kind.SILENT,
+                    "no trap",
+                    told.rule,
                     handler="nobody",
                     action=told.text,
                     charges=("silent",),
                     got=told.got,
                     native_would=told.native_would,
-                    changes=changes,
+                    changes=changes_between(before, after, is_real=False),
                     via_ring=None,
                     resume=after.eip,
                     to_ring=self.machine.state.cpl,
@@ -356,7 +374,15 @@ class TrapEmulate(Technique):
         kind: Kind,
         cause: str,
         rule: str,
+        **more: Any,
     ) -> Event:
+        """Make the record of an event; where `more` does not say otherwise, the VMM answered it."""
+        fields: dict[str, Any] = {
+            "handler": _HANDLER,
+            "via_ring": _VMM_RING,
+            "to_ring": real_ring(self._virtual.cpl),
+        }
+        fields |= more
         return Event(
             at=at,
             address=before.eip,
@@ -365,11 +391,8 @@ class TrapEmulate(Technique):
             kind=kind,
             cause=cause,
             rule=rule,
-            handler=_HANDLER,
-            action="",
             from_ring=real.cpl,
-            to_ring=real.cpl,
-            via_ring=_VMM_RING,
+            **fields,
         )
 
     def _let_go(self) -> None:

@@ -11,9 +11,9 @@ from ringviz.ui.widgets.panel import Panel, printable, wrapped
 _SOURCE_WIDTH = 70
 """From this width on, the source text stands beside every instruction."""
 
-_ROOMY = 14
+_ROOMY = 15
 """From this height on, both the source line and the reason stand under the code."""
-_MOST_NOTE_LINES = 2
+_MOST_NOTE_LINES = 3
 
 
 class CodePanel(Panel):
@@ -79,15 +79,13 @@ def _beside(source: str) -> str:
 
 def _text_and_verdict(row: CodeRow, verdict: str, width: int) -> tuple[str, str]:
     """Instruction and verdict, `width` cells together; first the columns give way, then the verdict's word."""
-    verdict_width = 10 if width >= 27 else 9
+    verdict_width = (10 if width >= 27 else 9) if verdict else 0
     aligned = f"{printable(row.mnemonic):<6} {printable(row.operands)}".rstrip()
     tight = f"{printable(row.mnemonic)} {printable(row.operands)}".rstrip()
     room = width - verdict_width
     text = aligned if len(aligned) < room else tight
-    if len(text) <= room:
-        return text.ljust(room), verdict.ljust(verdict_width)
-    if not verdict:
-        return _fit(text, width), ""
+    if len(text) <= room or not verdict:
+        return _fit(text, room), verdict.ljust(verdict_width)
     return _fit(text, width - 2), f" {verdict[0]}"
 
 

@@ -6,6 +6,8 @@ are the same in both views.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ringviz.facts.registers import EFLAGS_FIXED, Cr0, Cr4, Eflags
 from ringviz.facts.segments import SegmentCache, Selector, load_cache, null_cache
 from ringviz.machine.descriptors import find_entry
@@ -30,6 +32,7 @@ def real_ring(virtual_ring: int) -> int:
     return 1 if virtual_ring == 0 else virtual_ring
 
 
+@lru_cache(maxsize=1024)
 def compress_segment(cache: SegmentCache, *, carries_ring: bool) -> SegmentCache:
     """What a segment register really holds for a virtual one; CS and SS show the real ring in their selector."""
     if not cache.is_usable:
