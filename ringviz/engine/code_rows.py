@@ -19,7 +19,7 @@ def build_code(technique: Technique, source: SourceMap, guest: CpuState) -> tupl
     memory = technique.guest_memory()
     rows: list[CodeRow] = []
     for instruction in _around(memory, source, guest):
-        word, note = technique.verdict(instruction.form, guest.cpl)
+        word, note = technique.verdict(instruction, guest.cpl)
         named = source.symbol_at(instruction.address)
         line = source.line_at(instruction.address)
         rows.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CpuState
@@ -49,6 +50,6 @@ class Native(Technique):
             self.events.append(event)
         return outcome_of(self, completion)
 
-    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules."""
-        return on_bare_cpu(form, cpl)
+        return on_bare_cpu(instruction.form, cpl)

@@ -117,8 +117,8 @@ class Technique(ABC):
             raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}") from None
 
     @abstractmethod
-    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
-        """Say what will happen to an instruction of a form in a guest ring, before it runs.
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
+        """Say what will happen to an instruction in a guest ring, before it runs.
 
         Returns:
             A word (`traps`, `silent`, `gate`, `exits`, `faults` or empty) and a short reason.

@@ -56,10 +56,18 @@ _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 _DIRECT = frozenset({"cpuid", "rdtsc"})
 """Unprivileged instructions that the emulator leaves to us to execute; no VMM of this kind sees them."""
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
+_RETURNS = frozenset({"iret", "ret-far"})
+_LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
+_SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
 HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
+
+
+def _names(instruction: Instruction, *registers: str) -> bool:
+    """Tell whether an instruction names one of these segment registers."""
+    return any(operand.register in registers for operand in instruction.ops) or instruction.mnemonic[-2:] in registers
 
 
 class TrapEmulate(Technique):
@@ -101,11 +109,18 @@ class TrapEmulate(Technique):
         """Guest memory under the virtual CPU."""
         return LinearMemory(self.guest_state(), self._space)
 
-    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """Ring 0 and ring 3 of the guest are both outside the real ring 0."""
+        form = instruction.form
         if form is None:
             return "", ""
         row = INSTRUCTIONS[form]
+        if form in _RETURNS and cpl < 3:
+            return "traps", "the VMM keeps the way to every other ring closed, so that it hears of the crossing"
+        if form in _LOADS_SEGMENT and cpl == 0 and _names(instruction, "ss"):
+            return "traps", "SS must have the RPL of the real ring, and a ring 0 selector has not"
+        if form in _SHOWS_SEGMENT and not _names(instruction, "cs", "ss"):
+            return "", "only CS and SS carry the ring"
         if cpl == 3 and on_bare_cpu(form, cpl)[0] == "faults":
             return "traps", "in ring 3 it faults; the VMM hands the fault to the guest's kernel"
         word = row.on_trap_emulate

@@ -106,8 +106,9 @@ class AmdV(Technique):
             case _:
                 return self._in_guest(stop)
 
-    def verdict(self, form: str | None, cpl: int) -> tuple[str, str]:
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in guest mode, and the intercepts where they come after the privilege checks."""
+        form = instruction.form
         word, why = on_bare_cpu(form, cpl)
         if form is None or word == "faults":
             return word, why
