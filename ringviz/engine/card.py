@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ringviz.engine.session import Session
     from ringviz.engine.snapshots import Moment
 
+_RETURNS = ("iret", "ret-far", "sysexit")
 _START = Card(
     (CardPart("power on", "plain"), CardPart("the guest is in memory", "plain"), CardPart("ready", "resume")),
     "Nothing has run yet. The next step executes the guest's first instruction.",
@@ -69,11 +70,9 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "silent"),
             ]
         case Kind.GATE | Kind.FAULT:
-            parts += [
-                CardPart(event.cause, "fault"),
-                CardPart(event.action, "guest"),
-                resume,
-            ]
+            if event.form not in _RETURNS:  # a return has no cause but itself
+                parts.append(CardPart(event.cause, "fault"))
+            parts += [CardPart(event.action, "guest"), resume]
         case _:
             parts += [CardPart(event.cause, "plain"), CardPart(event.action, "device")]
     return Card(tuple(parts), _why(technique, event), cycles, _price_note(cpu, event), event.kind)
@@ -96,6 +95,8 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return (
                 "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."
             )
+        case Kind.GATE if event.form in _RETURNS and technique.vmm_ring is None:
+            return "The CPU takes back what the gate saved: the way outward needs no permission."
         case Kind.GATE | Kind.FAULT if technique.vmm_ring == -1:
             return "The guest's kernel is in ring 0 of guest mode: the CPU serves it without asking the VMM."
         case Kind.GATE | Kind.FAULT:

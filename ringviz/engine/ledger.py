@@ -18,6 +18,18 @@ _KINDS = {
     "native-page-fault": Kind.FAULT,
     "native-port-io": Kind.IO,
 }
+_LABELS = {
+    "trap-emulate": "traps, emulated",
+    "trap-reflect": "traps, passed on",
+    "silent": "silent",
+    "exit": "exits and entries",
+    "vmm-work": "VMM at exits",
+    "native-gate": "guest's gates",
+    "native-exception": "guest's faults",
+    "native-page-fault": "guest's #PF",
+    "native-port-io": "port access",
+}
+"""Short enough for a panel; the full titles are in the facts."""
 _CURVE_POINTS = 64
 
 
@@ -39,7 +51,8 @@ def ledger(
     rows = [LedgerRow("guest-instruction", "guest instructions", direct, direct * per_instruction, Kind.GUEST)]
     for cause, times in log.causes(count).items():
         cycles = times * cost_of(cpu, cause).charged_cycles
-        rows.append(LedgerRow(cause, CAUSES[cause].title, times, cycles, _KINDS.get(cause, Kind.GUEST)))
+        label = _LABELS.get(cause, CAUSES[cause].title)
+        rows.append(LedgerRow(cause, label, times, cycles, _KINDS.get(cause, Kind.GUEST)))
     rows.sort(key=lambda row: (-row.cycles, row.cause))
     overhead = log.overhead_cycles(count)
     return LedgerView(

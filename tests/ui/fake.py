@@ -1,0 +1,344 @@
+"""A world without an emulator: sessions whose every snapshot is a pure function of (technique, position)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+from ringviz.engine.view import (
+    Card,
+    CardPart,
+    CodeRow,
+    Crossing,
+    EventRow,
+    Kind,
+    LedgerRow,
+    LedgerView,
+    Mark,
+    RegisterRow,
+    RingsView,
+    Seat,
+    Snapshot,
+    TimelineView,
+    Verdict,
+)
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.ui.laboratory import (
+    Cancelled,
+    ComparedRun,
+    ComparedRuns,
+    Progress,
+    ScenarioChoice,
+    Sitting,
+    TechniqueChoice,
+)
+
+TECHNIQUES = (
+    TechniqueChoice("native", "Bare metal", "no VMM"),
+    TechniqueChoice("trap-emulate", "Trap-and-emulate on real x86", "ring 0, guest kernel in ring 1"),
+    TechniqueChoice("amd-v", "AMD-V", '"ring -1" = host mode; guest kernel in ring 0 of guest mode'),
+)
+SCENARIOS = (
+    ScenarioChoice("popf-hole", "POPF: the instruction that says nothing", "beginner", "Reads [eax] and [/b] back."),
+    ScenarioChoice("rings-tour", "A tour of the rings", "beginner", "A ring-3 program tries what it may not."),
+)
+EVERY = 4
+"""Every fourth instruction is an event."""
+NESTED_SEATS = (Seat(-1, "VMM"), Seat(0, "guest OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications"))
+COMPRESSED_SEATS = (Seat(0, "VMM"), Seat(1, "guest OS"), Seat(2, ""), Seat(3, "applications"))
+NATIVE_SEATS = (Seat(0, "OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications"))
+
+# address, mnemonic, operands, verdict under trap-emulate, source, note
+PROGRAM = (
+    (0x100040, "push", "eax", Verdict.RUNS, "    push eax                ; keep the caller's value", ""),
+    (
+        0x100041,
+        "mov",
+        "eax, cr0",
+        Verdict.TRAPS,
+        "    mov eax, cr0            ; is protection on?",
+        "MOV from CR0 is privileged: it faults outside ring 0.",
+    ),
+    (
+        0x100044,
+        "pushfd",
+        "",
+        Verdict.SILENT,
+        "    pushfd",
+        "PUSHF tells the real flags, not the guest's, and does not trap.",
+    ),
+    (0x100045, "pop", "edx", Verdict.RUNS, "    pop edx", ""),
+    (
+        0x100046,
+        "cli",
+        "",
+        Verdict.TRAPS,
+        "    cli                     ; no interrupts from here",
+        "CLI faults when CPL is above IOPL.",
+    ),
+    (0x100047, "mov", "eax, [ebx]", Verdict.RUNS, "    mov eax, [ebx]          ; an operand in brackets", ""),
+    (
+        0x10004D,
+        "popfd",
+        "",
+        Verdict.SILENT,
+        "    popfd                   ; interrupts back on?",
+        "POPF outside ring 0 drops the change of IF without a word.",
+    ),
+    (0x10004E, "sidt", "[esp - 6]", Verdict.SILENT, "    sidt [esp - 6]", "SIDT tells the VMM's table."),
+    (0x100053, "mov", "bx, cs", Verdict.SILENT, "    mov bx, cs", "The low bits of CS are the real CPL."),
+    (0x100056, "int", "0x80", Verdict.GATE, "    int 0x80", "Goes through the guest's gate."),
+    (0x100058, "jmp", "0x100041", Verdict.RUNS, "    jmp again", ""),
+)
+MARKUP_INSTRUCTION = "mov eax, [ebx]"
+
+
+class LazyEvents(Sequence[EventRow]):
+    """Rows made when asked for; counts how many were."""
+
+    def __init__(self, count: int, kind: Kind) -> None:
+        self.total = count
+        self.kind = kind
+        self.made = 0
+
+    def __len__(self) -> int:
+        return self.total
+
+    @overload
+    def __getitem__(self, index: int) -> EventRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EventRow]: ...
+    def __getitem__(self, index: int | slice) -> EventRow | Sequence[EventRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.total))]
+        index = index + self.total if index < 0 else index
+        if not 0 <= index < self.total:
+            raise IndexError(index)
+        self.made += 1
+        kind = (self.kind, Kind.SILENT, Kind.REFLECT)[index % 3]
+        return EventRow(
+            number=index + 1,
+            at=(index + 1) * EVERY - 1,
+            address=0x100047,
+            instruction=MARKUP_INSTRUCTION,
+            cause="#GP(0)",
+            action="virtual IF [1] → 0",
+            cycles=None if kind is Kind.SILENT else 2030,
+            kind=kind,
+        )
+
+
+@dataclass
+class FakeSession:
+    """Counts calls; every fourth instruction is an event; ends at `end`."""
+
+    technique: str = "trap-emulate"
+    end: int = 100
+    position: int = 0
+    explored: int = 0
+    end_known: bool = False
+    calls: list[str] = field(default_factory=list)
+    endless: bool = False
+    """`run` only comes back when it is cancelled."""
+
+    @property
+    def is_over(self) -> bool:
+        return not self.endless and self.position >= self.end
+
+    def step(self) -> None:
+        self.calls.append("step")
+        self._to(self.position + 1)
+
+    def back(self) -> None:
+        self.calls.append("back")
+        self._to(self.position - 1)
+
+    def run(self, cancelled: Cancelled = lambda: False) -> None:
+        self.calls.append("run")
+        while not self.is_over and not cancelled():
+            self._to(self.position + 1)
+
+    def next_event(self, cancelled: Cancelled = lambda: False) -> bool:
+        self.calls.append("next_event")
+        target = (self.position // EVERY + 1) * EVERY
+        self._to(target)
+        return self.position == target
+
+    def previous_event(self, cancelled: Cancelled = lambda: False) -> bool:
+        self.calls.append("previous_event")
+        if self.position <= EVERY:
+            return False
+        self._to((self.position - 1) // EVERY * EVERY)
+        return True
+
+    def seek(self, position: int, cancelled: Cancelled = lambda: False) -> None:
+        self.calls.append(f"seek {position}")
+        self._to(position)
+
+    def snapshot(self) -> Snapshot:
+        return make_snapshot(self.technique, self.position, max(self.explored, 1), self.end if self.end_known else None)
+
+    def _to(self, position: int) -> None:
+        self.position = max(0, position if self.endless else min(position, self.end))
+        self.explored = max(self.explored, self.position)
+        self.end_known = self.end_known or self.is_over
+
+
+class FakeLaboratory:
+    """Opens fake sessions and remembers the last one."""
+
+    def __init__(self, session: FakeSession | None = None) -> None:
+        self.session = session or FakeSession()
+        self.opened: list[tuple[str, str, str | None, str | None]] = []
+
+    def scenarios(self) -> Sequence[ScenarioChoice]:
+        return SCENARIOS
+
+    def techniques(self) -> Sequence[TechniqueChoice]:
+        return TECHNIQUES
+
+    def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
+        self.opened.append((scenario, technique, mmu, cpu))
+        if scenario not in [s.id for s in SCENARIOS]:
+            raise InputError(f'no scenario "{scenario}"; choose one of popf-hole, rings-tour')
+        if scenario == "rings-tour" and technique == "amd-v":
+            raise UnsupportedError("rings-tour does not go with amd-v: [a reason]")
+        self.session.technique = technique
+        return self.session
+
+    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
+        self.session.calls.append(f"swap {technique}" + (f" on {cpu}" if cpu else ""))
+        self.session.technique = technique
+        return self.session
+
+    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+        self.session.calls.append(f"to {text}")
+        if text == "nowhere":
+            raise InputError('no symbol "nowhere" in this guest')
+        self.session.seek(40)
+        return text != "never"
+
+    def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
+        self.session.calls.append(f"compare {scenario}" + (f" on {cpu}" if cpu else ""))
+        progress("native", 10, None)
+        return ComparedRuns(
+            scenario,
+            cpu or "p4-672",
+            (
+                ComparedRun("native", "halted", 100, 1000, 1.0, "identical", True, "none"),
+                ComparedRun(
+                    "trap-emulate", "halted", 100, 9000, 9.0, "first differs at step 8: pushfd", False, "#GP 10×"
+                ),
+            ),
+            (("amd-v", "the P4 has no SVM"),),
+        )
+
+
+def make_snapshot(technique: str, position: int, explored: int = 0, end: int | None = 3310) -> Snapshot:
+    """A moment that exercises every part of every panel."""
+    is_compressed = technique == "trap-emulate"
+    is_hardware = technique == "amd-v"
+    title = next(t.title for t in TECHNIQUES if t.id == technique)
+    kind = Kind.TRAP if is_compressed else Kind.EXIT if is_hardware else Kind.GATE
+    at = (position + 4) % len(PROGRAM)
+    return Snapshot(
+        scenario_id="popf-hole",
+        scenario_title=SCENARIOS[0].title,
+        technique_id=technique,
+        technique_title=title,
+        mmu="shadow" if is_compressed else "nested" if is_hardware else "none",
+        cpu_id="p4-672",
+        cpu_title="Pentium 4 672",
+        cpu_year=2005,
+        position=position,
+        outcome="halted" if end is not None and position >= end else "",
+        console="" if position == 0 else f"flags before [cli]\nstep {position} says [/b] hello\n",
+        rings=_rings(is_compressed, is_hardware, position),
+        code=tuple(
+            CodeRow(
+                address,
+                b"\x90",
+                mnemonic,
+                operands,
+                "again" if address == 0x100041 else "",
+                84 + index,
+                source,
+                verdict if is_compressed else Verdict.RUNS,
+                index == at,
+                note if is_compressed else "",
+            )
+            for index, (address, mnemonic, operands, verdict, source, note) in enumerate(PROGRAM)
+        ),
+        source_name="sched.asm",
+        registers=_registers(is_compressed, position),
+        card=_card(is_compressed, kind),
+        events=LazyEvents(position // EVERY, kind),
+        ledger=_ledger(is_compressed, kind, position),
+        timeline=TimelineView(
+            position,
+            max(explored, position),
+            end,
+            tuple(
+                Mark(at * EVERY, (kind, Kind.SILENT, Kind.REFLECT)[at % 3])
+                for at in range(1, min(position // EVERY, 60))
+            ),
+        ),
+    )
+
+
+def _rings(is_compressed: bool, is_hardware: bool, position: int) -> RingsView:
+    if is_compressed:
+        return RingsView(COMPRESSED_SEATS, 1, 0, "", Crossing(3, 1, 0, "INT 80h") if position else None)
+    if is_hardware:
+        return RingsView(NESTED_SEATS, 0, 0, "guest mode", Crossing(0, 0, -1, "#VMEXIT") if position else None)
+    return RingsView(NATIVE_SEATS, 0, 0, "", Crossing(3, 0, None, "INT 80h") if position else None)
+
+
+def _registers(is_compressed: bool, position: int) -> tuple[RegisterRow, ...]:
+    if not is_compressed:
+        names = ("ring", "IF", "CS", "CR0", "CR3", "IDTR", "EFLAGS", "EAX", "EDX")
+        return tuple(RegisterRow(n, "0000_0000", None, "0000_0000", None, False, "") for n in names)
+    return (
+        RegisterRow("ring", "0", None, "1", None, True, "the guest kernel was moved out of ring 0"),
+        RegisterRow("IF", "0", "1", "1", None, True, "the real flag stays on: interrupts go to the VMM"),
+        RegisterRow("CS", "0008", None, "0061", None, True, "the VMM's own segment"),
+        RegisterRow("CR0", "8000_0011", None, "8001_0013", None, True, "the VMM keeps write protection on"),
+        RegisterRow("CR3", "0020_0000", None, "0f40_0000", None, True, "the shadow tables"),
+        RegisterRow("IDTR", "0010_0200", None, "0ff0_0000", None, True, "the VMM's table"),
+        RegisterRow("EFLAGS", "0000_0002", "0000_0202", "0000_0202", None, True, ""),
+        RegisterRow("EAX", "8000_0011", "0000_0000", "8000_0011", "0000_0000", False, ""),
+        RegisterRow("EBX", f"{position:04x}_0000", None, f"{position:04x}_0000", None, False, ""),
+        RegisterRow("EDX", "0000_0202", None, "0000_0202", None, False, ""),
+        RegisterRow("ESP", "0009_fff0", None, "0009_fff0", None, False, ""),
+        RegisterRow("EBP", "0000_0000", None, "0000_0000", None, False, ""),
+    )
+
+
+def _card(is_compressed: bool, kind: Kind) -> Card:
+    if not is_compressed:
+        parts = (CardPart("CLI", "instruction"), CardPart("CPL 0, IOPL 0", "rule"), CardPart("IF 1 → 0", "resume"))
+        return Card(parts, "in ring 0 the guest owns its own interrupt flag.", None, "", Kind.GUEST)
+    chain = (
+        CardPart("CLI", "instruction"),
+        CardPart("CPL 1 > IOPL 0", "rule"),
+        CardPart("#GP(0)", "fault"),
+        CardPart("VMM, ring 0", "vmm"),
+        CardPart("decode [cli]", "vmm"),
+        CardPart("virtual IF 1→0", "vmm"),
+        CardPart("resume at 00100047", "resume"),
+    )
+    why = "with ring compression the guest kernel runs in ring 1, so a privileged instruction faults."
+    return Card(chain, why, 2030, "modelled: Adams & Agesen 2006, §3.3", kind)
+
+
+def _ledger(is_compressed: bool, kind: Kind, position: int) -> LedgerView:
+    if not is_compressed:
+        rows: tuple[LedgerRow, ...] = (LedgerRow("guest", "guest", position, position, Kind.GUEST),)
+        return LedgerView(rows, position, 0, position, (0,) * 8)
+    rows = (
+        LedgerRow("gp", "trap and emulate", 9, 18270, kind),
+        LedgerRow("reflect", "exceptions reflected", 3, 9120, Kind.REFLECT),
+        LedgerRow("shadow", "shadow page faults", 2, 7854, kind),
+        LedgerRow("guest", "guest", position, position, Kind.GUEST),
+    )
+    curve = tuple(i * i * 9 for i in range(64))
+    return LedgerView(rows, position, 35244, max(1, position), curve)

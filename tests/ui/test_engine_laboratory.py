@@ -1,0 +1,88 @@
+"""The app's real world: sessions of the engine behind the app's protocols."""
+
+import pytest
+from textual.message import Message
+
+from ringviz.engine.view import Snapshot
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.ui.app import RingvizApp
+from ringviz.ui.engine_laboratory import EngineLaboratory
+from ringviz.ui.requests import Seek
+from tests.ui.bench import Bench
+from tests.ui.fake import FakeLaboratory
+
+GENERAL = ("EIP", "ESP", "EAX", "EBX", "ECX", "EDX", "ESI", "EDI", "EBP")
+
+
+@pytest.fixture
+def laboratory() -> EngineLaboratory:
+    return EngineLaboratory()
+
+
+def never() -> bool:
+    return False
+
+
+def guest_view(snapshot: Snapshot) -> dict[str, str]:
+    return {row.name: row.guest for row in snapshot.registers if row.name in GENERAL}
+
+
+def test_it_offers_the_scenarios_and_the_techniques_that_are_built(laboratory: EngineLaboratory) -> None:
+    assert {"popf-hole", "syscall-roundtrip"} <= {scenario.id for scenario in laboratory.scenarios()}
+    assert next(technique.id for technique in laboratory.techniques()) == "native"
+
+
+@pytest.mark.parametrize("technique", ["native", "amd-v"])
+def test_a_swap_keeps_the_instruction_and_the_guest_registers(laboratory: EngineLaboratory, technique: str) -> None:
+    here = laboratory.open("syscall-roundtrip", "trap-emulate", None, None)
+    here.seek(500, never)
+    there = laboratory.swapped(here, technique, None, never)
+    assert there.position == 500
+    assert guest_view(there.snapshot()) == guest_view(here.snapshot())
+    assert len(guest_view(here.snapshot())) == len(GENERAL)
+    current = [[row.address for row in s.snapshot().code if row.is_current] for s in (here, there)]
+    assert current[0] == current[1] != []
+
+
+def test_an_address_is_run_to_and_an_unknown_symbol_refused(laboratory: EngineLaboratory) -> None:
+    sitting = laboratory.open("syscall-roundtrip", "native", None, None)
+    sitting.seek(500, never)
+    address = next(row.address for row in sitting.snapshot().code if row.is_current)
+    sitting.seek(0, never)
+    assert laboratory.run_to_address(sitting, f"0x{address:x}", never)
+    assert [row.address for row in sitting.snapshot().code if row.is_current] == [address]
+    with pytest.raises(InputError, match="nowhere-at-all"):
+        laboratory.run_to_address(sitting, "nowhere-at-all", never)
+
+
+def test_what_does_not_go_together_is_refused(laboratory: EngineLaboratory) -> None:
+    with pytest.raises(UnsupportedError):
+        laboratory.open("paging-tour", "trap-emulate", None, None)
+    with pytest.raises(InputError):
+        laboratory.open("nonsense", "native", None, None)
+
+
+def test_a_comparison_tells_who_keeps_the_promise(laboratory: EngineLaboratory) -> None:
+    told: list[str] = []
+    runs = laboratory.compare("popf-hole", None, lambda what, done, limit: told.append(what))
+    faithful = {run.technique: run.is_faithful for run in runs.runs}
+    assert faithful == {"native": True, "trap-emulate": False, "amd-v": True}
+    assert "pushf" in next(run.fidelity for run in runs.runs if run.technique == "trap-emulate")
+    assert told
+
+
+async def test_back_thrice_and_on_again_gives_the_same_screen_for_real(laboratory: EngineLaboratory) -> None:
+    app = RingvizApp("syscall-roundtrip", "trap-emulate", laboratory=laboratory)
+    messages: list[Message] = []
+    async with app.run_test(size=(120, 40), message_hook=messages.append) as pilot:
+        b = Bench(app, pilot, FakeLaboratory(), messages)
+        await b.settle()
+        app.engine.submit(Seek(499))
+        await b.settle()
+        await b.press("n")
+        before, position = b.grid(), b.shown.snapshot.position
+        await b.press("b", "b", "b")
+        assert b.shown.snapshot.position == position - 3
+        await b.press("n")
+        assert b.shown.snapshot.position == position
+        assert b.grid() == before

@@ -1,0 +1,50 @@
+"""The home screen, and opening from the command line."""
+
+import pytest
+
+from ringviz.ui.app import RingvizApp
+from ringviz.ui.screens.explore import ExploreScreen
+from ringviz.ui.screens.home import HomeScreen
+from tests.ui.bench import SIZES, bench
+from tests.ui.fake import SCENARIOS, TECHNIQUES, FakeLaboratory
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_it_lists_every_scenario_and_technique_as_it_is_written(size: tuple[int, int]) -> None:
+    async with bench(scenario=None, size=size) as b:
+        text = b.text()
+        for scenario in SCENARIOS:
+            assert scenario.title in text
+            assert scenario.level in text
+            assert (scenario.summary in text) == (size[1] > 24 or scenario is SCENARIOS[0])
+        await b.pilot.press("down")
+        await b.pilot.pause()
+        assert SCENARIOS[1].summary in b.text()
+        for technique in TECHNIQUES:
+            assert technique.title in text
+
+
+async def test_choosing_both_opens_the_explore_screen() -> None:
+    async with bench(scenario=None) as b:
+        await b.press("down", "enter", "enter")
+        assert b.laboratory.opened == [("rings-tour", "native", None, None)]
+        assert isinstance(b.app.screen, ExploreScreen)
+        assert "Bare metal" in b.text()
+
+
+async def test_a_pair_that_does_not_go_together_is_refused_in_one_line() -> None:
+    async with bench(scenario=None) as b:
+        await b.press("down", "enter", "end", "enter")
+        assert isinstance(b.app.screen, HomeScreen)
+        assert "× rings-tour does not go with amd-v: [a reason]" in b.text()
+
+
+async def test_a_wrong_scenario_on_the_command_line_ends_the_app_with_code_2() -> None:
+    app = RingvizApp("nonsense", laboratory=FakeLaboratory())
+    async with app.run_test() as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+            if app.failure:
+                break
+    assert app.return_code == 2
+    assert app.failure == 'no scenario "nonsense"; choose one of popf-hole, rings-tour'
