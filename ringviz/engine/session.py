@@ -22,6 +22,7 @@ from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.vmm.events import Event as RawEvent
+from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose_cpu, choose_mmu, technique_facts
 
 
@@ -222,6 +223,23 @@ def _any_event(_event: RawEvent) -> bool:
     return True
 
 
+def resolve_condition(session: Session, text: str) -> StopCondition:
+    """Understand where to run to: `ring` for the next change of ring, a kind of event, an address, or a symbol.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    word = text.strip().lower()
+    if word == "ring":
+        return OnRingChange()
+    if word in _KIND_WORDS:
+        return OnKind(Kind(word))
+    return AtAddress(resolve_address(session, text))
+
+
+_KIND_WORDS = tuple(kind.value for kind in Kind if kind is not Kind.GUEST)
+
+
 def resolve_address(session: Session, text: str) -> int:
     """Understand an address: `0x100040`, `100040h`, or a symbol of the guest.
 
@@ -243,5 +261,6 @@ def resolve_address(session: Session, text: str) -> int:
         return int(digits, 16)
     except ValueError:
         raise InputError(
-            f'"{word}" is neither an address such as 0x100040 nor a symbol of {session.scenario.id}'
+            f'"{word}" is no step, no address such as 0x100040, no symbol of {session.scenario.id},'
+            f" not `ring`, and no kind of event ({', '.join(_KIND_WORDS)})"
         ) from None

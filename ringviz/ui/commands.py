@@ -61,7 +61,16 @@ EXPLORE: tuple[Command, ...] = (
         "compare",
         6,
     ),
-    Command("goto", "colon", ":", "go to", "Go to a step number, an address (0x…) or a symbol.", "goto", 7),
+    Command(
+        "goto",
+        "colon",
+        ":",
+        "go to",
+        "Go to a step, an address (0x…), a symbol, or the next `ring` change, `exit`, `silent`, …",
+        "goto",
+        7,
+    ),
+    Command("ring", "R", "R", "next ring", "Run to the next change of ring.", "ring", 18),
     Command("start", "home,g", "g", "start", "Go back to the first instruction.", "start", 11),
     Command("end", "end,G", "G", "end", "Go to where the run ends.", "end", 12),
     Command(

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from ringviz.engine.conditions import AtAddress
-from ringviz.engine.session import Session, resolve_address
+from ringviz.engine.session import Session, resolve_condition
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.ui.glyphs import grouped
@@ -47,10 +46,10 @@ class EngineLaboratory:
         """Open the same guest at the same retired instruction under another technique."""
         return _session(sitting).swapped(technique, cpu=cpu, cancelled=cancelled)
 
-    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
-        """Run to the address or symbol that `text` names."""
+    def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+        """Run to the address, symbol, ring change or kind of event that `text` names."""
         session = _session(sitting)
-        return session.run_to(AtAddress(resolve_address(session, text)), cancelled)
+        return session.run_to(resolve_condition(session, text), cancelled)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""

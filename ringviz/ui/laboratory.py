@@ -117,8 +117,8 @@ class Laboratory(Protocol):
         """Open the same guest at the same retired instruction under another technique; raises RingvizError."""
         ...
 
-    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
-        """Run to the address or symbol that `text` names; False if the run ended first; raises InputError."""
+    def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+        """Run to the place or kind of event that `text` names; False if the run ended first; raises InputError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

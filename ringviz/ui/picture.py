@@ -143,7 +143,7 @@ class _Exhibit:
     def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
         return sitting
 
-    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+    def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         return False
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

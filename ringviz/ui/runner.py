@@ -143,7 +143,7 @@ class EngineThread:
                 self._sitting.seek(position, self._is_cancelled)
             case GoTo(text):
                 self._tell(Began())
-                reached = self._laboratory.run_to_address(self._sitting, text, self._is_cancelled)
+                reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(f"The run ended before it came to {text}."))
             case Swap(technique, cpu):

@@ -166,9 +166,7 @@ class TrapEmulate(Technique):
                     and stop.vector in _INTERPRETED_AFTER
                     and instruction.form in microcode.FORMS
                 ):
-                    return self._interpret(
-                        instruction, describe.fault_name(stop), describe.fault_rule(stop, real), real
-                    )
+                    return self._interpret(instruction, describe.fault_name(stop), self._rule(stop, real), real)
                 return self._reflect(
                     Interruption(stop.vector, stop.error_code),
                     instruction,
@@ -194,6 +192,19 @@ class TrapEmulate(Technique):
             case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused() | Breakpoint():
                 # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
                 raise AssertionError(f"a stop that ring compression cannot meet: {stop}")
+
+    def _rule(self, stop: Fault, real: CpuState) -> str:
+        """Why an instruction of the guest's kernel trapped, where ring compression itself is the reason."""
+        form = stop.instruction.form if stop.instruction is not None else None
+        if self._virtual.cpl == 0 and form in _RETURNS:
+            if stop.vector == Vector.NP:
+                return "the VMM keeps the way to ring 3 closed while the kernel runs"
+            return f"RPL 0 < CPL {real.cpl}: no return leads inward"
+        if self._virtual.cpl == 0 and form in _LOADS_SEGMENT:
+            if stop.vector == Vector.NP:
+                return "the VMM waits to mark the guest's descriptor accessed"
+            return f"a selector of ring 0 does not fit SS in ring {real.cpl}"
+        return describe.fault_rule(stop, real)
 
     # ---- interpreter routines ----------------------------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ class FakeLaboratory:
         self.session.technique = technique
         return self.session
 
-    def run_to_address(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
+    def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         self.session.calls.append(f"to {text}")
         if text == "nowhere":
             raise InputError('no symbol "nowhere" in this guest')

@@ -28,6 +28,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "cycle_back": lambda b: b.shown.snapshot.technique_id == "native",
     "compare": lambda b: isinstance(b.app.screen, CompareScreen),
     "goto": lambda b: isinstance(b.app.screen, GoToDialog),
+    "ring": lambda b: b.shown.snapshot.position == 40 and "to ring" in b.laboratory.session.calls,
     "start": lambda b: b.shown.snapshot.position == 0,
     "end": lambda b: b.shown.snapshot.position == 100,
     "console": lambda b: "step 6 says [/b] hello" in b.text(),

@@ -49,10 +49,10 @@ def test_an_address_is_run_to_and_an_unknown_symbol_refused(laboratory: EngineLa
     sitting.seek(500, never)
     address = next(row.address for row in sitting.snapshot().code if row.is_current)
     sitting.seek(0, never)
-    assert laboratory.run_to_address(sitting, f"0x{address:x}", never)
+    assert laboratory.run_to_place(sitting, f"0x{address:x}", never)
     assert [row.address for row in sitting.snapshot().code if row.is_current] == [address]
     with pytest.raises(InputError, match="nowhere-at-all"):
-        laboratory.run_to_address(sitting, "nowhere-at-all", never)
+        laboratory.run_to_place(sitting, "nowhere-at-all", never)
 
 
 def test_what_does_not_go_together_is_refused(laboratory: EngineLaboratory) -> None:

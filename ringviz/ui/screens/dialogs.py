@@ -65,11 +65,12 @@ class GoToDialog(ModalScreen[str | None]):
         """One input line."""
         with Vertical(classes="box") as box:
             box.border_title = Content("Go to")
-            field = Input(placeholder="500 · 0x100046 · a symbol", id="place")
+            field = Input(placeholder="500 · 0x100046 · a symbol · ring · silent", id="place")
             field.cursor_blink = False
             yield field
             yield Static(
-                "A number is a step. An address or symbol: run until the guest comes there.",
+                "A number is a step. An address or symbol: run until the guest comes there. ring: to the next change "
+                "of ring. trap, reflect, exit, silent, gate, fault, io, violation: to the next event of that kind.",
                 markup=False,
                 classes="hint",
             )

@@ -151,6 +151,10 @@ class ExploreScreen(Screen[None]):
         if self.snapshot is not None:
             self.ringviz.open_comparison(Compare(self.ringviz.opened.scenario, self.ringviz.opened.cpu))
 
+    def action_ring(self) -> None:
+        """Run to the next change of ring."""
+        self._ask(GoTo("ring"))
+
     def action_goto(self) -> None:
         """Ask for a place and go there."""
 
