@@ -91,7 +91,8 @@ def sentence(event: Event) -> str:
         case Kind.TRAP:
             return f"{where} trapped with {event.cause} ({event.rule}); the {event.handler} did: {event.action}.{price}"
         case Kind.REFLECT:
-            return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {event.action}.{price}"
+            action = event.action.replace("passed on", "passed it on", 1)
+            return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {action}.{price}"
         case Kind.EXIT | Kind.VIOLATION:
             return (
                 f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"
