@@ -19,6 +19,7 @@ from ringviz.ui.laboratory import (
 from ringviz.vmm import registry
 
 if TYPE_CHECKING:
+    from ringviz.engine.fidelity import Divergence
     from ringviz.engine.stat import Stat
 
 _MOST_CAUSES = 4
@@ -77,7 +78,14 @@ def _compared(run: "Stat") -> ComparedRun:
         fidelity=_fidelity(run),
         is_faithful=run.fidelity is not None and run.fidelity.identical,
         events=causes or "no events",
+        cpu=run.cpu,
+        divergences=() if run.fidelity is None else tuple(_divergence(d) for d in run.fidelity.divergences),
     )
+
+
+def _divergence(divergence: "Divergence") -> str:
+    native, here = (v if isinstance(v, str) else f"{v:X}" for v in (divergence.native, divergence.here))
+    return f"step {grouped(divergence.retired)}: {divergence.instruction} gave {here}; bare metal gives {native}"
 
 
 def _fidelity(run: "Stat") -> str:
@@ -87,6 +95,6 @@ def _fidelity(run: "Stat") -> str:
     if first is None:
         return "identical to bare metal at every instruction"
     return (
-        f"first differs from bare metal at step {grouped(first.retired)}: {first.instruction} gave "
-        f"{first.what} {first.here}, should be {first.native}"
+        f"differs from bare metal at {len(run.fidelity.divergences)} instructions, first at step "
+        f"{grouped(first.retired)}: {first.instruction}"
     )

@@ -47,6 +47,10 @@ class ComparedRun:
     is_faithful: bool
     events: str
     """The most expensive causes with their counts."""
+    cpu: str = ""
+    """The cost profile of this run: no CPU has every feature, so they may differ."""
+    divergences: tuple[str, ...] = ()
+    """Every instruction after which the guest knew something else than on bare metal, one line each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,12 @@ class CompareScreen(Screen[None]):
 def comparison_text(runs: ComparedRuns) -> Content:
     """Give the table as text, with a bar for the slowdown of each run."""
     worst = max((run.slowdown or 0 for run in runs.runs), default=0)
-    lines = [Content.assemble((f"{runs.scenario} on {runs.cpu}; all cycles are modelled", "$dim")), Content("")]
+    lines = [
+        Content.assemble(
+            (f"{runs.scenario}; all cycles are modelled, each run on a CPU that has what it needs", "$dim")
+        ),
+        Content(""),
+    ]
     for run in runs.runs:
         lines += _run_lines(run, worst)
     for technique, reason in runs.refused:
@@ -77,8 +82,10 @@ def _run_lines(run: ComparedRun, worst: float) -> list[Content]:
         Content.assemble(
             indent,
             (f"{run.outcome} after {grouped(run.retired)} instructions, {grouped(run.total_cycles)} cycles", "$dim"),
+            (f" on {run.cpu}" if run.cpu else "", "$dim"),
         ),
         Content.assemble(indent, (f"{sign}{printable(run.fidelity)}", f"bold {colour}")),
+        *(Content.assemble(indent, ("  ◆ ", "$kind-silent"), printable(line)) for line in run.divergences),
         Content.assemble(indent, (printable(run.events), "$dim")),
         Content(""),
     ]
