@@ -11,13 +11,17 @@ from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.image import StartState, load_image
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.amdv.technique import AmdV
+from ringviz.vmm.classic import Classic
 from ringviz.vmm.native import Native
+from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.trap_emulate import TrapEmulate
 
-_CLASSES: Mapping[str, type[Technique]] = MappingProxyType({cls.id: cls for cls in (Native, TrapEmulate, AmdV)})
+_CLASSES: Mapping[str, type[Technique]] = MappingProxyType(
+    {cls.id: cls for cls in (Native, Classic, TrapEmulate, AmdV)}
+)
 _MMUS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"native": ("none",), "trap-emulate": ("shadow",), "amd-v": ("nested",)}
+    {"native": ("none",), "classic": ("shadow",), "trap-emulate": ("shadow",), "amd-v": ("nested",)}
 )
 """Ways of memory virtualization that are built; the first is the default."""
 _DEFAULT_CPU = "p4-672"
@@ -84,9 +88,9 @@ def check_fits(scenario: Scenario, technique: str) -> None:
         UnsupportedError: with the reason, in one line.
     """
     technique_facts(technique)
-    if technique == TrapEmulate.id and "paging" in scenario.requires:
+    if issubclass(_CLASSES[technique], RingCompression) and "paging" in scenario.requires:
         raise UnsupportedError(
-            f"{scenario.id} turns paging on: trap-emulate has no shadow page tables, so it cannot follow; "
+            f"{scenario.id} turns paging on: {technique} has no shadow page tables, so it cannot follow; "
             "choose native or amd-v"
         )
 

@@ -1,0 +1,405 @@
+"""The VMM in ring 0 that runs a guest's kernel in ring 1: everything but what becomes of the silent instructions.
+
+Privileged instructions fault into the VMM, which executes them on a virtual CPU (the dispatcher and the interpreter
+routines of Popek and Goldberg). The guest's own exceptions and interrupts fault into the VMM as well, which hands them
+on through the guest's table.
+
+How the VMM keeps itself apart: real VMMs of this kind cut the guest's segments off below their own pages. The emulated
+CPU does not check segment limits, so the machine checks just these pages (`Machine.protected_pages`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from ringviz.errors import UnsupportedError
+from ringviz.facts.exceptions import Vector
+from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
+from ringviz.facts.registers import Cr4
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.scenario import Scenario
+from ringviz.machine import microcode
+from ringviz.machine.delivery import Interruption, Shutdown, TaskGateError, deliver
+from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.memory import PAGE
+from ringviz.machine.microcode import Effect, GuestFault
+from ringviz.machine.state import CpuState
+from ringviz.machine.stops import (
+    Breakpoint,
+    BudgetSpent,
+    Fault,
+    NestedFault,
+    Paused,
+    PortIo,
+    ProtectedAccess,
+    SensitiveInsn,
+    SoftInterrupt,
+    Stop,
+    Watched,
+)
+from ringviz.vmm import describe
+from ringviz.vmm.environment import VirtualEnvironment
+from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.guest_space import GuestSpace
+from ringviz.vmm.outcome import RESUME, Ended, Outcome
+from ringviz.vmm.ring_compression import actions, layout
+from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables
+from ringviz.vmm.ring_compression.page_tables import PageTables
+from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
+from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.verdicts import on_bare_cpu
+
+_INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
+"""Exceptions by which an instruction that the VMM must execute makes itself known."""
+_DIRECT = frozenset({"cpuid", "rdtsc"})
+"""Unprivileged instructions that the emulator leaves to us to execute; no VMM of this kind sees them."""
+_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
+_RETURNS = frozenset({"iret", "ret-far"})
+_LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
+_SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
+_VMM_RING = 0
+_HANDLER = "VMM in ring 0"
+TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
+HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
+
+
+def _names(instruction: Instruction, *registers: str) -> bool:
+    """Tell whether an instruction names one of these segment registers."""
+    return any(operand.register in registers for operand in instruction.ops) or instruction.mnemonic[-2:] in registers
+
+
+class RingCompression(Technique):
+    """Base of the techniques that deprivilege an unchanged guest."""
+
+    guest_base: ClassVar[int] = layout.GUEST_BASE
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        machine = self.machine
+        self._space = GuestSpace(machine.ram, self.guest_base, self.guest_bytes)
+        self._pages = PageTables(machine.ram, self.guest_base, self.guest_bytes)
+        self._tables = DescriptorTables(machine.ram)
+        machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
+        machine.protected_pages = layout.HOLE_PAGES
+        machine.protected_linear = lambda physical: physical + layout.HOLE
+        machine.watch(SILENT_IDS)
+        self._traced: frozenset[int] = frozenset()
+        self._virtual: CpuState
+        self._pushed: CpuState
+
+    # ---- the calls ---------------------------------------------------------------------------------------------------
+
+    def power_on(self, state: CpuState) -> None:
+        """Make the state the virtual CPU's, and let the guest go in ring 1."""
+        if not state.is_protected:
+            raise UnsupportedError(
+                f"{self.id} cannot run a guest in real mode: without privilege levels there is no ring to push it to"
+            )
+        self._virtual = state
+        self._let_go()
+
+    def guest_state(self) -> CpuState:
+        """The virtual CPU."""
+        return expand(self.machine.state, self._virtual, self._pushed, LinearMemory(self._virtual, self._space))
+
+    def guest_memory(self) -> LinearMemory:
+        """Guest memory under the virtual CPU."""
+        return LinearMemory(self.guest_state(), self._space)
+
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
+        """Ring 0 and ring 3 of the guest are both outside the real ring 0."""
+        form = instruction.form
+        if form is None:
+            return "", ""
+        row = INSTRUCTIONS[form]
+        if form in _RETURNS and cpl < 3:
+            return "traps", "the VMM keeps the way to every other ring closed, so that it hears of the crossing"
+        if form in _LOADS_SEGMENT and cpl == 0 and _names(instruction, "ss"):
+            return "traps", "SS must have the RPL of the real ring, and a ring 0 selector has not"
+        if form in _SHOWS_SEGMENT and not _names(instruction, "cs", "ss"):
+            return "", "only CS and SS carry the ring"
+        if cpl == 3 and on_bare_cpu(form, cpl)[0] == "faults":
+            return "traps", "in ring 3 it faults; the VMM hands the fault to the guest's kernel"
+        word = row.on_trap_emulate
+        return ("" if word == "runs" else word), row.leaks
+
+    def save_vmm(self) -> Any:
+        """The virtual CPU; all else is in memory or follows from it."""
+        return self._virtual.copy(), self._pushed.copy(), self._traced
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take the virtual CPU back."""
+        virtual, pushed, traced = saved
+        self._virtual, self._pushed = virtual.copy(), pushed.copy()
+        self._traced = self._space.watched = traced
+        self._tables.forget()
+
+    def handle(self, stop: Stop) -> Outcome:
+        """The dispatcher."""
+        if isinstance(stop, Watched):
+            return self.on_watched(stop)
+        real = self.machine.state
+        self._virtual = self.guest_state()
+        try:
+            event, outcome = self._answer(stop, real)
+        except (microcode.UnsupportedError, TaskGateError) as error:
+            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
+        self._let_go()
+        if event is not None:
+            self.events.append(event)
+        if isinstance(outcome, Ended):
+            return outcome
+        return self.check_exit_port()
+
+    def _answer(self, stop: Stop, real: CpuState) -> tuple[Event | None, Outcome]:
+        """Choose the routine for a stop."""
+        match stop:
+            case Fault(vector=Vector.PF) | ProtectedAccess():
+                return self._outside_access(stop, real)
+            case Fault():
+                instruction = stop.instruction
+                if (
+                    instruction is not None
+                    and stop.vector in _INTERPRETED_AFTER
+                    and instruction.form in microcode.FORMS
+                ):
+                    return self._interpret(instruction, describe.fault_name(stop), self._rule(stop, real), real)
+                return self._reflect(
+                    Interruption(stop.vector, stop.error_code),
+                    instruction,
+                    describe.fault_name(stop),
+                    describe.fault_rule(stop, real),
+                    "native-exception",
+                    real,
+                )
+            case SoftInterrupt():
+                event = Interruption(
+                    stop.vector,
+                    is_software=not stop.is_privileged_gate_exempt,
+                    next_eip=(self._virtual.eip + stop.instruction.size) & 0xFFFF_FFFF,
+                )
+                rule = "every interrupt goes through the VMM's own table"
+                return self._reflect(event, stop.instruction, describe.interrupt_name(stop), rule, "native-gate", real)
+            case SensitiveInsn():
+                if stop.form in _DIRECT and not (stop.form == "rdtsc" and real.cr4 & Cr4.TSD and real.cpl):
+                    self.machine.complete(stop)
+                    self._virtual = self.guest_state()
+                    return None, RESUME
+                return self._interpret(stop.instruction, "#GP(0)", f"CPL {real.cpl} is not 0", real)
+            case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused() | Breakpoint():
+                # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
+                raise AssertionError(f"a stop that ring compression cannot meet: {stop}")
+
+    def _rule(self, stop: Fault, real: CpuState) -> str:
+        """Why an instruction of the guest's kernel trapped, where ring compression itself is the reason."""
+        form = stop.instruction.form if stop.instruction is not None else None
+        if self._virtual.cpl == 0 and form in _RETURNS:
+            if stop.vector == Vector.NP:
+                return "the VMM keeps the way to ring 3 closed while the kernel runs"
+            return f"RPL 0 < CPL {real.cpl}: no return leads inward"
+        if self._virtual.cpl == 0 and form in _LOADS_SEGMENT:
+            if stop.vector == Vector.NP:
+                return "the VMM waits to mark the guest's descriptor accessed"
+            return f"a selector of ring 0 does not fit SS in ring {real.cpl}"
+        return describe.fault_rule(stop, real)
+
+    @abstractmethod
+    def on_watched(self, stop: Watched) -> Outcome:
+        """Answer an instruction that real x86 lets pass in silence."""
+
+    # ---- interpreter routines ----------------------------------------------------------------------------------------
+
+    def _interpret(self, instruction: Instruction, cause: str, rule: str, real: CpuState) -> tuple[Event, Outcome]:
+        """Execute an instruction on the virtual CPU."""
+        before = self._virtual
+        attempt = before.copy()
+        env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.retired)
+        at = self.machine.retired
+        try:
+            effect = microcode.execute(env, instruction)
+        except GuestFault as fault:
+            return self._reflect(
+                Interruption(fault.vector, fault.error_code), instruction, cause, rule, "native-exception", real
+            )
+        except PageFault as fault:
+            raise AssertionError("a guest without paging cannot raise a page fault") from fault
+        self._check_supported(attempt, instruction)
+        self._virtual = attempt
+        self.machine.retire()
+        self.emulated += 1
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            Kind.TRAP,
+            cause,
+            rule,
+            action=actions.interpreted(instruction, before, attempt, self.machine.bus),
+            charges=("trap-emulate",),
+            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
+            native_charges=("native-port-io",) if instruction.form in _PORT_FORMS else (),
+            changes=changes_between(before, attempt, is_real=False),
+            resume=attempt.eip,
+        )
+        return event, HALTED if effect is Effect.HALTED else RESUME
+
+    def _check_supported(self, state: CpuState, instruction: Instruction) -> None:
+        """Refuse what this technique cannot follow yet or at all."""
+        if state.is_paged:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest turns paging on at {instruction.address:08X}h; {self.id} has no"
+                " shadow page tables; say `paging = true` in scenario.toml and choose native or amd-v"
+            )
+        if not state.is_protected:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest leaves protected mode at {instruction.address:08X}h; {self.id}"
+                " needs privilege levels"
+            )
+
+    def _reflect(
+        self, what: Interruption, instruction: Instruction | None, cause: str, rule: str, native: str, real: CpuState
+    ) -> tuple[Event, Outcome]:
+        """Hand an exception or interrupt on to the guest's own handler."""
+        before = self._virtual.copy()
+        at = self.machine.retired
+        result = deliver(self._virtual, LinearMemory(self._virtual, self._space), what)
+        if what.next_eip is not None and not isinstance(result, Shutdown) and len(result.chain) == 1:
+            self.machine.retire()
+            self.emulated += 1
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            Kind.REFLECT,
+            cause,
+            rule,
+            action="passed on " + describe.delivered_text(result, self._virtual),
+            charges=("trap-reflect",),
+            native_charges=(native,),
+            changes=changes_between(before, self._virtual, is_real=False),
+            resume=self._virtual.eip,
+        )
+        return event, TRIPLE_FAULT if isinstance(result, Shutdown) else RESUME
+
+    def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
+        """A memory access that the VMM's page tables or the cut-off segments refused.
+
+        Either the guest writes to a descriptor table that the VMM watches, or it reaches beyond its own machine. In
+        both cases the one instruction is let through, with the page shown for that long: the real one, or one where
+        nothing answers.
+        """
+        before = self._virtual.copy()
+        at = self.machine.retired
+        linear = stop.linear or 0
+        is_own = linear < self.guest_bytes
+        instruction = stop.instruction
+        lent: list[tuple[int, int]] = []
+        shown: list[int] = []
+        inner: Stop = stop
+        while isinstance(inner, ProtectedAccess) or (isinstance(inner, Fault) and inner.vector == Vector.PF):
+            page = (inner.linear or 0) >> 12
+            if page << 12 < self.guest_bytes and page in self._traced and page not in shown:
+                self._pages.show(page)
+                shown.append(page)
+            else:
+                lent.append(self._pages.lend(page, layout.OPEN_BUS_PAGE))
+            self.machine.cpu.flush_tlb()
+            inner = self.machine.step_over()
+        for item in reversed(lent):
+            self._pages.take_back(item)
+        if lent:
+            self.machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
+        for page in shown:
+            self._pages.trace(page)
+        self.machine.cpu.flush_tlb()
+        self._virtual = self.guest_state()
+        self._pushed = self.machine.state.copy()
+        if isinstance(inner, BudgetSpent):
+            self.emulated += 1
+        if isinstance(stop, Fault):
+            cause, rule = describe.fault_name(stop), "the VMM's page tables do not allow it"
+        else:
+            cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
+        kind = Kind.TRAP if is_own else Kind.VIOLATION
+        event = self._event(
+            instruction,
+            before,
+            real,
+            at,
+            kind,
+            cause,
+            rule,
+            action=(
+                "the guest writes to its descriptor table: shadow table brought up to date"
+                if is_own
+                else f"outside the guest's machine ({linear:08X}h): nothing answers there"
+            ),
+            charges=("trap-emulate",),
+            is_attempt=not is_own,
+            resume=self._virtual.eip,
+        )
+        if not isinstance(inner, BudgetSpent):
+            self._let_go()
+            self.events.append(event)
+            return None, self.handle(inner)
+        return event, RESUME
+
+    # ---- between the two views ---------------------------------------------------------------------------------------
+
+    def _event(
+        self,
+        instruction: Instruction | None,
+        before: CpuState,
+        real: CpuState,
+        at: int,
+        kind: Kind,
+        cause: str,
+        rule: str,
+        **more: Any,
+    ) -> Event:
+        """Make the record of an event; where `more` does not say otherwise, the VMM answered it."""
+        fields: dict[str, Any] = {
+            "handler": _HANDLER,
+            "via_ring": _VMM_RING,
+            "to_ring": real_ring(self._virtual.cpl),
+        }
+        fields |= more
+        return Event(
+            at=at,
+            address=before.eip,
+            instruction=text_of(instruction),
+            form=instruction.form if instruction is not None else None,
+            kind=kind,
+            cause=cause,
+            rule=rule,
+            from_ring=real.cpl,
+            **fields,
+        )
+
+    def _let_go(self) -> None:
+        """Bring the VMM's tables and the real CPU in line with the virtual CPU."""
+        self._trace_tables()
+        self._tables.refresh(self._virtual, self._space)
+        self._pushed = compress(self._virtual)
+        self.machine.cpu.adopt(self._pushed.copy())
+
+    def _trace_tables(self) -> None:
+        """Watch the pages of guest RAM that hold the guest's descriptor tables."""
+        state = self._virtual
+        regions = [state.gdtr]
+        if state.ldtr.is_usable:
+            regions.append(type(state.gdtr)(state.ldtr.base, state.ldtr.limit))
+        wanted: set[int] = set()
+        for base, limit in regions:
+            if limit and base + limit < self.guest_bytes:
+                wanted.update(range(base >> 12, (base + limit >> 12) + 1))
+        if wanted != self._traced:
+            for page in self._traced - wanted:
+                self._pages.show(page)
+            for page in wanted - self._traced:
+                self._pages.trace(page)
+            self._traced = self._space.watched = frozenset(wanted)
+            self.machine.cpu.flush_tlb()
