@@ -8,7 +8,7 @@ import typer
 from ringviz.cli.check import folders_of
 from ringviz.cli.exits import Exit, complain
 from ringviz.cli.output import print_lines
-from ringviz.errors import InputError, RingvizError
+from ringviz.errors import RingvizError
 from ringviz.guest.build import verify as differences
 from ringviz.guest.build import write_build
 from ringviz.guest.scenario import Scenario, load_scenario, shown_path
@@ -23,7 +23,7 @@ def build(
     worst = Exit.DONE
     for folder in (folder for path in paths for folder in folders_of(path)):
         try:
-            code = one(load_scenario(folder))
+            code = one(load_scenario(folder, is_built=verify))
         except RingvizError as error:
             complain(str(error))
             code = Exit.BAD_INPUT
@@ -32,10 +32,7 @@ def build(
 
 
 def _build_one(scenario: Scenario) -> Exit:
-    try:
-        changed = write_build(scenario)
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be written: {error.strerror}") from error
+    changed = write_build(scenario)
     names = " and ".join(path.name for path in changed)
     print_lines([f"{shown_path(scenario.path)}: {f'{names} written' if names else 'nothing has changed'}"])
     return Exit.DONE

@@ -10,6 +10,7 @@ from ringviz.cli.options import Cpu, Json, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.scenario import find_scenario
 
@@ -24,9 +25,14 @@ RUNS = (
     Column("Retired", is_number=True),
     Column("Direct", is_number=True),
     Column("Slowdown", is_number=True),
-    Column("Contained", is_number=True),
+    Column("Attempts", wraps=True),
 )
-SEATS = "VMM/kernel: the rings they really run in. -1 is host mode or VMX root; a dash: not there, or not run directly."
+NOTES = (
+    "VMM/kernel: the rings in which the VMM and the guest's kernel really run; a dash: there is none, -1: host mode.",
+    "Direct: share of the guest's instructions that the CPU ran with no VMM in between.",
+    "Slowdown: cycles against those of bare metal on the same CPU.",
+    "Attempts: how often the guest reached for what is not its own.",
+)
 
 
 def compare(
@@ -49,16 +55,20 @@ def compare(
 
 def report(comparison: "Comparison") -> Iterator[str]:
     """Give the comparison as a text for people."""
-    yield strong(f"{comparison.scenario_id}, techniques side by side; cycles are modelled")
+    yield strong(f"{comparison.scenario_id}, techniques side by side")
     yield ""
     yield from table(RUNS, [_row(run) for run in comparison.runs], width_cells())
     yield ""
-    yield from textwrap.wrap(SEATS, width_cells())
+    for note in (*NOTES, _priced(comparison)):
+        yield from textwrap.wrap(note, width_cells(), subsequent_indent="  ")
     for run in comparison.runs:
         yield from _differences(run)
     if comparison.refused:
         yield ""
-        yield from (f"{technique} was not run: {one_line(reason)}" for technique, reason in comparison.refused)
+        for technique, reason in comparison.refused:
+            yield from textwrap.wrap(
+                f"{technique} was not run: {one_line(reason)}", width_cells(), subsequent_indent="  "
+            )
 
 
 def _row(run: "Stat") -> tuple[str, ...]:
@@ -69,8 +79,17 @@ def _row(run: "Stat") -> tuple[str, ...]:
         f"{run.retired:,}",
         run_report.direct(run),
         run_report.slowdown(run),
-        run_report.contained(run),
+        run_report.attempts(run),
     )
+
+
+def _priced(comparison: "Comparison") -> str:
+    """Say for which CPU the cycles of each run are modelled."""
+    users: dict[str, list[str]] = {}
+    for run in comparison.runs:
+        users.setdefault(run.cpu, []).append(run.technique)
+    cpus = [f"{CPU_PROFILES[cpu].title} ({', '.join(techniques)})" for cpu, techniques in users.items()]
+    return f"Cycles are modelled for {' and '.join(cpus)}."
 
 
 def seats(technique: TechniqueFacts) -> str:

@@ -14,10 +14,13 @@ DIVERGENCES = (
     Column("After", is_number=True),
     Column("Address", is_number=True),
     Column("Instruction"),
-    Column("What", wraps=True),
-    Column("Bare metal", wraps=True),
-    Column("Here", wraps=True),
+    Column("Bare metal gives", wraps=True),
+    Column("The guest got", wraps=True),
 )
+"""`After` counts retired guest instructions."""
+
+ANSWER = "answer"
+"""What the engine calls that which a silent instruction gives; any other name is that of a register or a place."""
 
 
 def ending(run: "Stat") -> str:
@@ -49,9 +52,12 @@ def fidelity(run: "Stat") -> str:
     return "identical" if first is None else f"diverges at {first.retired:,}: {first.instruction}"
 
 
-def contained(run: "Stat") -> str:
-    """Say how many attempts on what is not the guest's own there were, and how many of them were contained."""
-    return f"{run.safety.contained:,} of {run.safety.attempts:,}"
+def attempts(run: "Stat") -> str:
+    """Say how often the guest reached for what is not its own, and whether it got it."""
+    tried, stopped = run.safety.attempts, run.safety.contained
+    if tried == 0:
+        return "none"
+    return f"{tried:,}, all contained" if stopped == tried else f"{tried:,}, {stopped:,} contained"
 
 
 def divergences(run: "Stat") -> Iterator[str]:
@@ -61,15 +67,20 @@ def divergences(run: "Stat") -> Iterator[str]:
     rows = [
         (
             f"{divergence.retired:,}",
-            f"{divergence.address:#x}",
+            f"{divergence.address:08X}h",
             divergence.instruction,
-            divergence.what,
-            one_line(str(divergence.native)),
-            one_line(str(divergence.here)),
+            _seen(divergence.what, divergence.native),
+            _seen(divergence.what, divergence.here),
         )
         for divergence in run.fidelity.divergences
     ]
     yield from table(DIVERGENCES, rows, width_cells())
+
+
+def _seen(what: str, value: int | str) -> str:
+    """Give what the guest sees and where; numbers are those of registers and memory, so hexadecimal."""
+    shown = f"{value:08X}" if isinstance(value, int) else one_line(value)
+    return shown if what == ANSWER else f"{what} {shown}"
 
 
 def share(part: int, whole: int) -> str:

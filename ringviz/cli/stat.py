@@ -11,20 +11,22 @@ from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
-from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.costs import CAUSES, CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario
 
 if TYPE_CHECKING:
     from ringviz.engine.stat import Stat
 
-CAUSES = (
-    Column("Cause", wraps=True),
+BILL = (
+    Column("Cause"),
     Column("Count", is_number=True),
-    Column("Share", is_number=True),
+    Column("Each", is_number=True),
     Column("Cycles", is_number=True),
-    Column("Avg", is_number=True),
+    Column("Share", is_number=True),
+    Column("What it is", wraps=True),
 )
+GUEST_INSTRUCTION = "guest-instruction"
 
 
 def stat(
@@ -63,10 +65,12 @@ def report(result: "Stat") -> Iterator[str]:
     yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
     yield f"Cycles are modelled for {cpu.title} ({cpu.year})"
     yield ""
-    yield from table(CAUSES, list(_causes(result)), width_cells())
+    yield from table(BILL, list(_bill(result)), width_cells())
     yield ""
+    overhead = run_report.share(result.cycles.overhead, result.cycles.total)
+    yield f"Overhead, which bare metal does not have: {result.cycles.overhead:,} cycles, {overhead} of all"
     yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
-    yield f"Safety: {run_report.contained(result)} attempts on what is not the guest's own were contained"
+    yield f"Attempts on what is not the guest's own: {run_report.attempts(result)}"
     if result.slowdown is not None:
         yield f"Slowdown: {run_report.slowdown(result)} of bare metal's cycles"
     if result.fidelity is not None:
@@ -78,11 +82,14 @@ def report(result: "Stat") -> Iterator[str]:
         yield from (f"  {one_line(line)}" for line in result.console.splitlines())
 
 
-def _causes(result: "Stat") -> Iterator[tuple[str, ...]]:
-    """Give the guest's own work, each cause of overhead, and the sum."""
+def _bill(result: "Stat") -> Iterator[tuple[str, ...]]:
+    """Give the guest's own instructions and each cause of cost, the dearest first, and the sum."""
     total = result.cycles.total
-    for event in result.events:
-        average = f"{event.cycles / event.count:,.1f}" if event.count else "-"
-        part = run_report.share(event.cycles, total)
-        yield (event.cause, f"{event.count:,}", part, f"{event.cycles:,}", average)
-    yield ("total", "", run_report.share(total, total), f"{total:,}", "")
+    instructions = total - sum(event.cycles for event in result.events)
+    items = [(GUEST_INSTRUCTION, result.direct, instructions)]
+    items += [(event.cause, event.count, event.cycles) for event in result.events]
+    for cause, count, cycles in sorted(items, key=lambda item: (-item[2], item[0])):
+        price = CPU_PROFILES[result.cpu].costs[cause].cycles
+        each = "unknown" if price is None else f"{price:,}"
+        yield (cause, f"{count:,}", each, f"{cycles:,}", run_report.share(cycles, total), CAUSES[cause].title)
+    yield ("total", "", "", f"{total:,}", run_report.share(total, total), "")

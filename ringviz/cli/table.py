@@ -1,10 +1,12 @@
-"""Tables of plain text that fit the line: one column may wrap, the others keep their width."""
+"""Tables of plain text that fit the line: some columns may wrap, the others keep their width."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 GAP = "  "
+_NARROWEST_CELLS = 10
+"""A column that wraps is not made narrower, whatever the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +17,16 @@ class Column:
     is_number: bool = False
     """Numbers stand to the right, all else to the left."""
     wraps: bool = False
-    """Takes what room the other columns leave, and as many lines as it needs."""
+    """Takes its share of the room that the other columns leave, and as many lines as it needs."""
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_cells: int) -> Iterator[str]:
     """Give a table line by line, the line of titles first.
 
     Args:
-        columns: one at most may wrap.
+        columns: what the columns are.
         rows: finished texts, one for each column.
-        width_cells: length of a line; only a table without a wrapping column can be longer.
+        width_cells: length of a line; only a table whose columns do not wrap enough can be longer.
     """
     widths = _widths(columns, rows, width_cells)
     for row in ([column.title for column in columns], *rows):
@@ -32,13 +34,15 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_cells:
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_cells: int) -> list[int]:
-    """Give each column the width of its widest text, and the wrapping one what is left of the line."""
+    """Give each column the width of its widest text, as long as those that wrap have that much room."""
     widths = [max(len(text) for text in texts) for texts in zip([c.title for c in columns], *rows, strict=True)]
     wrapping = [index for index, column in enumerate(columns) if column.wraps]
-    for index in wrapping:
-        others = sum(widths) - widths[index] + len(GAP) * (len(columns) - 1)
-        narrowest = max(len(columns[index].title), 10)
-        widths[index] = min(widths[index], max(width_cells - others, narrowest))
+    room = width_cells - sum(widths) + sum(widths[index] for index in wrapping) - len(GAP) * (len(columns) - 1)
+    # The narrowest first: what it does not need of its share is left to the others.
+    for left, index in zip(range(len(wrapping), 0, -1), sorted(wrapping, key=lambda index: widths[index]), strict=True):
+        narrowest = max(len(columns[index].title), _NARROWEST_CELLS)
+        widths[index] = min(widths[index], max(room // left, narrowest))
+        room -= widths[index]
     return widths
 
 

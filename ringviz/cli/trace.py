@@ -14,7 +14,11 @@ from ringviz.guest.scenario import find_scenario
 if TYPE_CHECKING:
     from ringviz.engine.events import Event
     from ringviz.engine.session import Session
-    from ringviz.export import TraceHead
+    from ringviz.export import TraceEnd, TraceHead
+
+_ASKED_BEFORE_WRITING = 500
+"""Stopping a run to write costs as much as some hundred events. A run asks whether to stop after each event, and
+every few milliseconds where there are none: an event waits for 499 others, or a second or two."""
 
 
 def trace(
@@ -38,6 +42,7 @@ def trace(
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)
         write_text((writer.event(event) for event in events_of(session)), stream)
+        write_text([writer.end(end_of(session))], stream)
     return Exit.DONE
 
 
@@ -56,19 +61,25 @@ def head_of(session: "Session") -> "TraceHead":
     )
 
 
+def end_of(session: "Session") -> "TraceEnd":
+    """Say how a session ended that has run to its end."""
+    from ringviz.export import TraceEnd
+
+    return TraceEnd(session.position, len(session.events), session.snapshot().outcome)
+
+
 def events_of(session: "Session") -> Iterator["Event"]:
     """Run a session to its end, and give its events as they come."""
-    given = 0
+    given = asked = 0
 
-    def has_news() -> bool:
-        return len(session.events) > given
+    def is_time_to_write() -> bool:
+        nonlocal asked
+        asked += 1
+        return len(session.events) > given and asked >= _ASKED_BEFORE_WRITING
 
     while not session.is_over:
-        # The run stops for a moment when there is something to write. Where it stops is left to the clock;
-        # which events come, and in which order, is not.
-        session.run(cancelled=has_news)
-        if not has_news():
-            return
-        while has_news():
+        session.run(cancelled=is_time_to_write)
+        asked = 0
+        while len(session.events) > given:
             yield session.events[given]
             given += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
 from ringviz.facts.instructions import SILENT_IDS
 from ringviz.guest.scenario import Scenario
@@ -105,13 +106,17 @@ def check_fidelity(
     here, native = _Runner(scenario, technique, limit), _Runner(scenario, NATIVE, limit)
     first: Divergence | None = None
     stuck = 0
+    compared = -1
     while first is None and not here.is_spent:
         if progress is not None:
             progress(f"comparing {technique} with bare metal", here.position, limit)
         stopped = here.advance(here.position + _AT_LEAST_EVERY)
         position = here.position
-        native.reach(position)
-        first = _difference(here, native, scenario, technique, position - 1)
+        # Between a fault and the first instruction of its handler only one of the two has delivered it.
+        if position > compared:
+            native.reach(position)
+            first = _difference(here, native, scenario, technique, position - 1)
+            compared = position
         if stopped and first is None:
             where = here.technique.guest_state().eip
             instruction = here.technique.machine.instruction_here()
@@ -121,14 +126,14 @@ def check_fidelity(
                 native.reach(here.position)
                 form = instruction.form if instruction is not None else None
                 first = _difference(here, native, scenario, technique, position, where, text_of(instruction), form)
-        if stuck > 10_000:
+        if stuck > MOST_EVENTS_WITHOUT_PROGRESS:
             break
     if first is None:
         native.reach(here.position)
         first = _different_end(here, native)
     if first is None:
         return Fidelity(True, None, ())
-    while not here.is_spent and stuck <= 10_000:
+    while not here.is_spent and stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
         before = here.position
         if here.advance(limit):
             here.answer()

@@ -28,7 +28,7 @@ _SLICE = 500_000
 """Instructions between two looks at the cancel flag: a few milliseconds."""
 _EVENTS_PER_KEYFRAME = 200
 _INSTRUCTIONS_PER_KEYFRAME = 500_000
-_MOST_EVENTS_WITHOUT_PROGRESS = 10_000
+MOST_EVENTS_WITHOUT_PROGRESS = 1_000
 """A guest whose fault handler faults at once makes no progress: the run is stopped as if its budget were spent."""
 _ZERO_PAGE = bytes(4096)
 
@@ -154,7 +154,7 @@ class Recording:
             self._finish(outcome.how, outcome.text)
         elif self.position == before:
             self._since_progress += 1
-            if self._since_progress > _MOST_EVENTS_WITHOUT_PROGRESS:
+            if self._since_progress > MOST_EVENTS_WITHOUT_PROGRESS:
                 self._finish("budget", NO_PROGRESS)
 
     _news: list[RawEvent]

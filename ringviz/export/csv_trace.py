@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from ringviz.engine.events import Event
 from ringviz.export.event_record import FIELDS, event_record
-from ringviz.export.trace_format import TraceHead
+from ringviz.export.trace_format import TraceEnd, TraceHead
 
 
 class CsvTrace:
-    """The columns are `event_record.FIELDS`; `changes` is one text, its changes parted by semicolons."""
+    """The columns are `event_record.FIELDS`; `changes` and `detail` are one text each, parted by semicolons."""
 
     id = "csv"
 
@@ -21,7 +21,12 @@ class CsvTrace:
     def event(self, event: Event) -> str:
         """Give one event as one record; None becomes an empty field."""
         changes = "; ".join(f"{change.owner} {change.name} {change.old} -> {change.new}" for change in event.changes)
-        return _line((event_record(event) | {"changes": changes}).values())
+        detail = "; ".join(f"{name} {value}" for name, value in event.detail)
+        return _line((event_record(event) | {"changes": changes, "detail": detail}).values())
+
+    def end(self, end: TraceEnd) -> str:
+        """Give nothing: every record is an event."""
+        return ""
 
 
 def _line(fields: Iterable[object]) -> str:

@@ -1,29 +1,41 @@
 """One event as named values: what the trace formats for programs write, under the same names."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ringviz.engine.events import Event
 
-FIELDS = (
-    "number",
-    "at",
-    "address",
-    "instruction",
-    "kind",
-    "cause",
-    "action",
-    "cycles",
-    "cost_cause",
-    "changes",
-    "native_would",
-    "got",
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "number": "1 for the first event of the run",
+        "at": "guest instructions retired before it",
+        "address": "address of the instruction",
+        "instruction": "the instruction, disassembled",
+        "kind": "trap, reflect, silent, exit, gate, fault, io, violation or end",
+        "cause": "what stopped the CPU, in the manuals' words",
+        "rule": "why it stopped, or did not",
+        "handler": "who answered",
+        "action": "what was done about it",
+        "from_ring": "ring in which the CPU really was",
+        "to_ring": "ring in which the CPU really was afterwards",
+        "resume": "address at which the guest goes on",
+        "cycles": "modelled price; null or empty if no source has one",
+        "cost_cause": "causes of `ringviz cpus` that were charged, joined by +",
+        "changes": "registers that it changed: name, owner (guest: the virtual CPU, real: the CPU itself), old, new",
+        "detail": "fields of the hardware's report: name, value",
+        "got": "silent instructions: what the guest got",
+        "native_would": "silent instructions: what bare metal would have given",
+    }
 )
-"""`at` counts the guest instructions retired before the event; `native_would` and `got` are for silent instructions."""
+"""What each field says, in the order in which they are written; all numbers are decimal integers."""
 
 
 def event_record(event: Event) -> dict[str, object]:
-    """Give one event by field name, in the order of `FIELDS`: integers, texts, None, and a list of changes."""
+    """Give one event by field name, in the order of `FIELDS`: integers, texts, None, and lists of objects."""
     record: dict[str, object] = {name: getattr(event, name) for name in FIELDS}
     record["kind"] = event.kind.value
     record["changes"] = [
         {"name": change.name, "owner": change.owner, "old": change.old, "new": change.new} for change in event.changes
     ]
+    record["detail"] = [{"name": name, "value": value} for name, value in event.detail]
     return record

@@ -4,11 +4,11 @@ import json
 
 from ringviz.engine.events import Event
 from ringviz.export.event_record import event_record
-from ringviz.export.trace_format import TraceHead
+from ringviz.export.trace_format import TraceEnd, TraceHead
 
 
 class JsonlTrace:
-    """The keys are `event_record.FIELDS`; each of `changes` is an object with `name`, `owner`, `old` and `new`."""
+    """The keys are `event_record.FIELDS`; `changes` and `detail` are lists of objects."""
 
     id = "jsonl"
 
@@ -19,3 +19,7 @@ class JsonlTrace:
     def event(self, event: Event) -> str:
         """Give one event as one line."""
         return json.dumps(event_record(event), ensure_ascii=True) + "\n"
+
+    def end(self, end: TraceEnd) -> str:
+        """Give nothing: every line is an event."""
+        return ""

@@ -1,7 +1,7 @@
 """A trace as a story in sentences: for reading, for reading aloud, and for comparing with `diff`."""
 
 from ringviz.engine.events import Event, sentence
-from ringviz.export.trace_format import TraceHead
+from ringviz.export.trace_format import TraceEnd, TraceHead
 
 
 class PlainTrace:
@@ -22,3 +22,7 @@ class PlainTrace:
     def event(self, event: Event) -> str:
         """Tell one event, with its number and the retired guest instructions before it."""
         return f"{event.number}. After {event.at:,} instructions: {sentence(event)}\n"
+
+    def end(self, end: TraceEnd) -> str:
+        """Say how it all ended."""
+        return f"\nThe end, after {end.retired:,} instructions and {end.events:,} events: {end.outcome}.\n"

@@ -1,4 +1,4 @@
-"""What every trace format can do: say what is traced, then each event, one piece of text at a time."""
+"""What every trace format can do: say what is traced, then each event, then the end, one piece of text at a time."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +19,17 @@ class TraceHead:
     cpu_title: str
 
 
+@dataclass(frozen=True, slots=True)
+class TraceEnd:
+    """How the run that was traced ended."""
+
+    retired: int
+    """Guest instructions retired."""
+    events: int
+    outcome: str
+    """In words."""
+
+
 class TraceFormat(Protocol):
     """A way to write a trace. Pieces of text bring their own line ends and are written as they are."""
 
@@ -31,3 +42,6 @@ class TraceFormat(Protocol):
 
     def event(self, event: Event) -> str:
         """Give one event."""
+
+    def end(self, end: TraceEnd) -> str:
+        """Give what stands behind the last event; may be empty."""

@@ -960,6 +960,21 @@ _OTHER_ROWS = (
         "CPUID",
         SDM2.at("CPUID—CPU Identification"),
     ),
+    *(
+        _other(
+            name,
+            (name.upper(),),
+            title,
+            PgClass.UNPRIVILEGED_MACHINE,
+            _cpl(_B.FAULTS_UD, _B.FAULTS_UD),
+            "#UD",
+            "Nothing here: CPUs of these years do not have it, and a run that drew lots could not be repeated.",
+            "traps",
+            "EXCEPTION",
+            SDM2.at(f"{name.upper()}"),
+        )
+        for name, title in (("rdrand", "Draw a random number"), ("rdseed", "Draw a random seed"))
+    ),
     _other(
         "ud2",
         ("UD2",),

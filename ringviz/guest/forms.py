@@ -15,7 +15,8 @@ _NAMED_AS_WRITTEN = (
     " in out sysexit sysret swapgs rsm monitor mwait xsetbv"
     " vmrun vmload vmsave stgi clgi skinit invlpga vmmcall"
     " vmcall vmxon vmxoff vmlaunch vmresume vmread vmwrite vmclear vmptrld vmptrst"
-    " sgdt sidt sldt smsw str pushf popf lar lsl verr verw iret int int3 into int1 syscall sysenter cpuid ud2"
+    " rdrand rdseed sgdt sidt sldt smsw str pushf popf lar lsl verr verw iret int int3 into int1 syscall sysenter cpuid"
+    " ud2"
 )
 """Forms that are called like their mnemonic."""
 

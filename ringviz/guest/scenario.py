@@ -107,8 +107,12 @@ class Scenario:
         return self.image_path.with_suffix(".sym")
 
 
-def load_scenario(path: Path) -> Scenario:
+def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
     """Read and check one scenario folder.
+
+    Args:
+        path: the folder.
+        is_built: its image must be there; false for whoever is about to build it.
 
     Raises:
         ScenarioError: the folder does not say what it must; one line with file, key and what was expected.
@@ -135,7 +139,10 @@ def load_scenario(path: Path) -> Scenario:
         guest=guest,
         limits=Limits(cast(int, values["limits.instructions"])),
     )
-    _check_files(scenario, where)
+    _check_names(scenario, where)
+    _check_file(scenario, where, "guest.source", scenario.source_path)
+    if is_built:
+        _check_file(scenario, where, "guest.image", scenario.image_path)
     return scenario
 
 
@@ -236,15 +243,17 @@ def _read_toml(path: Path, where: str) -> dict[str, object]:
         raise ScenarioError(f"{where}: not TOML that ringviz can read: nested too deeply") from None
 
 
-def _check_files(scenario: Scenario, where: str) -> None:
-    # A build writes image and symbols: neither may be the source, nor each other.
+def _check_names(scenario: Scenario, where: str) -> None:
+    """Refuse names by which a build, which writes image and symbols, would overwrite the source or one another."""
     names = [path.name.lower() for path in (scenario.source_path, scenario.symbols_path)]
     if scenario.image_path.name.lower() in names or names[0] == names[1]:
         raise ScenarioError(
             f'{where}: guest.image: found "{scenario.guest.image}", expected three different names for the source,'
             " the image and its symbols (.sym)"
         )
-    for key, path in (("guest.source", scenario.source_path), ("guest.image", scenario.image_path)):
-        if not path.is_file():
-            near = did_you_mean(path.name, (entry.name for entry in scenario.path.iterdir() if entry.is_file()))
-            raise ScenarioError(f'{where}: {key}: found "{path.name}", expected a file in the same folder{near}')
+
+
+def _check_file(scenario: Scenario, where: str, key: str, path: Path) -> None:
+    if not path.is_file():
+        near = did_you_mean(path.name, (entry.name for entry in scenario.path.iterdir() if entry.is_file()))
+        raise ScenarioError(f'{where}: {key}: found "{path.name}", expected a file in the same folder{near}')

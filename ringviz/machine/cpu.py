@@ -27,8 +27,8 @@ from unicorn.unicorn_const import (
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ringviz.facts.registers import Efer
-from ringviz.facts.segments import SegmentCache
+from ringviz.facts.registers import Efer, Eflags
+from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.machine import layout
 from ringviz.machine.frames import FrameMap
@@ -67,6 +67,8 @@ class _Scan:
     forms: tuple[tuple[int, str], ...]
     rep_offset: int | None
     may_be_replay: bool
+    end: int
+    """Offset behind the last instruction that could be decoded."""
 
 
 @lru_cache(maxsize=65536)
@@ -89,6 +91,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
         tuple(forms),
         offsets[-1] if last is not None and last.is_rep_string else None,
         is_single and last is not None and (last.writes_memory or not last.is_branch),
+        offset,
     )
 
 
@@ -134,6 +137,8 @@ class Cpu:
         uc.hook_add(UC_HOOK_EDGE_GENERATED, self._on_new_block)
         self._blocks: dict[int, tuple[bytes, int, _Scan, int]] = {}
         self._points: dict[int, Any] = {}
+        self._obscure: dict[int, Any] = {}
+        """Stop points on whole blocks whose instructions Capstone and the emulator do not divide alike."""
         self._breakpoint: Any = None
         self._watched: frozenset[str] = frozenset()
         self._rescout: list[tuple[int, int]] = []
@@ -226,6 +231,9 @@ class Cpu:
 
     def flush_tlb(self) -> None:
         """Forget cached translations of linear and physical pages."""
+        if self._rescout:
+            # Throwing single blocks away means looking their page up, which may now fault, and then does nothing.
+            self._must_flush_code = True
         self.uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
 
     # ---- running -----------------------------------------------------------------------------------------------------
@@ -237,6 +245,7 @@ class Cpu:
             for handle in self._points.values():
                 self.hooks.remove(handle)
             self._points.clear()
+            self._forget_obscure()
             self._flush_code()
 
     def set_breakpoint(self, linear: int | None) -> None:
@@ -260,9 +269,10 @@ class Cpu:
             skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
             if raw.reason is Reason.LIMIT and self.retired < limit:
+                skip = skip and self.retired == start
                 raw = self._run_inside_block(limit - self.retired, skip=skip)
                 if raw.reason is Reason.LOG_FULL:
-                    raw = self._step_through_replay()
+                    raw = self._step_through_replay(skip=skip)
             if raw.reason not in _INTERNAL:
                 return raw
         return RawStop(Reason.LIMIT, 0)
@@ -272,7 +282,11 @@ class Cpu:
         pc, length = self.slots[Slot.ADDRESS], self.slots[Slot.LENGTH]
         _, _, scan, total = self._blocks[block_key(pc, length)]
         if count >= total:  # replays settled since have made room for the whole block
-            return RawStop(Reason.NOTHING, 0)
+            return self._step_through_replay(skip=skip) if total == 1 else RawStop(Reason.NOTHING, 0)
+        if len(scan.offsets) != total:
+            before = self.retired
+            raw = self._start(_UNLIMITED, skip=skip)  # to the next instruction, wherever that begins
+            return RawStop(Reason.NOTHING, 0) if raw.reason is Reason.POINT and self.retired > before else raw
         target = pc + scan.offsets[count]
         return self._run_to_point(target, pc, length, stop_at_replay=True, skip=skip)
 
@@ -299,7 +313,7 @@ class Cpu:
             return RawStop(Reason.NOTHING, 0)
         return raw
 
-    def _step_through_replay(self) -> RawStop:
+    def _step_through_replay(self, *, skip: bool) -> RawStop:
         """Execute the one instruction at EIP, which writes over the block that holds it.
 
         With a stop behind it, so that what comes next is seen as it is then, and no instruction is overrun.
@@ -308,8 +322,10 @@ class Cpu:
         pc = state.linear_eip
         code, _ = self._fetch(pc, 15)
         instruction = decode(code, 0, state.code_bits)
-        size = instruction.size if instruction is not None else 1
-        return self._run_to_point(pc + size, pc, size, stop_at_replay=False)
+        if instruction is None or instruction.is_branch:  # a block of its own: its replay needs no room
+            return RawStop(Reason.NOTHING, 0)
+        size = instruction.size
+        return self._run_to_point(pc + size, pc, size, stop_at_replay=False, skip=skip)
 
     def _start(self, limit: int, *, skip: bool = False) -> RawStop:
         """Run once until any stop, and bring `retired` to the truth."""
@@ -369,9 +385,18 @@ class Cpu:
         for last, length, here in self.hooks.drain_log():
             self.slots[Slot.RETIRED] -= self._remaining(last, length, here)
 
+    def _settle_same_block(self, pc: int, length: int) -> None:
+        """Take back a block of one instruction that wrote over itself: it is translated anew and replayed."""
+        slots = self.slots
+        if slots[Slot.LAST_PC] == pc and slots[Slot.LAST_LEN] == length and slots[Slot.REP_PC] != pc:
+            slots[Slot.RETIRED] -= self._blocks[block_key(pc, length)][3]
+            slots[Slot.LAST_LEN] = 0
+
     def _remaining(self, pc: int, length: int, here: int) -> int:
         """Count the instructions of a block from a linear address in it to its end."""
         _, _, scan, count = self._blocks[block_key(pc, length)]
+        if len(scan.offsets) != count:  # every instruction of it is a stop point: at most one has been executed
+            return count - int(here != pc)
         return count - scan.offsets.index(here - pc)
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
@@ -381,6 +406,7 @@ class Cpu:
         try:
             if not (self.slots[Slot.ENTERING] and block.pc == layout.STUB):
                 self._settle_replays()
+                self._settle_same_block(block.pc, block.size)
                 self._scout(block.pc, block.size, block.icount)
         except BaseException as error:
             self._hook_error = error
@@ -394,6 +420,12 @@ class Cpu:
         self._ram.code_pages.update((address >> PAGE_SHIFT, (address + length - 1) >> PAGE_SHIFT))
         scan = _scan(code, 32 if is_32bit else 16)
         key = block_key(pc, length)
+        is_new = False
+        if len(scan.offsets) != count or scan.end != length:
+            scan = _Scan((), (), None, may_be_replay=count == 1, end=0)
+            if key not in self._obscure:
+                self._obscure[key] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc, pc + length - 1)
+                is_new = True
         known = self._blocks.get(key)
         if known is not None and known[0] != code and known[1] != address:
             # Other code at the same linear address, in other memory: the old translation may still be alive, and the
@@ -408,7 +440,6 @@ class Cpu:
             self._must_flush_code = True
             self.uc.emu_stop()
             return
-        is_new = False
         for offset, form in scan.forms:
             if form in self._watched and pc + offset not in self._points:
                 self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
@@ -426,7 +457,13 @@ class Cpu:
         self._ram.code_pages.clear()
         self.hooks.forget_blocks()
         self._blocks.clear()
+        self._rescout.clear()
+        self._forget_obscure()
         self._must_flush_code = False
+
+    def _forget_obscure(self) -> None:
+        while self._obscure:
+            self.hooks.remove(self._obscure.popitem()[1])
 
     # ---- reading and writing the emulator ----------------------------------------------------------------------------
 
@@ -453,9 +490,9 @@ class Cpu:
         return CpuState(
             [value & 0xFFFF_FFFF for value in gpr],
             eip & 0xFFFF_FFFF,
-            self.uc.reg_read(x86.UC_X86_REG_EFLAGS),
+            self.uc.reg_read(x86.UC_X86_REG_EFLAGS) & ~Eflags.RF,
             caches[:6],
-            caches[6],
+            caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
             caches[7],
             TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
             TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),

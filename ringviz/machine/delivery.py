@@ -148,7 +148,7 @@ def _enter_handler(state: CpuState, memory: LinearMemory, event: Interruption) -
         outer = [state.segments[SS].selector, state.gpr[ESP]]
         if is_v86:
             outer = [state.segments[index].selector for index in (GS, FS, DS, ES)] + outer
-        _check_room(stack, stack_pointer, (len(outer) + len(frame)) * width, selector_error(stack.selector, ext=ext))
+        _check_room(stack, stack_pointer, len(outer) + len(frame), width, selector_error(stack.selector, ext=ext))
         _check_target(gate, code.limit, ext)
         state.segments[CS] = load_cache(Selector(gate.selector).with_rpl(code.dpl).value, mark_accessed(memory, target))
         state.segments[SS] = stack
@@ -161,7 +161,7 @@ def _enter_handler(state: CpuState, memory: LinearMemory, event: Interruption) -
         raise DeliveryFault(Vector.GP, selector_error(gate.selector, ext=ext))
     else:
         stack = state.segments[SS]
-        _check_room(stack, state.gpr[ESP], len(frame) * width, int(ext))
+        _check_room(stack, state.gpr[ESP], len(frame), width, int(ext))
         _check_target(gate, code.limit, ext)
         state.gpr[ESP] = _push_all(memory, stack, state.gpr[ESP], frame, width)
         state.segments[CS] = load_cache(
@@ -227,11 +227,10 @@ def _inner_stack(state: CpuState, memory: LinearMemory, ring: int, ext: bool) ->
     return load_cache(selector, mark_accessed(memory, entry)), pointer
 
 
-def _check_room(stack: SegmentCache, pointer: int, size_bytes: int, error: int) -> None:
-    """Make sure a frame fits below the stack pointer."""
+def _check_room(stack: SegmentCache, pointer: int, words: int, width: int, error: int) -> None:
+    """Make sure each word of a frame fits below the stack pointer; a 16-bit stack wraps round between two of them."""
     mask = 0xFFFF_FFFF if stack.db else 0xFFFF
-    lowest = (pointer - size_bytes) & mask
-    if not stack.allows(lowest, size_bytes):
+    if not all(stack.allows((pointer - number * width) & mask, width) for number in range(1, words + 1)):
         raise DeliveryFault(Vector.SS, error)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
+from ringviz.facts.registers import Eflags
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
@@ -42,7 +43,9 @@ from ringviz.machine.stops import (
 )
 
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
-_MICROCODED = frozenset({"sysenter", "syscall", "rdpmc"})
+_MICROCODED = frozenset({"sysenter", "syscall", "rdpmc", "rdrand", "rdseed", "call-far", "jmp-far"})
+"""Far calls and jumps: the emulator aborts the whole process at a call gate to an inner ring, switches tasks by itself,
+and marks no code segment accessed."""
 _ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
@@ -52,6 +55,8 @@ _LOADS_DESCRIPTORS = frozenset(
     | {"call-far", "sysexit", "lldt", "ltr"}
 )
 _DR6_BS = 0x4000
+_PATIENCE_PAGES = 1024
+"""Pages met for the first time in one `run` before it gives way."""
 
 
 class SecondLevel(Protocol):
@@ -177,16 +182,24 @@ class Machine:
             skip: do not stop at the instruction at EIP for being watched.
         """
         skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
+        start, had_rf = self.retired, self.cpu.state.eflags & Eflags.RF
         borrowed: dict[int, bool] = {}
+        patience = _PATIENCE_PAGES
         try:
             while True:
                 goal = min(limit, self.retired + 1) if borrowed else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
                 raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
+                if raw.reason is Reason.EXIT and self.retired >= limit and raw.number != _EXCEPTION + Vector.DB:
+                    # The next instruction cannot be fetched: that belongs to the way to the next one retired.
+                    return BudgetSpent()
                 if raw.reason is Reason.EXIT and raw.number == _NPF:
                     stop = self._physical_access(borrowed)
                     if stop is not None:
                         return stop
+                    patience -= 1
+                    if not patience:  # a string instruction may walk through all of an empty address space
+                        return Paused()
                     continue
                 self._give_back(borrowed)
                 match raw.reason:
@@ -196,11 +209,16 @@ class Machine:
                     case Reason.PAUSE:
                         return Paused()
                     case Reason.POINT:
-                        return self._at_point()
+                        stop = self._at_point()
+                        if stop is not None:
+                            return stop
+                        skip_here = (self.cpu.state.linear_eip, self.retired)
                     case _:
                         return self._at_exit(raw.number)
         finally:
             self._give_back(borrowed)
+            if had_rf and self.retired > start:  # the emulator clears it at the end of a block only
+                self.cpu.state.eflags &= ~Eflags.RF
 
     def step_over(self, limit: int | None = None) -> Stop:
         """Run the one instruction at EIP even if it is watched; `BudgetSpent` says it has retired."""
@@ -254,8 +272,8 @@ class Machine:
         borrowed.clear()
         self.cpu.flush_tlb()
 
-    def _at_point(self) -> Stop:
-        """Say what the stop point at EIP means."""
+    def _at_point(self) -> Stop | None:
+        """Say what the stop point at EIP means; None if it means nothing any more."""
         here = (self.cpu.state.eip, self.retired)
         if here[0] == self._breakpoint_at and here != self._broke_at:
             self._broke_at = here
@@ -263,10 +281,10 @@ class Machine:
         instruction = self._stopped_instruction()
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
-            return self.run(self.retired + 1, skip=True)
+            return None
         form = instruction.form
         assert form is not None
-        if form in self._watched and form not in _ALWAYS_WATCHED:
+        if form in self._watched and form not in _PORT_FORMS:
             return Watched(form, instruction)
         if form == "int1":
             return SoftInterrupt(Vector.DB, instruction)
@@ -306,8 +324,9 @@ class Machine:
             code = self.cpu.error_code if EXCEPTIONS[vector].has_error_code else None
             is_trap = vector == Vector.DB and bool(self.state.dr[6] & _DR6_BS)
             return Fault(vector, code, None, instruction, is_trap)
-        assert instruction is not None
-        assert instruction.form is not None
+        if instruction is None or instruction.form is None:
+            # The emulator takes prefixes that the manual forbids (LOCK HLT): #UD.
+            return Fault(Vector.UD, None, None, instruction)
         if number == _SWINT:
             vectors = {"int3": Vector.BP, "into": Vector.OF}
             named = vectors.get(instruction.form)
@@ -363,7 +382,8 @@ class Machine:
                 self.cpu.adopt(attempt)
             return self.raise_event(Interruption(Vector.PF, fault.error_code, fault.linear))
         self.cpu.adopt(attempt)
-        self.retire()
+        if effect is not Effect.UNFINISHED:
+            self.retire()
         return effect
 
     # ---- saving ------------------------------------------------------------------------------------------------------

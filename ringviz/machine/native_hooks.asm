@@ -51,11 +51,16 @@ block:                              ; rdi engine, rsi address, edx length in byt
     cmp rsi, [rcx+REP_PC]           ; every repetition enters the block again: one instruction all the same
     je .again
     cmp qword [rax+24], 0
-    je .count
+    je .onward
     mov r9, rsi                     ; a one-instruction block inside the last block: the emulator threw that block
     sub r9, [rcx+LAST_PC]           ; away because it wrote over itself, and replays the writing instruction alone
     cmp r9, [rcx+LAST_LEN]
-    jae .count
+    jae .onward
+    test r9, r9
+    jnz .replay
+    cmp rdx, [rcx+LAST_LEN]         ; the very same block: a loop of one instruction (CALL $). Where it is a replay,
+    je .onward                      ; the block has been translated anew, and `Cpu` has corrected the count already
+.replay:
     mov r9, [rcx+LOGGED]
     cmp r9, [rcx+LOGMAX]
     jae .full
@@ -69,6 +74,11 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [r10+16], rsi
     inc r9
     mov [rcx+LOGGED], r9
+    jmp .count
+.onward:
+    cmp qword [rcx+LAST_LEN], 0     ; not the block that the run began with: the instruction to be passed has been
+    je .count
+    mov qword [rcx+SKIP], -1
 .count:
     mov r9, [rax+8]
     add r9, [rcx+RETIRED]
@@ -106,8 +116,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
 
 code:                               ; rdi engine, rsi address, edx length, rcx context
     cmp rsi, [rcx+SKIP]
-    jne .stop
-    mov qword [rcx+SKIP], -1
+    jne .stop                       ; SKIP stays: several stop points may lie on one address
     ret
 .stop:
     mov qword [rcx+REASON], 4

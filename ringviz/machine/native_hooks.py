@@ -18,14 +18,15 @@ from typing import Any
 from unicorn.unicorn_py3.unicorn import uclib
 
 _MACHINE_CODE = bytes.fromhex(
-    "89d24883b980000000000f85b40000004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
-    "7413498339000f8498000000ffc025ffff0000ebdd4c89c8483b712074644883781800743c4989f14c2b49104c3b4918732f4c8b"
-    "49704c3b497873704d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a084989721049ffc14c8949704c8b48084c0309"
-    "4c3b4908772e4c890948897110488951184c8b48104c894920c348ff496079e941b906000000eb2248c7818000000000000000c3"
-    "41b901000000eb0e41b902000000eb0641b9030000004c8949404889714848895150ff61389090909090909090909090483b7158"
-    "750948c74158ffffffffc348c741400400000048897148ff6138909089f648c742400500000048897248ff6238"
+    "89d24883b980000000000f85d80000004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
+    "7413498339000f84bc000000ffc025ffff0000ebdd4c89c8483b71200f84840000004883781800744d4989f14c2b49104c3b4918"
+    "73404d85c97506483b511874354c8b49704c3b49780f83810000004d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a"
+    "084989721049ffc14c894970eb0f4883791800740848c74158ffffffff4c8b48084c03094c3b4908772e4c890948897110488951"
+    "184c8b48104c894920c348ff496079e941b906000000eb2248c7818000000000000000c341b901000000eb0e41b902000000eb06"
+    "41b9030000004c8949404889714848895150ff613890909090909090483b71587501c348c741400400000048897148ff61389090"
+    "909090909090909089f648c742400500000048897248ff6238"
 )
-BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET = 0x00, 0x100, 0x120
+BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET = 0x00, 0x120, 0x140
 
 PURE_PYTHON_VARIABLE = "RINGVIZ_PURE_PYTHON"
 """Set this environment variable to 1 to use the Python callbacks on any host."""
@@ -182,14 +183,17 @@ class Hooks:
                     return
                 slots[Slot.PATIENCE] -= 1
             else:
-                last = slots[Slot.LAST_PC]
-                if table[base + 3] and last <= address < last + slots[Slot.LAST_LEN]:
+                last, last_length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
+                is_same = address == last and length == last_length
+                if table[base + 3] and last <= address < last + last_length and not is_same:
                     count = slots[Slot.LOGGED]
                     if count >= slots[Slot.LOGMAX]:
                         stop(Reason.LOG_FULL, address, length)
                         return
-                    log[4 * count : 4 * count + 3] = [last, slots[Slot.LAST_LEN], address]
+                    log[4 * count : 4 * count + 3] = [last, last_length, address]
                     slots[Slot.LOGGED] = count + 1
+                elif last_length:
+                    slots[Slot.SKIP] = NONE
                 total = slots[Slot.RETIRED] + table[base + 1]
                 if total > slots[Slot.LIMIT]:
                     stop(Reason.LIMIT, address, length)
@@ -198,10 +202,8 @@ class Hooks:
             slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.REP_PC] = address, length, table[base + 2]
 
         def code(_engine: int, address: int, _length: int, _context: int) -> None:
-            if slots[Slot.SKIP] == address:
-                slots[Slot.SKIP] = NONE
-                return
-            stop(Reason.POINT, address)
+            if slots[Slot.SKIP] != address:
+                stop(Reason.POINT, address)
 
         def interrupt(_engine: int, number: int, _context: int) -> None:
             stop(Reason.EXIT, number)

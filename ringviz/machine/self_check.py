@@ -1,4 +1,4 @@
-"""Does the emulated CPU do on this computer what ringviz builds on? A few small guests find out, for `ringviz doctor`."""
+"""Does the emulated CPU do here what ringviz builds on? A few small guests find out, for `ringviz doctor`."""
 
 from __future__ import annotations
 

@@ -30,13 +30,14 @@ class Classic(RingCompression):
     def on_watched(self, stop: Watched) -> Outcome:
         """Emulate the instruction on the virtual CPU, like every other that traps."""
         real = self.machine.state
-        self._virtual = self.guest_state()
+        self._catch_up()
         try:
             event, outcome = self._interpret(stop.instruction, _CAUSE, _RULE, real)
         except microcode.UnsupportedError as error:
             raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
         self._let_go()
-        self.events.append(event)
+        if event is not None:
+            self.events.append(event)
         return outcome if isinstance(outcome, Ended) else self.check_exit_port()
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:

@@ -75,6 +75,8 @@ def hardware_event(
     technique: Technique, stop: Stop, before: CpuState, after: CpuState, at: int, completion: Completion
 ) -> Event | None:
     """Describe what the hardware did about a stop on its own; None if no learner would call it an event."""
+    if completion is Effect.UNFINISHED:
+        return None
     match stop:
         case Fault():
             kind, cause, rule = Kind.FAULT, describe.fault_name(stop), describe.fault_rule(stop, before)

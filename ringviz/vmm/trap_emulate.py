@@ -30,7 +30,8 @@ class TrapEmulate(RingCompression):
     def on_watched(self, stop: Watched) -> Outcome:
         """Let a silent instruction run as real x86 runs it in this ring, and note what bare metal would have given."""
         real_before = self.machine.state.copy()
-        self._virtual = before = self.guest_state()
+        self._catch_up()
+        before = self._virtual
         at = self.machine.retired
         overlay = Overlay(self._space)
         ideal = before.copy()

@@ -146,6 +146,21 @@ def test_a_broken_scenario_gets_one_line_with_file_key_and_what_was_expected(
     assert len(message) < 300
 
 
+def test_a_folder_whose_image_is_still_to_be_built_can_be_loaded_by_whoever_asks_for_that(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "guest.bin").unlink()
+    with pytest.raises(ScenarioError, match=r'guest\.image: found "guest\.bin", expected a file in the same folder'):
+        load_scenario(folder)
+    assert load_scenario(folder, is_built=False).image_path == folder.resolve() / "guest.bin"
+
+
+def test_a_source_is_needed_even_to_build(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "guest.asm").unlink()
+    with pytest.raises(ScenarioError, match=r'guest\.source: found "guest\.asm"'):
+        load_scenario(folder, is_built=False)
+
+
 def test_bytes_that_are_not_utf_8_get_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     (folder / "scenario.toml").write_bytes(b'title = "\xff"')

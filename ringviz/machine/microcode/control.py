@@ -102,7 +102,8 @@ def smsw(env: Environment, instruction: Instruction) -> Effect:
     operand = instruction.ops[0]
     if operand.kind == "reg":
         assert operand.register is not None
-        write_register(env.state, operand.register, env.state.cr0 & ((1 << 8 * operand.size_bytes) - 1))
+        # The manual leaves the upper half of a 32-bit register undefined; the emulated CPU leaves it as it is.
+        write_register(env.state, operand.register[-2:], env.state.cr0 & 0xFFFF)
     else:
         write_operand(env, instruction, 0, env.state.cr0, 2)
     advance(env.state, instruction)

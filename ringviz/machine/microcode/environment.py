@@ -15,6 +15,8 @@ class Effect(Enum):
     DONE = "done"
     HALTED = "halted"
     """HLT: complete, and the CPU now waits for an interrupt."""
+    UNFINISHED = "unfinished"
+    """A long string instruction gave way: it goes on when the CPU runs again, and has not retired."""
 
 
 class Environment(Protocol):

@@ -7,6 +7,7 @@ instruction must not obey a rule that its neighbours do not.
 from __future__ import annotations
 
 from ringviz.facts.exceptions import Vector
+from ringviz.facts.registers import Eflags
 from ringviz.guest.instruction import Instruction, Operand
 from ringviz.machine.microcode.environment import Environment, GuestFault
 from ringviz.machine.paging import Access
@@ -88,7 +89,8 @@ def memory_address(env: Environment, instruction: Instruction, index: int = 0) -
 
 
 def advance(state: CpuState, instruction: Instruction) -> None:
-    """Move EIP behind the instruction."""
+    """Complete the instruction: EIP moves behind it, and RF, good for one instruction, is clear."""
+    state.eflags &= ~Eflags.RF
     mask = 0xFFFF_FFFF if state.segments[CS].db or not state.is_protected else 0xFFFF
     state.eip = (state.eip + instruction.size) & mask
 

@@ -16,6 +16,7 @@ from ringviz.machine.state import ECX, EDI, ES, ESI, CpuState
 
 _IOPB_OFFSET = 0x66
 _TSS32 = (9, 11)
+_PATIENCE_ELEMENTS = 4096
 
 
 def may_use_port(state: CpuState, memory: LinearMemory, port: int, size: int) -> bool:
@@ -53,15 +54,15 @@ def port_io(env: Environment, instruction: Instruction) -> Effect:
     port, size, _ = port_of(env.state, instruction)
     if not may_use_port(env.state, env.memory, port, size):
         raise GuestFault(Vector.GP, 0)
-    transfer(env, instruction)
-    return Effect.DONE
+    return transfer(env, instruction)
 
 
-def transfer(env: Environment, instruction: Instruction) -> None:
+def transfer(env: Environment, instruction: Instruction) -> Effect:
     """Move the data of a port instruction that is allowed.
 
     A string instruction under REP moves all its elements; a page fault on the way leaves the elements done and the
-    registers at the one that failed, as on hardware.
+    registers at the one that failed, as on hardware. After many elements it gives way: EIP stays at the instruction,
+    which goes on where it was.
 
     Raises:
         PageFault: the memory side of INS or OUTS is refused.
@@ -74,11 +75,15 @@ def transfer(env: Environment, instruction: Instruction) -> None:
         else:
             env.write_port(port, size, read_register(state, instruction.ops[1].register or "eax"))
         advance(state, instruction)
-        return
+        return Effect.DONE
     mask = 0xFFFF_FFFF if instruction.address_size_bits == 32 else 0xFFFF
     step = -size if state.eflags & Eflags.DF else size
     pointer = EDI if is_input else ESI
+    patience = _PATIENCE_ELEMENTS
     while not instruction.rep or state.gpr[ECX] & mask:
+        if not patience:
+            return Effect.UNFINISHED
+        patience -= 1
         offset = state.gpr[pointer] & mask
         if is_input:
             address = state.segments[ES].base + offset
@@ -94,3 +99,4 @@ def transfer(env: Environment, instruction: Instruction) -> None:
             break
         state.gpr[ECX] = state.gpr[ECX] & ~mask | (state.gpr[ECX] - 1) & mask
     advance(state, instruction)
+    return Effect.DONE

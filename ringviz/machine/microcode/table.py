@@ -44,6 +44,8 @@ FORMS: Mapping[str, Routine] = MappingProxyType(
         "sysenter": identity.sysenter,
         "sysexit": identity.sysexit,
         "rdtscp": identity.undefined,
+        "rdrand": identity.undefined,
+        "rdseed": identity.undefined,
         "syscall": identity.undefined,
         "sysret": identity.undefined,
         "swapgs": identity.undefined,

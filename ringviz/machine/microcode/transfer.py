@@ -97,9 +97,9 @@ def iret(env: Environment, instruction: Instruction) -> Effect:
         peek_stack(env, size, size) & 0xFFFF,
         peek_stack(env, 2 * size, size),
     )
+    # RF of the saved flags would hold for one instruction, as a shield from breakpoints; nowhere in this machine does
+    # a state show it.
     mask = poppable_flags(state) & width
-    if size == 4:
-        mask |= Eflags.RF
     if not state.is_protected or state.eflags & Eflags.VM:
         state.segments[CS] = real_mode_cache(selector, state.segments[CS].access)
         add_to_stack_pointer(state, 3 * size)
@@ -120,7 +120,7 @@ def _return_to_v86(env: Environment, eip: int, cs: int, flags: int) -> None:
     for index, selector in ((CS, cs), (SS, ss), (ES, es), (DS, ds), (FS, fs), (GS, gs)):
         state.segments[index] = real_mode_cache(selector & 0xFFFF, 0xF3)
     state.gpr[ESP], state.eip, state.cpl = esp, eip & 0xFFFF, 3
-    state.eflags = flags | EFLAGS_FIXED
+    state.eflags = flags & ~Eflags.RF | EFLAGS_FIXED
 
 
 def ret_far(env: Environment, instruction: Instruction) -> Effect:

@@ -159,6 +159,9 @@ class AmdV(Technique):
     def _finish(self, event: Event, before: CpuState, completion: Completion, action: str) -> Outcome:
         """Record an exit that the VMM answered; if its answer was an exception for the guest, say that."""
         after = self.machine.state
+        if completion is Effect.UNFINISHED:
+            self.vmcb.store_guest(after)
+            return RESUME
         if not isinstance(completion, Effect):
             action = f"exception injected, {describe.delivered_text(completion, after)}"
         else:

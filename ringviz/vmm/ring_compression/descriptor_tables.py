@@ -4,7 +4,7 @@ A guest descriptor of ring 0 becomes one of ring 1, limits are cut below the VMM
 marked not present, so that its use traps:
 
 - descriptors that the CPU would mark accessed, so that the guest's table gets the mark and not the shadow;
-- ring 3 code while the guest's kernel runs, so that no return to the program goes unnoticed;
+- code of outer rings while the guest's kernel runs, so that no return to a program goes unnoticed;
 - gates and task-state segments, which are the VMM's business.
 """
 
@@ -52,7 +52,7 @@ def shadow_entry(raw: int, *, kernel_runs: bool) -> int:
         return raw & ~(_PRESENT << 40)
     access = compress_access(guest.access)
     accessed = bool(access & 1)
-    if not accessed or (kernel_runs and guest.is_code and guest.dpl == 3):
+    if not accessed or (kernel_runs and guest.is_code and guest.dpl):
         access &= ~_PRESENT
     return encode_descriptor(Descriptor(guest.base, cut_limit(guest), access))
 

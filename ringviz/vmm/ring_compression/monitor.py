@@ -140,7 +140,7 @@ class RingCompression(Technique):
         if isinstance(stop, Watched):
             return self.on_watched(stop)
         real = self.machine.state
-        self._virtual = self.guest_state()
+        self._catch_up()
         try:
             event, outcome = self._answer(stop, real)
         except (microcode.UnsupportedError, TaskGateError) as error:
@@ -210,8 +210,10 @@ class RingCompression(Technique):
 
     # ---- interpreter routines ----------------------------------------------------------------------------------------
 
-    def _interpret(self, instruction: Instruction, cause: str, rule: str, real: CpuState) -> tuple[Event, Outcome]:
-        """Execute an instruction on the virtual CPU."""
+    def _interpret(
+        self, instruction: Instruction, cause: str, rule: str, real: CpuState
+    ) -> tuple[Event | None, Outcome]:
+        """Execute an instruction on the virtual CPU; no event while a long string instruction gives way."""
         before = self._virtual
         attempt = before.copy()
         env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.retired)
@@ -226,6 +228,8 @@ class RingCompression(Technique):
             raise AssertionError("a guest without paging cannot raise a page fault") from fault
         self._check_supported(attempt, instruction)
         self._virtual = attempt
+        if effect is Effect.UNFINISHED:
+            return None, RESUME
         self.machine.retire()
         self.emulated += 1
         event = self._event(
@@ -315,8 +319,7 @@ class RingCompression(Technique):
         for page in shown:
             self._pages.trace(page)
         self.machine.cpu.flush_tlb()
-        self._virtual = self.guest_state()
-        self._pushed = self.machine.state.copy()
+        self._catch_up()
         if isinstance(inner, BudgetSpent):
             self.emulated += 1
         if isinstance(stop, Fault):
@@ -378,6 +381,11 @@ class RingCompression(Technique):
             from_ring=real.cpl,
             **fields,
         )
+
+    def _catch_up(self) -> None:
+        """Bring the virtual CPU up to what the guest has done by itself, while its tables are as they were then."""
+        self._virtual = self.guest_state()
+        self._pushed = self.machine.state.copy()
 
     def _let_go(self) -> None:
         """Bring the VMM's tables and the real CPU in line with the virtual CPU."""

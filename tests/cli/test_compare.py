@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from tests.cli.program import ringviz, valid_json
+
+SILENT = ("pushf", "popf", "sidt", "sgdt", "smsw", "str", "mov ax, cs", "push cs", "lar", "lsl", "verr", "verw")
+"""Robin & Irvine's list, as far as `popf-hole` can tell the answers apart."""
+
+
+def test_compare_json_is_what_the_contract_promises() -> None:
+    result = ringviz("compare", "popf-hole", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    comparison = valid_json(result.stdout, "compare")
+    runs = {run["technique"]: valid_json(json.dumps(run), "stat") for run in comparison["runs"]}
+    assert next(iter(runs)) == "native"
+    assert {"trap-emulate", "amd-v"} < set(runs)
+    assert runs["native"]["fidelity"]["identical"]
+    assert runs["amd-v"]["fidelity"]["identical"]
+    assert not runs["trap-emulate"]["fidelity"]["identical"]
+    assert runs["native"]["slowdown"] == 1
+
+
+def test_compare_gives_the_same_bytes_twice() -> None:
+    for form in ([], ["--json"]):
+        assert ringviz("compare", "popf-hole", *form).stdout == ringviz("compare", "popf-hole", *form).stdout
+
+
+def test_popf_hole_is_the_same_on_bare_metal_and_amd_v_and_trap_and_emulate_fails_at_every_silent_instruction() -> None:
+    result = ringviz("compare", "popf-hole")
+    assert (result.returncode, result.stderr) == (0, "")
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line}
+    assert "identical" in rows["native"]
+    assert "identical" in rows["amd-v"]
+    assert "diverges" in rows["trap-emulate"]
+    named = table_of(result.stdout, "trap-emulate")
+    for instruction in SILENT:
+        assert any(row.startswith(instruction) for row in named), instruction
+    assert all(row.startswith(SILENT) for row in named), "nowhere else"
+    assert "amd-v: where" not in result.stdout
+
+
+def test_the_json_names_the_first_silent_instruction_with_both_values() -> None:
+    runs = json.loads(ringviz("compare", "popf-hole", "-t", "trap-emulate", "--json").stdout)["runs"]
+    first = runs[0]["fidelity"]["first_divergence"]
+    assert first["instruction"].startswith(SILENT)
+    assert first["native"] != first["here"]
+
+
+def table_of(text: str, technique: str) -> list[str]:
+    """Give the rows of the table of differences, from the instruction on; lines that only continue one are left out."""
+    _, _, after = text.partition(f"{technique}: where the guest sees something else than on bare metal\n")
+    titles, *lines = after.partition("\n\n")[0].splitlines()
+    column = titles.index("Instruction")
+    return [line[column:] for line in lines if line[:column].strip()]
+
+
+def test_the_text_fits_eighty_columns_and_shows_rings_and_shares() -> None:
+    text = ringviz("compare", "rings-tour").stdout
+    assert max(len(line) for line in text.splitlines()) <= 80
+    rows = {line.split()[0]: line for line in text.splitlines() if line}
+    assert "- / 0" in rows["native"]
+    assert "0 / 1" in rows["trap-emulate"]
+    assert "-1 / 0" in rows["amd-v"]
+    assert "modelled" in text
+
+
+@pytest.mark.parametrize("scenario", ["popf-hole", "paging-tour"])
+def test_differences_and_refusals_fit_eighty_columns_too(scenario: str) -> None:
+    assert max(len(line) for line in ringviz("compare", scenario).stdout.splitlines()) <= 80
+
+
+def test_the_text_says_for_which_cpu_the_cycles_of_each_run_are_modelled() -> None:
+    text = " ".join(ringviz("compare", "rings-tour", "-t", "native", "-t", "amd-v").stdout.split())
+    assert "Cycles are modelled for Intel Pentium 4 672 (native) and AMD Opteron (Barcelona) (amd-v)." in text
+
+
+def test_only_the_named_techniques_are_run() -> None:
+    comparison = valid_json(ringviz("compare", "rings-tour", "-t", "amd-v", "-t", "native", "--json").stdout, "compare")
+    assert {run["technique"] for run in comparison["runs"]} == {"amd-v", "native"}
+
+
+def test_a_technique_that_cannot_run_the_scenario_is_listed_with_the_reason() -> None:
+    result = ringviz("compare", "paging-tour")
+    assert result.returncode == 0
+    line = next(line for line in result.stdout.splitlines() if line.startswith("trap-emulate was not run"))
+    assert "paging" in line
+    comparison = valid_json(ringviz("compare", "paging-tour", "--json").stdout, "compare")
+    ran = {run["technique"] for run in comparison["runs"]}
+    assert {"native", "amd-v"} <= ran
+    assert "trap-emulate" not in ran

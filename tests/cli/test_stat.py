@@ -1,0 +1,77 @@
+import pytest
+
+from tests.cli.program import one_complaint, ringviz, valid_json
+
+TECHNIQUES = ("native", "trap-emulate", "amd-v")
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_stat_json_is_what_the_contract_promises(technique: str) -> None:
+    result = ringviz("stat", "rings-tour", "-t", technique, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    stat = valid_json(result.stdout, "stat")
+    assert (stat["scenario"], stat["technique"]) == ("rings-tour", technique)
+    assert stat["fidelity"] is None
+    assert stat["slowdown"] is None
+    assert 0 <= stat["direct"] <= stat["retired"]
+    assert stat["cycles"]["guest"] + stat["cycles"]["overhead"] == stat["cycles"]["total"]
+    assert stat["safety"]["contained"] == stat["safety"]["attempts"]
+
+
+def test_stat_json_gives_the_same_bytes_twice() -> None:
+    arguments = ("stat", "rings-tour", "-t", "trap-emulate", "--json")
+    assert ringviz(*arguments).stdout == ringviz(*arguments, COLUMNS="200", LC_ALL="C", PYTHONHASHSEED="1").stdout
+
+
+def test_trap_and_emulate_pays_for_what_bare_metal_has_for_nothing() -> None:
+    native, virtual = (
+        valid_json(ringviz("stat", "rings-tour", "-t", technique, "--json").stdout, "stat")
+        for technique in ("native", "trap-emulate")
+    )
+    assert native["cycles"]["overhead"] == 0
+    assert virtual["cycles"]["overhead"] > 0
+    assert native["console"] == virtual["console"] != ""
+
+
+def test_fidelity_needs_the_bare_metal_run_and_gives_slowdown_too() -> None:
+    stat = valid_json(ringviz("stat", "rings-tour", "-t", "amd-v", "--fidelity", "--json").stdout, "stat")
+    assert stat["fidelity"] == {"identical": True, "first_divergence": None}
+    assert stat["slowdown"] >= 1
+
+
+def test_divergence_at_silent_instructions_is_what_trap_and_emulate_is_known_for_and_no_failure() -> None:
+    result = ringviz("stat", "popf-hole", "-t", "trap-emulate", "--fidelity", "--json")
+    stat = valid_json(result.stdout, "stat")
+    assert result.returncode == 0
+    assert stat["fidelity"]["identical"] is False
+    assert stat["fidelity"]["first_divergence"]["native"] != stat["fidelity"]["first_divergence"]["here"]
+
+
+def test_the_text_has_every_cause_of_the_json_and_says_that_cycles_are_modelled() -> None:
+    arguments = ("stat", "rings-tour", "-t", "trap-emulate")
+    stat = valid_json(ringviz(*arguments, "--json").stdout, "stat")
+    text = ringviz(*arguments).stdout
+    for event in stat["events"]:
+        line = next(line for line in text.splitlines() if line.startswith(event["cause"]))
+        assert f"{event['count']:,}" in line.split()
+        assert f"{event['cycles']:,}" in line.split()
+    assert f"{stat['cycles']['total']:,}" in text
+    assert f"{stat['retired']:,} guest instructions" in text
+    assert "modelled" in text
+    for line in stat["console"].splitlines():
+        assert f"  {line}" in text
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_the_text_fits_eighty_columns_and_has_no_colour_in_a_pipe(technique: str) -> None:
+    text = ringviz("stat", "rings-tour", "-t", technique, "--fidelity", FORCE_COLOR="1").stdout
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason() -> None:
+    assert "paging" in one_complaint(ringviz("stat", "paging-tour", "-t", "trap-emulate"))
+
+
+def test_a_technique_that_a_cpu_does_not_have_is_refused() -> None:
+    assert "p4-672" in one_complaint(ringviz("stat", "rings-tour", "-t", "amd-v", "--cpu", "p4-672"))
