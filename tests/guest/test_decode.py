@@ -88,6 +88,8 @@ FORM_EXAMPLES = {
     "syscall": "0f05",
     "sysenter": "0f34",
     "cpuid": "0fa2",
+    "rdrand": "0fc7f0",
+    "rdseed": "0fc7f8",
     "ud2": "0f0b",
 }
 FORM_EXAMPLES_64 = {
