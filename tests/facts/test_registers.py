@@ -1,11 +1,11 @@
 from collections.abc import Mapping
-from enum import IntFlag
+from enum import IntEnum
 
 import pytest
 
 from ringviz.facts import registers as r
 
-TABLES: list[tuple[type[IntFlag], Mapping[str, r.RegisterBit]]] = [
+TABLES: list[tuple[type[IntEnum], Mapping[str, r.RegisterBit]]] = [
     (r.Eflags, r.EFLAGS_BITS),
     (r.Cr0, r.CR0_BITS),
     (r.Cr4, r.CR4_BITS),
@@ -14,14 +14,14 @@ TABLES: list[tuple[type[IntFlag], Mapping[str, r.RegisterBit]]] = [
 
 
 @pytest.mark.parametrize(("flags", "table"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
-def test_flags_for_code_and_rows_for_people_are_equal(flags: type[IntFlag], table: Mapping[str, r.RegisterBit]) -> None:
+def test_flags_for_code_and_rows_for_people_are_equal(flags: type[IntEnum], table: Mapping[str, r.RegisterBit]) -> None:
     assert {name: int(flag) for name, flag in flags.__members__.items()} == {
         name: row.mask for name, row in table.items()
     }
 
 
 @pytest.mark.parametrize(("flags", "table"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
-def test_no_two_fields_share_a_bit(flags: type[IntFlag], table: Mapping[str, r.RegisterBit]) -> None:
+def test_no_two_fields_share_a_bit(flags: type[IntEnum], table: Mapping[str, r.RegisterBit]) -> None:
     assert sum(row.mask for row in table.values()) == sum(int(f) for f in flags.__members__.values())
     union = 0
     for row in table.values():
