@@ -86,7 +86,7 @@ def sentence(event: Event) -> str:
                 return f"{where} is sensitive but did not trap; it gave the {event.action}."
             return (
                 f"{where} is sensitive but did not trap in ring {event.from_ring}. The guest got {event.got};"
-                f" bare metal would have given {event.native_would}."
+                f" a CPU of its own would have given {event.native_would}."
             )
         case Kind.TRAP:
             return f"{where} trapped with {event.cause} ({event.rule}); the {event.handler} did: {event.action}.{price}"

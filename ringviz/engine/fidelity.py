@@ -17,9 +17,10 @@ from ringviz.facts.instructions import SILENT_IDS
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.state import fields_of
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
-from ringviz.vmm.events import Event
+from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
+from ringviz.vmm.silent import compare_answers
 from ringviz.vmm.technique import Technique, text_of
 
 _AT_LEAST_EVERY = 200_000
@@ -50,7 +51,7 @@ class Fidelity:
     identical: bool
     first_divergence: Divergence | None
     divergences: tuple[Divergence, ...]
-    """The first one, then every silent instruction that gave another answer than bare metal would have."""
+    """The first one, then every silent instruction that gave another answer than it gave on bare metal."""
 
 
 class _Runner:
@@ -133,17 +134,40 @@ def check_fidelity(
         first = _different_end(here, native)
     if first is None:
         return Fidelity(True, None, ())
+    return Fidelity(False, first, (first, *_further_lies(here, native, limit)))
+
+
+def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence]:
+    """Go on after the first divergence, and list every silent instruction whose answer is not bare metal's.
+
+    From here on the states differ, so what is compared is the answer alone: the registers, flags and bytes that the
+    instruction changed in either run. Where the runs no longer stand at the same instruction, nothing can be compared.
+    """
+    found: list[Divergence] = []
+    stuck = 0
     while not here.is_spent and stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
-        before = here.position
+        position = here.position
         if here.advance(limit):
+            position = here.position
+            native.reach(position)
+            before, there = here.technique.guest_state(), native.technique.guest_state()
+            instruction = here.technique.machine.instruction_here()
             here.answer()
-        stuck = 0 if here.position > before else stuck + 1
-    silent = tuple(
-        Divergence(event.at, event.address, event.instruction, "answer", event.native_would, event.got, event.form)
-        for event in here.events
-        if event.is_divergence and event.at != first.retired
-    )
-    return Fidelity(False, first, (first, *silent))
+            told = here.events[-1] if here.events else None
+            if told is None or told.at != position or told.kind is not Kind.SILENT or told.address != there.eip:
+                stuck = 0 if here.position > position else stuck + 1
+                continue
+            native.reach(here.position)
+            answers = compare_answers(
+                (before, here.technique.guest_state(), here.technique.guest_memory()),
+                (there, native.technique.guest_state(), native.technique.guest_memory()),
+                instruction,
+            )
+            if answers is not None:
+                ours, theirs = answers
+                found.append(Divergence(position, told.address, told.instruction, "answer", theirs, ours, told.form))
+        stuck = 0 if here.position > position else stuck + 1
+    return found
 
 
 def _different_end(here: _Runner, native: _Runner) -> Divergence | None:

@@ -34,7 +34,7 @@ from ringviz.machine import layout
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
-from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain
+from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain, segment
 from ringviz.machine.vmcb import encode_save_area
 
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -97,8 +97,8 @@ def _scan(code: bytes, bits: int) -> _Scan:
 
 @lru_cache(maxsize=4096)
 def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
-    """Make a segment cache of QEMU's fields; the same values give the same object, which makes comparison cheap."""
-    return SegmentCache(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
+    """Make a segment cache of QEMU's fields."""
+    return segment(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
 
 
 class CpuLayoutError(RuntimeError):

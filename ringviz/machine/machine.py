@@ -396,6 +396,8 @@ class Machine:
         """Return to a saved state; RAM is the caller's to restore, through `ram.write`."""
         self.cpu.restore(saved.cpu)
         self.bus.restore(saved.bus)
+        if self.second_level is not None:
+            self.forget_translations()  # its tables' accessed and dirty bits are to be set again as they were
 
     def collect_dirty(self) -> set[int]:
         """Give the RAM pages written since the last call, and start anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ringviz.facts.registers import Cr0
@@ -89,6 +90,12 @@ class CpuState:
     def linear_eip(self) -> int:
         """Linear address of the next instruction."""
         return (self.segments[CS].base + self.eip) & 0xFFFF_FFFF
+
+
+@lru_cache(maxsize=8192)
+def segment(selector: int, base: int, limit: int, access: int) -> SegmentCache:
+    """Make a segment cache; the same values give the same object, which makes comparing states cheap."""
+    return SegmentCache(selector, base, limit, access)
 
 
 def same_but_plain(a: CpuState, b: CpuState) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ringviz.machine.memory import PAGE_SHIFT, Ram
 
+MOST_PAGES_LENT = 16
+"""Pages outside the guest shown to one instruction before it has to ask again: a repeated one may want millions."""
+
 
 class GuestSpace:
     """Guest-physical 0 .. size at a RAM address. Beyond it nothing answers: ones, and writes are lost."""

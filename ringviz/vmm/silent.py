@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from ringviz.facts.instructions import INSTRUCTIONS
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.guest.instruction import Instruction
+from ringviz.machine.linear import LinearMemory
 from ringviz.machine.microcode import GuestFault
-from ringviz.machine.state import CpuState, fields_of
+from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.state import ESP, SS, CpuState, fields_of
 from ringviz.vmm.describe import vector_name
 from ringviz.vmm.guest_space import GuestSpace, Overlay
 
@@ -55,13 +57,13 @@ def compare_silent(
     rule = INSTRUCTIONS[instruction.form].leaks
     if isinstance(expected, GuestFault):
         fault = f"{vector_name(expected.vector)}"
-        return Told(f"ran, where bare metal raises {fault}", rule, "no fault", fault)
+        return Told(f"ran; a CPU of its own raises {fault}", rule, "no fault", fault)
     got, native = _differences(before, after, expected, writes, memory)
     if got == native:
         if instruction.form not in _ALWAYS_TOLD:
             return None
         return Told(f"same answer this time: {got or 'no flag changed'}", rule, got, native)
-    return Told(f"got {got}; bare metal gives {native}", rule, got, native)
+    return Told(f"got {got}; a CPU of its own gives {native}", rule, got, native)
 
 
 def _differences(
@@ -115,3 +117,59 @@ def _runs(written: dict[int, int]) -> list[tuple[int, bytes]]:
         else:
             runs.append((address, bytearray([written[address]])))
     return [(start, bytes(data)) for start, data in runs]
+
+
+Seen = tuple[CpuState, CpuState, LinearMemory]
+"""A CPU before and after an instruction, and its memory after."""
+
+
+def compare_answers(here: Seen, there: Seen, instruction: Instruction | None) -> tuple[str, str] | None:
+    """Compare what one instruction told two guests, whatever else differs between them.
+
+    Args:
+        here: one run around the instruction.
+        there: the other run.
+        instruction: the same in both.
+
+    Returns:
+        Both answers in words, or None where they are the same.
+    """
+    runs = tuple((fields_of(before), fields_of(after)) for before, after, _ in (here, there))
+    real, ideal = runs[0][1], runs[1][1]
+    ours: list[str] = []
+    theirs: list[str] = []
+    for name in real:
+        touched = 0
+        for old, new in runs:
+            touched |= old[name] ^ new[name]
+        which = (real[name] ^ ideal[name]) & touched
+        if not which or name in _NEVER_COMPARED:
+            continue
+        if name == "eflags":
+            ours.append(_flags(real[name], which))
+            theirs.append(_flags(ideal[name], which))
+        else:
+            width = 0xFFFF if touched <= 0xFFFF else 0xFFFF_FFFF  # what it did not write differs for older reasons
+            ours.append(f"{name.upper()} {real[name] & width:X}")
+            theirs.append(f"{name.upper()} {ideal[name] & width:X}")
+    stored = [_stored_by(instruction, run) for run in (here, there)]
+    if stored[0] != stored[1]:
+        ours.append(stored[0])
+        theirs.append(stored[1])
+    return (", ".join(ours), ", ".join(theirs)) if ours else None
+
+
+def _stored_by(instruction: Instruction | None, run: Seen) -> str:
+    """What the instruction left in memory: at its memory operand, or on top of the stack."""
+    if instruction is None:
+        return ""
+    before, after, memory = run
+    if instruction.form in ("pushf", "push-sreg", "call-far"):
+        data = memory.peek(after.segments[SS].base + after.gpr[ESP], instruction.operand_size_bits // 8)
+    else:
+        target = next((op for op in instruction.ops[:1] if op.kind == "mem" and op.is_written), None)
+        if target is None:
+            return ""
+        size = 6 if instruction.form in ("sgdt", "sidt") else 2
+        data = memory.peek(linear_address(before, target, instruction.address_size_bits), size)
+    return "nothing" if data is None else _stored(data)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ringviz.errors import UnsupportedError
+from ringviz.facts.segments import SegmentCache
+from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.microcode import GuestFault
-from ringviz.machine.state import CpuState
+from ringviz.machine.microcode.operands import SEGMENT_INDEX
+from ringviz.machine.state import CS, CpuState
 from ringviz.machine.stops import BudgetSpent, Watched
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Kind
@@ -20,6 +23,22 @@ from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.silent import compare_silent
 from ringviz.vmm.technique import changes_between
+
+_NOT_YET_KNOWN = SegmentCache(-1, 0, 0, 0)
+"""Equal to no segment register: what is compared with it counts as loaded."""
+
+
+def _loaded_register(instruction: Instruction) -> int | None:
+    """Tell which segment register an instruction loads; None for those that only look."""
+    match instruction.form:
+        case "mov-to-sreg" | "pop-sreg":
+            return SEGMENT_INDEX[instruction.ops[0].register or ""]
+        case "load-far-pointer":
+            return SEGMENT_INDEX[instruction.mnemonic[-2:]]
+        case "jmp-far" | "call-far" | "ret-far" | "iret":
+            return CS
+        case _:
+            return None
 
 
 class TrapEmulate(RingCompression):
@@ -42,10 +61,19 @@ class TrapEmulate(RingCompression):
             expected = fault
         except microcode.UnsupportedError as error:
             raise UnsupportedError(f"{self.scenario.id}, at {before.eip:08X}h: {error}") from None
+        self._check_supported(ideal, stop.instruction)
+        # A register that is loaded is loaded anew, even where the shadow looks the same as before.
+        loaded = _loaded_register(stop.instruction)
+        let_go = self._pushed.segments[loaded] if loaded is not None else None
+        if loaded is not None:
+            self._pushed.segments[loaded] = _NOT_YET_KNOWN
         inner = self.machine.step_over()
         if not isinstance(inner, BudgetSpent):
+            if loaded is not None and let_go is not None:
+                self._pushed.segments[loaded] = let_go
             return self.handle(inner)
-        after = self.guest_state()
+        self._catch_up()
+        after = self._virtual
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
             self.events.append(

@@ -31,7 +31,8 @@ class NestedTables:
         """
         self._ram = ram
         self.root = root
-        self._next = root + 0x1000
+        self.next_table = root + 0x1000
+        """Host-physical address at which the next table will be made."""
         for offset in range(0, guest_bytes, 0x1000):
             self.map(offset, guest_base + offset)
 
@@ -46,8 +47,8 @@ class NestedTables:
             address = table + 8 * (gpa >> shift & 511)
             entry = self._ram.read_int(address, 8)
             if not entry & _PRESENT:
-                entry = self._next | _RWU
-                self._next += 0x1000
+                entry = self.next_table | _RWU
+                self.next_table += 0x1000
                 self._ram.write_int(address, entry, 8)
             table = entry & _ADDRESS
         return table + 8 * (gpa >> 12 & 511)

@@ -7,7 +7,7 @@ exceptions and page tables; it leaves guest mode only for what the VMCB intercep
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ringviz.facts.instructions import INSTRUCTIONS
 from ringviz.guest.image import Image
@@ -19,11 +19,12 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect
 from ringviz.machine.state import ECX, CpuState
-from ringviz.machine.stops import BudgetSpent, NestedFault, PortIo, SensitiveInsn, Stop, Watched
+from ringviz.machine.stops import BudgetSpent, NestedFault, Paused, PortIo, SensitiveInsn, Stop, Watched
 from ringviz.vmm import describe
 from ringviz.vmm.amdv.control_block import ControlBlock
 from ringviz.vmm.amdv.nested_tables import NestedTables
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.technique import Technique, changes_between, text_of
@@ -90,6 +91,14 @@ class AmdV(Technique):
     def guest_memory(self) -> LinearMemory:
         """Likewise; nested paging is behind it."""
         return self.machine.memory
+
+    def save_vmm(self) -> int:
+        """How far the nested tables reach; they themselves are in memory."""
+        return self.nested.next_table
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take it back, or tables built since would be built elsewhere the next time."""
+        self.nested.next_table = saved
 
     def handle(self, stop: Stop) -> Outcome:
         """Decide as the CPU does whether the stop leaves guest mode; if so, the VMM answers it."""
@@ -178,7 +187,7 @@ class AmdV(Technique):
         before, at = self.machine.state.copy(), self.machine.retired
         inner: Stop = stop
         lent: list[int] = []
-        while isinstance(inner, NestedFault):
+        while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
             info1 = inner.is_present | inner.is_write << 1 | 1 << 2 | inner.is_fetch << 4 | 1 << 32
             event = self._exit("VMEXIT_NPF", info1, inner.gpa, before, at, inner.instruction, "nested paging")
             event = replace(event, is_attempt=True, kind=Kind.VIOLATION, rule="no nested page there")
@@ -195,7 +204,7 @@ class AmdV(Technique):
         if isinstance(inner, BudgetSpent):
             self.emulated += 1
             return RESUME
-        return self.handle(inner)
+        return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)
 
     def _exit(
         self, name: str, info1: int, info2: int, state: CpuState, at: int, instruction: Instruction | None, why: str

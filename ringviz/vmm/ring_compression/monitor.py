@@ -11,12 +11,12 @@ CPU does not check segment limits, so the machine checks just these pages (`Mach
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
-from ringviz.facts.registers import Cr4
+from ringviz.facts.registers import Cr4, Eflags
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
@@ -41,7 +41,7 @@ from ringviz.machine.stops import (
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.guest_space import GuestSpace
+from ringviz.vmm.guest_space import MOST_PAGES_LENT, GuestSpace
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.ring_compression import actions, layout
 from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables
@@ -256,6 +256,11 @@ class RingCompression(Technique):
                 f"{self.scenario.id}: the guest turns paging on at {instruction.address:08X}h; {self.id} has no"
                 " shadow page tables; say `paging = true` in scenario.toml and choose native or amd-v"
             )
+        if state.eflags & Eflags.VM:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest enters virtual-8086 mode at {instruction.address:08X}h; {self.id} does"
+                " not follow it there"
+            )
         if not state.is_protected:
             raise UnsupportedError(
                 f"{self.scenario.id}: the guest leaves protected mode at {instruction.address:08X}h; {self.id}"
@@ -303,7 +308,7 @@ class RingCompression(Technique):
         lent: list[tuple[int, int]] = []
         shown: list[int] = []
         inner: Stop = stop
-        while isinstance(inner, ProtectedAccess) or (isinstance(inner, Fault) and inner.vector == Vector.PF):
+        while len(lent) < MOST_PAGES_LENT and _is_outside(inner):
             page = (inner.linear or 0) >> 12
             if page << 12 < self.guest_bytes and page in self._traced and page not in shown:
                 self._pages.show(page)
@@ -344,7 +349,7 @@ class RingCompression(Technique):
             is_attempt=not is_own,
             resume=self._virtual.eip,
         )
-        if not isinstance(inner, BudgetSpent):
+        if not isinstance(inner, (BudgetSpent, Paused)) and not _is_outside(inner):
             self._let_go()
             self.events.append(event)
             return None, self.handle(inner)
@@ -402,8 +407,9 @@ class RingCompression(Technique):
             regions.append(type(state.gdtr)(state.ldtr.base, state.ldtr.limit))
         wanted: set[int] = set()
         for base, limit in regions:
-            if limit and base + limit < self.guest_bytes:
-                wanted.update(range(base >> 12, (base + limit >> 12) + 1))
+            last = min(base + limit, self.guest_bytes - 1)
+            if limit and base <= last:
+                wanted.update(range(base >> 12, (last >> 12) + 1))
         if wanted != self._traced:
             for page in self._traced - wanted:
                 self._pages.show(page)
@@ -411,3 +417,8 @@ class RingCompression(Technique):
                 self._pages.trace(page)
             self._traced = self._space.watched = frozenset(wanted)
             self.machine.cpu.flush_tlb()
+
+
+def _is_outside(stop: Stop) -> TypeGuard[Fault | ProtectedAccess]:
+    """Tell whether an access was refused by the VMM's page tables or by the cut-off segments."""
+    return isinstance(stop, ProtectedAccess) or (isinstance(stop, Fault) and stop.vector == Vector.PF)

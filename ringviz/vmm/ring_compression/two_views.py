@@ -12,7 +12,7 @@ from ringviz.facts.registers import EFLAGS_FIXED, Cr0, Cr4, Eflags
 from ringviz.facts.segments import SegmentCache, Selector, load_cache, null_cache
 from ringviz.machine.descriptors import find_entry
 from ringviz.machine.linear import LinearMemory
-from ringviz.machine.state import CS, SS, CpuState, TableRegister
+from ringviz.machine.state import CS, SS, CpuState, TableRegister, segment
 from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import compress_access, cut_limit
 
@@ -24,7 +24,7 @@ _GUEST_CR4 = Cr4.TSD | Cr4.DE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT
 _VMM_CR0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.PE
 _GDTR = TableRegister(layout.GDT_LINEAR, 0xFFFF)
 _IDTR = TableRegister(layout.IDT_LINEAR, 0x7FF)
-_TR = SegmentCache(layout.TSS_SELECTOR, layout.TSS_LINEAR, 0x67, 0x08B)
+_TR = segment(layout.TSS_SELECTOR, layout.TSS_LINEAR, 0x67, 0x08B)
 
 
 def real_ring(virtual_ring: int) -> int:
@@ -40,7 +40,7 @@ def compress_segment(cache: SegmentCache, *, carries_ring: bool) -> SegmentCache
     selector = cache.selector
     if carries_ring:
         selector = Selector(selector).with_rpl(real_ring(selector & 3)).value
-    return SegmentCache(selector, cache.base, cut_limit(cache), compress_access(cache.access))
+    return segment(selector, cache.base, cut_limit(cache), compress_access(cache.access))
 
 
 def compress(virtual: CpuState) -> CpuState:

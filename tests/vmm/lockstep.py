@@ -1,0 +1,159 @@
+"""Two techniques on one guest, compared after every retired instruction: the strictest question one can ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ringviz.guest import Scenario
+from ringviz.machine.memory import PAGE_SHIFT
+from ringviz.machine.state import CpuState, fields_of
+from ringviz.machine.stops import BudgetSpent, Paused
+from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.outcome import Ended
+from ringviz.vmm.registry import power_on
+from ringviz.vmm.technique import Technique
+from ringviz.vmm.trap_emulate import TrapEmulate
+
+_MOST_STOPS = 1_000
+
+
+class Run:
+    """One run, driven without the engine."""
+
+    def __init__(self, scenario: Scenario, technique: str) -> None:
+        self.technique: Technique = power_on(scenario, technique)
+        self.limit = scenario.limits.instructions
+        self.events: list[Event] = []
+        self.ended: Ended | None = None
+
+    @property
+    def position(self) -> int:
+        return self.technique.machine.retired
+
+    def reach(self, position: int) -> None:
+        """Go to a position, answering all stops on the way."""
+        machine = self.technique.machine
+        stops = 0
+        while self.ended is None and self.position < position:
+            before = self.position
+            stop = machine.run(position)
+            if isinstance(stop, (BudgetSpent, Paused)):
+                continue
+            outcome = self.technique.handle(stop)
+            self.events += self.technique.events
+            self.technique.events.clear()
+            if isinstance(outcome, Ended):
+                self.ended = outcome
+            stops = 0 if self.position > before else stops + 1
+            if stops > _MOST_STOPS:
+                return
+
+    def finish(self) -> None:
+        """Go to the end."""
+        self.reach(self.limit)
+
+    def page(self, number: int) -> bytes:
+        return self.technique.machine.ram.page(number + (self.technique.guest_base >> PAGE_SHIFT))
+
+    def written(self) -> set[int]:
+        """Guest pages ever written, without asking for new ones to be noticed: that would change what runs."""
+        base = self.technique.guest_base >> PAGE_SHIFT
+        most = self.technique.guest_bytes >> PAGE_SHIFT
+        return {page - base for page in self.technique.machine.ram.dirty if 0 <= page - base < most}
+
+
+def difference(one: Run, other: Run) -> str | None:
+    """Say what a guest could tell apart: registers, memory, devices; None if nothing."""
+    if one.position != other.position:
+        return f"retired: {one.position} and {other.position}"
+    ours, theirs = one.technique.guest_state(), other.technique.guest_state()
+    if ours != theirs:
+        a, b = fields_of(ours), fields_of(theirs)
+        return ", ".join(f"{name}: {a[name]:X} and {b[name]:X}" for name in a if a[name] != b[name])
+    for page in sorted(one.written() | other.written()):
+        a_bytes, b_bytes = one.page(page), other.page(page)
+        if a_bytes != b_bytes:
+            offset = next(i for i in range(4096) if a_bytes[i] != b_bytes[i])
+            return f"memory at {(page << PAGE_SHIFT) + offset:08X}: {a_bytes[offset]:02X} and {b_bytes[offset]:02X}"
+    if one.technique.machine.bus.save() != other.technique.machine.bus.save():
+        return "devices"
+    return None
+
+
+def fpu_difference(one: Run, other: Run) -> str | None:
+    """The same for FPU and SSE registers, which are slow to read."""
+    ours, theirs = one.technique.machine.cpu.fpu_image(), other.technique.machine.cpu.fpu_image()
+    return None if ours == theirs else f"FPU: {ours} and {theirs}"
+
+
+def assert_lockstep(
+    scenario: Scenario, technique: str, against: str = "native", *, each: Callable[[Run], None] | None = None
+) -> Run:
+    """Run two techniques instruction by instruction; fail at the first difference.
+
+    Args:
+        scenario: the guest.
+        technique: the one in question.
+        against: the reference.
+        each: looks at the run in question after every instruction.
+
+    Returns:
+        The run in question, at its end.
+    """
+    one, other = Run(scenario, against), Run(scenario, technique)
+    while one.ended is None and other.ended is None and other.position < other.limit:
+        position = other.position + 1
+        eip = other.technique.guest_state().eip
+        one.reach(position)
+        other.reach(position)
+        found = difference(one, other)
+        assert found is None, f"after instruction {position - 1} at {eip:08X}, {against} and {technique}: {found}"
+        if each is not None:
+            each(other)
+        if other.position < position:
+            break
+    assert (one.ended and one.ended.how) == (other.ended and other.ended.how)
+    assert fpu_difference(one, other) is None
+    return other
+
+
+def assert_same_at_every_event(scenario: Scenario, technique: str, against: str = "native") -> Run:
+    """Run both freely, compare wherever the one in question has an event, and at the end."""
+    other = Run(scenario, technique)
+    other.finish()
+    places = sorted({event.at for event in other.events} | {event.at + 1 for event in other.events})
+    one, again = Run(scenario, against), Run(scenario, technique)
+    for place in places:
+        one.reach(place)
+        again.reach(place)
+        found = difference(one, again)
+        assert found is None, f"at {place}, {against} and {technique}: {found}"
+    one.finish()
+    again.finish()
+    assert difference(one, again) is None
+    assert (one.ended and one.ended.how) == (again.ended and again.ended.how) == (other.ended and other.ended.how)
+    return other
+
+
+def heal(native: Run, other: Run) -> None:
+    """Give a trap-and-emulate guest what bare metal has: registers, flags and memory, but not the place it is at."""
+    technique = other.technique
+    assert isinstance(technique, TrapEmulate)
+    truth = native.technique.guest_state()
+    put_guest_state(technique, truth)
+    base = technique.guest_base
+    for page in native.written() | other.written():
+        content = native.page(page)
+        if content != other.page(page):
+            technique.machine.ram.write((page << PAGE_SHIFT) + base, content)
+
+
+def put_guest_state(technique: TrapEmulate, state: CpuState) -> None:
+    """Make the guest believe in a state, as the VMM itself would: a test's licence to undo a lie."""
+    technique._virtual = state.copy()
+    technique._let_go()
+
+
+def silent_events(run: Run) -> list[Event]:
+    """The silent events of a run."""
+    return [event for event in run.events if event.kind is Kind.SILENT]

@@ -1,0 +1,103 @@
+"""The techniques that promise fidelity keep it after every single instruction of every scenario."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ringviz.guest import list_scenarios
+from ringviz.guest.scenario import find_scenario
+from ringviz.machine.state import ESP, fields_of
+from ringviz.vmm.events import Event, Kind
+from tests.vmm.lockstep import Run, assert_lockstep, difference, heal, silent_events
+
+HONEST_UNDER_TRAP_EMULATE = ("hello-serial", "rings-tour", "syscall-roundtrip")
+
+
+@pytest.mark.parametrize("scenario_id", [scenario.id for scenario in list_scenarios()])
+def test_amd_v_is_bare_metal_at_every_instruction(scenario_id: str) -> None:
+    run = assert_lockstep(find_scenario(scenario_id), "amd-v")
+    assert run.ended is not None
+
+
+@pytest.mark.parametrize("scenario_id", ["hello-serial", "rings-tour", "popf-hole"])
+def test_classic_is_bare_metal_at_every_instruction(scenario_id: str) -> None:
+    run = assert_lockstep(find_scenario(scenario_id), "classic")
+    assert run.ended is not None
+
+
+@pytest.mark.parametrize("scenario_id", HONEST_UNDER_TRAP_EMULATE)
+def test_trap_emulate_is_bare_metal_at_every_instruction_of_a_guest_without_silent_ones(scenario_id: str) -> None:
+    run = assert_lockstep(find_scenario(scenario_id), "trap-emulate")
+    assert run.ended is not None
+    assert [event for event in run.events if event.is_divergence] == []
+
+
+def holds(run: Run, event: Event, told: str) -> bool:
+    """Check a silent event's words against the registers and the memory of a run right after it."""
+    state = run.technique.guest_state()
+    memory = run.technique.guest_memory()
+    if match := re.fullmatch(r"base (\w{8}) limit (\w{4})", told):
+        address = re.search(r"\[0x(\w+)\]", event.instruction)
+        assert address is not None
+        expected = int(match[2], 16).to_bytes(2, "little") + int(match[1], 16).to_bytes(4, "little")
+        return memory.peek(int(address[1], 16), 6) == expected
+    if re.fullmatch(r"\w{8}", told):
+        return memory.read_int(state.gpr[ESP], 4) == int(told, 16)
+    name, value = told.split()
+    if name in ("IF", "ZF"):
+        return bool(state.eflags & {"IF": 0x200, "ZF": 0x40}[name]) == bool(int(value))
+    return fields_of(state)[name.lower()] == int(value, 16)
+
+
+def test_popf_hole_has_after_every_silent_instruction_what_the_event_says_it_got() -> None:
+    run = Run(find_scenario("popf-hole"), "trap-emulate")
+    run.finish()
+    again = Run(run.technique.scenario, "trap-emulate")
+    told = silent_events(run)
+    assert len(told) == 20
+    for event in told:
+        again.reach(event.at + 1)
+        assert holds(again, event, event.got), event
+
+
+def test_popf_hole_diverges_at_its_silent_instructions_and_nowhere_else() -> None:
+    scenario = find_scenario("popf-hole")
+    native, run = Run(scenario, "native"), Run(scenario, "trap-emulate")
+    diverged: dict[int, str] = {}
+    while run.ended is None:
+        at = run.position
+        native.reach(at + 1)
+        run.reach(at + 1)
+        found = difference(native, run)
+        if found is None:
+            continue
+        event = run.events[-1]
+        assert (event.at, event.kind) == (at, Kind.SILENT), f"no silent instruction at {at}, but {found}"
+        assert event.is_divergence
+        assert holds(run, event, event.got)
+        assert holds(native, event, event.native_would)
+        diverged[at] = event.form or ""
+        heal(native, run)
+        assert difference(native, run) is None
+    assert native.ended is not None
+    assert run.technique.machine.bus.console == native.technique.machine.bus.console
+    once = ["sidt", "sgdt", "str", "smsw", "mov-from-sreg", "push-sreg", "lar", "lsl", "verr", "verw"]
+    assert sorted(diverged.values()) == sorted([*once, *["pushf"] * 2, *["popf"] * 3])
+    assert diverged.keys() == {event.at for event in run.events if event.is_divergence}
+
+
+@pytest.mark.parametrize("technique", ["native", "trap-emulate"])
+def test_no_port_access_is_missed_where_written_pages_are_collected_between_any_two_instructions(
+    technique: str,
+) -> None:
+    scenario = find_scenario("hello-serial")
+    straight, run = Run(scenario, technique), Run(scenario, technique)
+    straight.finish()
+    while run.ended is None:
+        position = run.position + 1
+        run.reach(position)
+        assert run.position == position
+        run.technique.machine.collect_dirty()
+    assert run.events == straight.events

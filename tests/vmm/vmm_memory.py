@@ -1,0 +1,101 @@
+"""Is what belongs to the VMM as the VMM made it? Checked against what its tables must say, entry by entry."""
+
+from __future__ import annotations
+
+from ringviz.machine.memory import PAGE, Ram
+from ringviz.vmm.amdv import technique as amdv
+from ringviz.vmm.amdv.technique import AmdV
+from ringviz.vmm.ring_compression import layout
+from ringviz.vmm.ring_compression.descriptor_tables import shadow_entry
+from ringviz.vmm.technique import Technique
+from ringviz.vmm.trap_emulate import TrapEmulate
+
+_ACCESSED_DIRTY = 0x60
+_OWN_SELECTORS = (layout.TSS_SELECTOR, layout.VMM_CODE_SELECTOR, layout.LDT_SELECTOR)
+_VMCB_INTERCEPTS = 0x14
+"""Bytes of intercept words at the start of a VMCB."""
+_VMCB_BASES = range(0x40, 0x50)
+
+
+def still(technique: Technique) -> dict[str, bytes]:
+    """Give the VMM's memory that must never change while guests run."""
+    ram = technique.machine.ram
+    if isinstance(technique, TrapEmulate):
+        return {
+            "mappings beyond the guest": mappings_beyond(technique),
+            "task state": ram.read(layout.TASK_STATE, PAGE),
+            "interrupt table": ram.read(layout.INTERRUPT_TABLE, 0x800),
+            "open bus": ram.read(layout.OPEN_BUS_PAGE, PAGE),
+            "own descriptors": b"".join(_system_descriptor(ram, selector) for selector in _OWN_SELECTORS),
+        }
+    if isinstance(technique, AmdV):
+        vmcb = amdv._VMCB_AT
+        return {
+            "intercepts": ram.read(vmcb, _VMCB_INTERCEPTS),
+            "bases": ram.read(vmcb + _VMCB_BASES.start, len(_VMCB_BASES)),
+            "asid": ram.read(vmcb + 0x58, 4),
+            "nested paging": ram.read(vmcb + 0x90, 8) + ram.read(vmcb + 0xB0, 8),
+            "I/O map": ram.read(amdv._IO_MAP_AT, amdv._IO_MAP_BYTES),
+            "MSR map": ram.read(amdv._MSR_MAP_AT, amdv._MSR_MAP_BYTES),
+            "open bus": ram.read(amdv._OPEN_BUS_AT, PAGE),
+            "nested tables": nested_mappings(technique),
+        }
+    return {}
+
+
+def _system_descriptor(ram: Ram, selector: int) -> bytes:
+    """A descriptor without its limit's low half, which for the LDT follows the guest's."""
+    return ram.read(layout.SHADOW_GDT + selector + 2, 6)
+
+
+def mappings_beyond(technique: TrapEmulate) -> bytes:
+    """Every linear page beyond the guest's RAM that leads somewhere, and where to; accessed and dirty bits apart."""
+    ram = technique.machine.ram
+    found = bytearray()
+    for high in range(1024):
+        directory = ram.read_int(layout.PAGE_DIRECTORY + 4 * high, 4)
+        if not directory:
+            continue
+        content = ram.read(directory & ~0xFFF, PAGE)
+        for low in range(1024):
+            page, entry = high << 10 | low, int.from_bytes(content[4 * low : 4 * low + 4], "little")
+            if entry and page >= technique.guest_bytes // PAGE:
+                found.extend(page.to_bytes(4, "little") + (entry & ~_ACCESSED_DIRTY).to_bytes(4, "little"))
+    return bytes(found)
+
+
+def nested_mappings(technique: AmdV) -> bytes:
+    """Every guest-physical page that leads somewhere, and where to; accessed and dirty bits apart."""
+    ram = technique.machine.ram
+    found = bytearray()
+
+    def visit(table: int, shift: int, gpa: int) -> None:
+        content = ram.read(table, PAGE)
+        for i in range(512):
+            entry = int.from_bytes(content[8 * i : 8 * i + 8], "little")
+            if entry and shift > 12:
+                visit(entry & ~0xFFF, shift - 9, gpa | i << shift)
+            elif entry:
+                found.extend(
+                    (gpa | i << shift).to_bytes(8, "little") + (entry & ~_ACCESSED_DIRTY).to_bytes(8, "little")
+                )
+
+    visit(technique.nested.root, 39, 0)
+    return bytes(found)
+
+
+def assert_tables_follow_the_guest(technique: Technique) -> None:
+    """What the VMM derives from the guest is what it should derive: shadow descriptors and page mappings."""
+    if not isinstance(technique, TrapEmulate):
+        return
+    ram, state = technique.machine.ram, technique.guest_state()
+    kernel_runs = state.cpl < 3
+    memory = technique.guest_memory()
+    for selector in range(8, min(state.gdtr.limit + 1, layout.LDT_SELECTOR) - 7, 8):
+        raw = memory.read_int(state.gdtr.base + selector, 8)
+        shadow = ram.read_int(layout.SHADOW_GDT + selector, 8)
+        assert shadow == shadow_entry(raw, kernel_runs=kernel_runs), f"shadow of {selector:04X}"
+    for page in range(technique.guest_bytes // PAGE):
+        entry = ram.read_int(layout.GUEST_TABLES + 4 * page, 4)
+        assert entry >> 12 == (technique.guest_base >> 12) + page, f"page {page:X} is mapped elsewhere"
+        assert entry & 7 in (5, 7), f"page {page:X} is not reachable"
