@@ -41,7 +41,8 @@ def trace(
     session = Session(find_scenario(scenario), technique, mmu, cpu)
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)
-        write_text((writer.event(event) for event in events_of(session)), stream)
+        for news in events_of(session):
+            write_text((writer.event(event) for event in news), stream)  # and flush: the guest may go on for long
         write_text([writer.end(end_of(session))], stream)
     return Exit.DONE
 
@@ -68,8 +69,8 @@ def end_of(session: "Session") -> "TraceEnd":
     return TraceEnd(session.position, len(session.events), session.snapshot().outcome)
 
 
-def events_of(session: "Session") -> Iterator["Event"]:
-    """Run a session to its end, and give its events as they come."""
+def events_of(session: "Session") -> Iterator[list["Event"]]:
+    """Run a session to its end, and give its events as they come, some at a time."""
     given = asked = 0
 
     def is_time_to_write() -> bool:
@@ -80,6 +81,6 @@ def events_of(session: "Session") -> Iterator["Event"]:
     while not session.is_over:
         session.run(cancelled=is_time_to_write)
         asked = 0
-        while len(session.events) > given:
-            yield session.events[given]
-            given += 1
+        news = list(session.events[given:])
+        given += len(news)
+        yield news
