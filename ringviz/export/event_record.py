@@ -24,7 +24,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "changes": "registers that it changed: name, owner (guest: the virtual CPU, real: the CPU itself), old, new",
         "detail": "fields of the hardware's report: name, value",
         "got": "silent instructions: what the guest got",
-        "native_would": "silent instructions: what bare metal would have given",
+        "native_would": "silent instructions: what a CPU of the guest's own would have given",
     }
 )
 """What each field says, in the order in which they are written; all numbers are decimal integers."""

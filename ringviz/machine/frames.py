@@ -35,11 +35,6 @@ class FrameMap:
         self._entries[page] = entry
         self._uc.mem_write(self.root + 4096 + 4 * page, entry.to_bytes(4, "little"))
 
-    def frame(self, page: int) -> int | None:
-        """Give the frame behind a page, if it has been filled."""
-        entry = self._entries.get(page)
-        return None if entry is None else entry >> PAGE_SHIFT
-
     def drop(self, page: int) -> None:
         """Forget one page. The caller flushes the CPU's TLB."""
         if self._entries.pop(page, None) is not None:

@@ -1,4 +1,4 @@
-"""The virtual machine control block as bytes: the state save area of a CPU state, and single fields by name.
+"""The virtual machine control block as bytes: the state save area of a CPU state.
 
 Source: AMD APM Vol. 2, "Layout of VMCB".
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 from ringviz.facts.registers import Efer
-from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_CONTROL, VMCB_SAVE
+from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_SAVE
 from ringviz.machine.state import EAX, ESP, CpuState
 
 _SEGMENT = struct.Struct("<HHIQ")
@@ -46,9 +46,3 @@ def encode_save_area(state: CpuState) -> bytes:
         put("<Q", area, offset, value)
     put("<Q", area, _CR2, state.cr2)
     return bytes(area)
-
-
-def control_field(name: str) -> tuple[int, int]:
-    """Offset and size in bytes of a field of the control area."""
-    field = VMCB_CONTROL[name]
-    return field.offset, field.size_bytes

@@ -77,7 +77,7 @@ class Event:
     got: str = ""
     """Silent events: what the guest got."""
     native_would: str = ""
-    """Silent events: what bare metal would have given."""
+    """Silent events: what a CPU of the guest's own would have given, from the state the guest is in by now."""
     detail: tuple[tuple[str, str], ...] = ()
     """Fields of the hardware's report: EXITCODE, EXITINFO1, error code bits."""
     is_attempt: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ringviz.machine.memory import PAGE_SHIFT, Ram
+from ringviz.machine.memory import Ram
 
 MOST_PAGES_LENT = 16
 """Pages outside the guest shown to one instruction before it has to ask again: a repeated one may want millions."""
@@ -15,10 +15,6 @@ class GuestSpace:
         self._ram = ram
         self.base = base
         self.size = size
-        self.watched: frozenset[int] = frozenset()
-        """Guest page numbers whose writes the VMM wants to know about."""
-        self.touched = False
-        """A watched page was written through this object since last reset."""
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Read bytes at a guest-physical address."""
@@ -30,8 +26,6 @@ class GuestSpace:
         data = data[: max(0, self.size - address)]
         if data:
             self._ram.write(self.base + address, data)
-            if address >> PAGE_SHIFT in self.watched:
-                self.touched = True
 
 
 class Overlay:

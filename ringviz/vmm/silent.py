@@ -1,4 +1,4 @@
-"""What a silent instruction told the guest, beside what bare metal would have told it."""
+"""What a silent instruction told the guest, beside what a CPU of its own would have told it."""
 
 from __future__ import annotations
 

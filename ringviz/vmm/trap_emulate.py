@@ -1,7 +1,7 @@
 """Trap-and-emulate on real x86: the VMM in ring 0, the guest kernel pushed to ring 1.
 
 The silent instructions do not fault; nobody emulates them, and the guest gets what real x86 gives in ring 1. Each is
-recorded beside what bare metal would have given.
+recorded beside what a CPU of the guest's own would have given.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TrapEmulate(RingCompression):
     id: ClassVar[str] = "trap-emulate"
 
     def on_watched(self, stop: Watched) -> Outcome:
-        """Let a silent instruction run as real x86 runs it in this ring, and note what bare metal would have given."""
+        """Let a silent instruction run as real x86 runs it in this ring, and note what a CPU of its own would give."""
         real_before = self.machine.state.copy()
         self._catch_up()
         before = self._virtual

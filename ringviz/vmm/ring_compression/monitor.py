@@ -132,7 +132,7 @@ class RingCompression(Technique):
         """Take the virtual CPU back."""
         virtual, pushed, traced = saved
         self._virtual, self._pushed = virtual.copy(), pushed.copy()
-        self._traced = self._space.watched = traced
+        self._traced = traced
         self._tables.forget()
 
     def handle(self, stop: Stop) -> Outcome:
@@ -415,7 +415,7 @@ class RingCompression(Technique):
                 self._pages.show(page)
             for page in wanted - self._traced:
                 self._pages.trace(page)
-            self._traced = self._space.watched = frozenset(wanted)
+            self._traced = frozenset(wanted)
             self.machine.cpu.flush_tlb()
 
 
