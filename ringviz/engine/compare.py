@@ -9,7 +9,7 @@ from ringviz.engine.stat import Progress, Stat, ignore, stat, stat_json
 from ringviz.errors import UnsupportedError
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario
-from ringviz.vmm.registry import available, choose_cpu, choose_mmu
+from ringviz.vmm.registry import available, choose
 
 _DEFAULT = "native"
 
@@ -60,12 +60,12 @@ def compare(
     refused: list[tuple[str, str]] = []
     for technique in techniques or available():
         try:
-            runs.append(stat(scenario, technique, None, cpu, True, progress))
+            runs.append(stat(scenario, technique, cpu=cpu, fidelity=True, progress=progress))
         except UnsupportedError as error:
             if techniques:
                 raise
             refused.append((technique, str(error)))
-    cpu_id = cpu or choose_cpu(_DEFAULT, choose_mmu(_DEFAULT, None), None).id
+    cpu_id = cpu or choose(_DEFAULT).cpu.id
     return Comparison(scenario.id, cpu_id, tuple(runs), tuple(refused))
 
 

@@ -19,7 +19,8 @@ from ringviz.machine.state import fields_of
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended
-from ringviz.vmm.registry import power_on
+from ringviz.vmm.registry import choose, power_on
+from ringviz.vmm.setup import Setup
 from ringviz.vmm.silent import compare_answers
 from ringviz.vmm.technique import Technique, text_of
 
@@ -57,8 +58,8 @@ class Fidelity:
 class _Runner:
     """One of the two runs."""
 
-    def __init__(self, scenario: Scenario, technique: str, limit: int) -> None:
-        self.technique: Technique = power_on(scenario, technique)
+    def __init__(self, scenario: Scenario, technique: str, setup: Setup, limit: int) -> None:
+        self.technique: Technique = power_on(scenario, technique, setup)
         self._limit = limit
         self.is_over = False
         self.events: list[Event] = []
@@ -95,16 +96,32 @@ class _Runner:
         return self.is_over or self.position >= self._limit
 
 
+def _pair(scenario: Scenario, technique: str, setup: Setup, limit: int) -> tuple[_Runner, _Runner]:
+    """Power on a technique, and bare metal with the same CPU."""
+    native = choose(NATIVE, cpu=setup.cpu.id)
+    return _Runner(scenario, technique, setup, limit), _Runner(scenario, NATIVE, native, limit)
+
+
 def check_fidelity(
-    scenario: Scenario, technique: str, progress: Callable[[str, int, int | None], None] | None = None
+    scenario: Scenario,
+    technique: str,
+    setup: Setup | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Fidelity:
-    """Run a scenario on bare metal and under a technique, and name the first difference.
+    """Run a scenario on bare metal and under a technique, on the same CPU, and name the first difference.
+
+    Args:
+        scenario: the guest.
+        technique: id.
+        setup: what `choose` gave; None is the technique's own choice in everything.
+        progress: told how far the comparison is.
 
     Raises:
         RingvizError: the technique cannot run the scenario.
     """
     limit = scenario.limits.instructions
-    here, native = _Runner(scenario, technique, limit), _Runner(scenario, NATIVE, limit)
+    setup = setup or choose(technique)
+    here, native = _pair(scenario, technique, setup, limit)
     first: Divergence | None = None
     stuck = 0
     compared = -1
@@ -116,7 +133,7 @@ def check_fidelity(
         # Between a fault and the first instruction of its handler only one of the two has delivered it.
         if position > compared:
             native.reach(position)
-            first = _difference(here, native, scenario, technique, position - 1)
+            first = _difference(here, native, position - 1)
             compared = position
         if stopped and first is None:
             where = here.technique.guest_state().eip
@@ -126,7 +143,7 @@ def check_fidelity(
             if here.position > position:
                 native.reach(here.position)
                 form = instruction.form if instruction is not None else None
-                first = _difference(here, native, scenario, technique, position, where, text_of(instruction), form)
+                first = _difference(here, native, position, where, text_of(instruction), form)
         if stuck > MOST_EVENTS_WITHOUT_PROGRESS:
             break
     if first is None:
@@ -186,8 +203,6 @@ def _different_end(here: _Runner, native: _Runner) -> Divergence | None:
 def _difference(
     here: _Runner,
     native: _Runner,
-    scenario: Scenario,
-    technique: str,
     at: int,
     address: int | None = None,
     instruction: str = "",
@@ -198,7 +213,7 @@ def _difference(
     if found is None:
         return None
     if address is None:
-        return _search(scenario, technique, at) or Divergence(at, 0, "(unknown)", *found)
+        return _search(here.technique, at) or Divergence(at, 0, "(unknown)", *found)
     return Divergence(at, address, instruction, *found, form)
 
 
@@ -232,9 +247,9 @@ def _quoted(console: str) -> str:
     return repr(console[-40:])
 
 
-def _search(scenario: Scenario, technique: str, upto: int) -> Divergence | None:
+def _search(technique: Technique, upto: int) -> Divergence | None:
     """Find the instruction by single steps from the start: for differences that came without a stop."""
-    here, native = _Runner(scenario, technique, upto + 1), _Runner(scenario, NATIVE, upto + 1)
+    here, native = _pair(technique.scenario, technique.id, technique.setup, upto + 1)
     while here.position <= upto and not here.is_over:
         at, where = here.position, here.technique.guest_state().eip
         instruction = here.technique.machine.instruction_here()

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringviz.engine.event_log import EventLog
-from ringviz.facts.costs import CpuProfile
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
+from ringviz.vmm.setup import Setup
 
 Cancelled = Callable[[], bool]
 """Polled every few milliseconds; True makes a long call return, standing wherever it has got to."""
@@ -61,15 +61,15 @@ class End:
 class Recording:
     """The tape. Owns the technique and its machine."""
 
-    def __init__(self, scenario: Scenario, technique: str, cpu: CpuProfile) -> None:
+    def __init__(self, scenario: Scenario, technique: str, setup: Setup) -> None:
         """Power on, at position 0.
 
         Raises:
             RingvizError: the guest cannot be loaded, or the technique cannot run it.
         """
         self.scenario = scenario
-        self.technique = power_on(scenario, technique)
-        self.log = EventLog(cpu)
+        self.technique = power_on(scenario, technique, setup)
+        self.log = EventLog(setup.cpu)
         self.end: End | None = None
         """Known once the run has been played to its end."""
         self.explored = 0

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.facts.costs import CPU_PROFILES, cost_of
 from ringviz.guest.scenario import Scenario
+from ringviz.vmm.registry import choose
 
 NATIVE = "native"
 
@@ -17,7 +18,7 @@ class NativeReference:
     def __init__(self, scenario: Scenario, cpu_id: str) -> None:
         cpu = CPU_PROFILES[cpu_id]
         self._per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
-        self._recording = Recording(scenario, NATIVE, cpu)
+        self._recording = Recording(scenario, NATIVE, choose(NATIVE, cpu=cpu_id))
 
     def cycles_at(self, position: int, *, at_end: bool = False, cancelled: Cancelled = never) -> int | None:
         """Cycles of bare metal up to a position; None if the native run ends earlier, or was not played so far."""

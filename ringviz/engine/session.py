@@ -6,6 +6,7 @@ view can show what the last instruction changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
@@ -23,7 +24,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
-from ringviz.vmm.registry import choose_cpu, choose_mmu, technique_facts
+from ringviz.vmm.registry import choose, technique_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,12 @@ class Session:
     """A run that can be stepped, run, left and returned to. Not thread-safe: one thread owns it."""
 
     def __init__(
-        self, scenario: Scenario, technique: str = NATIVE, mmu: str | None = None, cpu: str | None = None
+        self,
+        scenario: Scenario,
+        technique: str = NATIVE,
+        mmu: str | None = None,
+        cpu: str | None = None,
+        controls: Sequence[str] = (),
     ) -> None:
         """Power on and stand before the first instruction.
 
@@ -47,14 +53,23 @@ class Session:
         """
         self.scenario = scenario
         self.technique: TechniqueFacts = technique_facts(technique)
-        self.mmu = choose_mmu(technique, mmu)
-        self.cpu: CpuProfile = choose_cpu(technique, self.mmu, cpu)
-        self._recording = Recording(scenario, technique, self.cpu)
+        self.setup = choose(technique, mmu, cpu, controls)
+        self._recording = Recording(scenario, technique, self.setup)
         self._source: SourceMap = load_source_map(scenario)
         self._marks = Marks()
         self._before: Moment | None = None
 
     # ---- where we are ------------------------------------------------------------------------------------------------
+
+    @property
+    def mmu(self) -> str:
+        """Way of memory virtualization."""
+        return self.setup.mmu
+
+    @property
+    def cpu(self) -> CpuProfile:
+        """The CPU below, whose costs are charged."""
+        return self.setup.cpu
 
     @property
     def position(self) -> int:
@@ -155,14 +170,19 @@ class Session:
             self._look_back()
 
     def swapped(
-        self, technique: str, mmu: str | None = None, cpu: str | None = None, cancelled: Cancelled = never
+        self,
+        technique: str,
+        mmu: str | None = None,
+        cpu: str | None = None,
+        controls: Sequence[str] = (),
+        cancelled: Cancelled = never,
     ) -> Session:
-        """Open the same guest at the same retired instruction under another technique.
+        """Open the same guest at the same retired instruction under another technique, or the same built otherwise.
 
         Raises:
             RingvizError: the technique cannot run this guest, or the CPU does not have it.
         """
-        other = Session(self.scenario, technique, mmu, cpu)
+        other = Session(self.scenario, technique, mmu, cpu, controls)
         other.seek(self.position, cancelled)
         return other
 

@@ -90,4 +90,5 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         events=EventRows(log, count),
         ledger=session.ledger(),
         timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
+        side=technique.side(),
     )

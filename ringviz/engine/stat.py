@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
@@ -11,7 +11,8 @@ from ringviz.engine.reference import NATIVE
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
-from ringviz.vmm.registry import check_fits, choose_cpu, choose_mmu
+from ringviz.vmm.registry import check_fits, choose
+from ringviz.vmm.setup import Setup
 
 Progress = Callable[[str, int, int | None], None]
 """(what is going on, instructions done, their limit)."""
@@ -81,6 +82,7 @@ def stat(
     cpu: str | None = None,
     fidelity: bool = False,
     progress: Progress = ignore,
+    controls: Sequence[str] = (),
 ) -> Stat:
     """Run a scenario under a technique to its end.
 
@@ -91,20 +93,22 @@ def stat(
         cpu: cost profile; None is the technique's default.
         fidelity: run bare metal too, for fidelity and slowdown.
         progress: told every few milliseconds how far the run is.
+        controls: settings of the technique to change from its own choice, `+name` or `-name`.
 
     Raises:
         RingvizError: the choices do not go together, or the guest cannot be loaded.
     """
-    mmu = choose_mmu(technique, mmu)
-    profile = choose_cpu(technique, mmu, cpu)
+    setup = choose(technique, mmu, cpu, controls)
+    profile = setup.cpu
     check_fits(scenario, technique)
-    recording = _run(scenario, technique, profile, progress)
+    recording = _run(scenario, technique, setup, progress)
     cycles = _cycles(recording, profile)
     slowdown = verdict = None
     if fidelity:
-        native = cycles if technique == NATIVE else _cycles(_run(scenario, NATIVE, profile, progress), profile)
+        below = choose(NATIVE, cpu=profile.id)
+        native = cycles if technique == NATIVE else _cycles(_run(scenario, NATIVE, below, progress), profile)
         slowdown = round(cycles.total / native.total, 6) if native.total else None
-        verdict = check_fidelity(scenario, technique, progress)
+        verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
     log = recording.log
@@ -113,7 +117,7 @@ def stat(
     return Stat(
         scenario=scenario.id,
         technique=technique,
-        mmu=mmu,
+        mmu=setup.mmu,
         cpu=profile.id,
         outcome=recording.end.outcome,
         exit_code=machine.bus.exit_code,
@@ -133,9 +137,9 @@ def stat(
     )
 
 
-def _run(scenario: Scenario, technique: str, profile: CpuProfile, progress: Progress) -> Recording:
+def _run(scenario: Scenario, technique: str, setup: Setup, progress: Progress) -> Recording:
     """Play a run to its end, telling how far it is."""
-    recording = Recording(scenario, technique, profile)
+    recording = Recording(scenario, technique, setup)
     limit = scenario.limits.instructions
     while recording.end is None:
         progress(f"running {technique}", recording.position, limit)

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ringviz.vmm.events import Kind as Kind
+from ringviz.vmm.side import Mark as SideMark
+from ringviz.vmm.side import Side as Side
+from ringviz.vmm.side import SideRow as SideRow
+
+__all__ = ["Kind", "Side", "SideMark", "SideRow"]
 
 
 class Verdict(Enum):
@@ -215,3 +220,5 @@ class Snapshot:
     """Lazy: rows are made when indexed; only events up to `position`."""
     ledger: LedgerView
     timeline: TimelineView
+    side: Side | None = None
+    """What the VMM has beside the guest's code: translated code, hypercalls, a control structure."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
 from unicorn import x86_const as x86
+
+Cpuid = Callable[[int, int], tuple[int, int, int, int]]
+"""(leaf, subleaf) -> EAX, EBX, ECX, EDX."""
 
 _CODE_AT = 0x1000
 

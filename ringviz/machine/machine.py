@@ -18,7 +18,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
 from ringviz.machine.bus import Bus
 from ringviz.machine.cpu import Cpu
-from ringviz.machine.cpuid import host_cpuid
+from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
@@ -81,14 +81,16 @@ Completion = Delivered | Shutdown | Effect
 class Machine:
     """One computer. The CPU's physical addresses are RAM from 0 up, unless second-level paging is on."""
 
-    def __init__(self, bus: Bus, ram_bytes: int) -> None:
+    def __init__(self, bus: Bus, ram_bytes: int, cpuid: Cpuid = host_cpuid) -> None:
         """Power on.
 
         Args:
             bus: port devices.
             ram_bytes: size of RAM, a multiple of 4096.
+            cpuid: what the CPU says of itself.
         """
         self.bus = bus
+        self.cpuid = cpuid
         self.ram = Ram(ram_bytes)
         self.cpu = Cpu(self.ram, self._fetch)
         self.cpu.check_layout()
@@ -462,7 +464,7 @@ class RealEnvironment:
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """What the emulated CPU says of itself."""
-        return host_cpuid(leaf, subleaf)
+        return self._machine.cpuid(leaf, subleaf)
 
     def flush_tlb(self) -> None:
         """Forget cached translations of the CPU."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ringviz.machine.bus import Bus
-from ringviz.machine.cpuid import host_cpuid
+from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.linear import LinearMemory, PhysicalSpace
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.state import CpuState
@@ -21,6 +21,7 @@ class VirtualEnvironment:
         bus: Bus | None,
         now: int,
         flush: Callable[[], None] = lambda: None,
+        cpuid: Cpuid = host_cpuid,
     ) -> None:
         """Make one.
 
@@ -30,12 +31,14 @@ class VirtualEnvironment:
             bus: the virtual devices; None for a what-if, in which ports read as ones and take nothing.
             now: device time, and the time-stamp counter.
             flush: called when the guest flushes its TLB.
+            cpuid: what the virtual CPU says of itself.
         """
         self.state = state
         self.memory = LinearMemory(state, space)
         self._bus = bus
         self._now = now
         self._flush = flush
+        self._cpuid = cpuid
 
     def read_port(self, port: int, size: int) -> int:
         """Input from a virtual device."""
@@ -59,8 +62,8 @@ class VirtualEnvironment:
         return self._now
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
-        """What the CPU says of itself."""
-        return host_cpuid(leaf, subleaf)
+        """What the virtual CPU says of itself."""
+        return self._cpuid(leaf, subleaf)
 
     def flush_tlb(self) -> None:
         """The guest flushed its TLB."""

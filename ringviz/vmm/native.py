@@ -11,6 +11,7 @@ from ringviz.machine.state import CpuState
 from ringviz.machine.stops import Stop, Watched
 from ringviz.vmm.hardware import RETURNS, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.verdicts import on_bare_cpu
 
@@ -19,9 +20,10 @@ class Native(Technique):
     """The reference: the guest owns the machine."""
 
     id: ClassVar[str] = "native"
+    mmus: ClassVar[tuple[str, ...]] = ("none",)
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(scenario)
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
         self.machine.watch(RETURNS)
 
     def power_on(self, state: CpuState) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ringviz.errors import InputError, UnsupportedError
@@ -14,16 +14,13 @@ from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
 from ringviz.vmm.native import Native
 from ringviz.vmm.ring_compression.monitor import RingCompression
+from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.trap_emulate import TrapEmulate
 
 _CLASSES: Mapping[str, type[Technique]] = MappingProxyType(
     {cls.id: cls for cls in (Native, Classic, TrapEmulate, AmdV)}
 )
-_MMUS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"native": ("none",), "classic": ("shadow",), "trap-emulate": ("shadow",), "amd-v": ("nested",)}
-)
-"""Ways of memory virtualization that are built; the first is the default."""
 _DEFAULT_CPU = "p4-672"
 _CPU_BY_FEATURE = {"amd-v": "barcelona"}
 
@@ -52,7 +49,7 @@ def choose_mmu(technique: str, mmu: str | None) -> str:
     Raises:
         UnsupportedError: the technique does not have it.
     """
-    offered = _MMUS[technique_facts(technique).id]
+    offered = _CLASSES[technique_facts(technique).id].mmus
     if mmu is None:
         return offered[0]
     if mmu not in offered:
@@ -81,6 +78,19 @@ def choose_cpu(technique: str, mmu: str, cpu: str | None) -> CpuProfile:
     return profile
 
 
+def choose(technique: str, mmu: str | None = None, cpu: str | None = None, controls: Iterable[str] = ()) -> Setup:
+    """Settle all choices about a technique; what is not asked for is the technique's own default.
+
+    Raises:
+        InputError: a name is unknown.
+        UnsupportedError: the choices do not go together; one line says which rule is broken.
+    """
+    chosen_mmu = choose_mmu(technique, mmu)
+    setup = Setup(chosen_mmu, choose_cpu(technique, chosen_mmu, cpu), tuple(sorted(controls)))
+    _CLASSES[technique].check_setup(setup)
+    return setup
+
+
 def check_fits(scenario: Scenario, technique: str) -> None:
     """Refuse a scenario that needs what a technique does not have.
 
@@ -95,8 +105,13 @@ def check_fits(scenario: Scenario, technique: str) -> None:
         )
 
 
-def power_on(scenario: Scenario, technique: str) -> Technique:
+def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> Technique:
     """Make a technique's machine and put the scenario's guest on it, at its first instruction.
+
+    Args:
+        scenario: the guest.
+        technique: id.
+        setup: what `choose` gave; None is the technique's own choice in everything.
 
     Raises:
         ScenarioError: the image cannot be loaded.
@@ -106,6 +121,6 @@ def power_on(scenario: Scenario, technique: str) -> Technique:
     image = load_image(scenario)
     if image.start is StartState.LONG:
         raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
-    made = _CLASSES[technique](scenario)
+    made = _CLASSES[technique](scenario, setup or choose(technique))
     made.boot(image)
     return made

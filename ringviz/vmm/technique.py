@@ -18,6 +18,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.bus import Bus
+from ringviz.machine.cpuid import host_cpuid
 from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
@@ -26,6 +27,8 @@ from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_m
 from ringviz.machine.stops import Stop
 from ringviz.vmm.events import Change, Event
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
+from ringviz.vmm.setup import Setup
+from ringviz.vmm.side import Side
 
 _GPR_NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 
@@ -34,13 +37,16 @@ class Technique(ABC):
     """Base of all techniques; one instance runs one guest."""
 
     id: ClassVar[str]
+    mmus: ClassVar[tuple[str, ...]]
+    """Ways of memory virtualization that it has; the first is the default."""
     guest_base: ClassVar[int] = 0
     """RAM address at which guest-physical 0 lies."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
         self.scenario = scenario
+        self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
-        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), self.guest_base + self.guest_bytes)
+        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), self.guest_base + self.guest_bytes, host_cpuid)
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0
@@ -50,6 +56,16 @@ class Technique(ABC):
     def facts(self) -> TechniqueFacts:
         """The table row of this technique."""
         return TECHNIQUES[self.id]
+
+    @classmethod
+    def check_setup(cls, setup: Setup) -> None:
+        """Refuse choices that do not go together.
+
+        Raises:
+            UnsupportedError: with the rule, in one line.
+        """
+        if setup.controls:
+            raise UnsupportedError(f"{cls.id} has no controls to change; found {', '.join(setup.controls)}")
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 
@@ -123,6 +139,10 @@ class Technique(ABC):
         Returns:
             A word (`traps`, `silent`, `gate`, `exits`, `faults` or empty) and a short reason.
         """
+
+    def side(self) -> Side | None:
+        """What the VMM has beside the guest's code just now; None where there is nothing to see."""
+        return None
 
     def check_exit_port(self) -> Outcome:
         """End the run if the guest has written to the exit port."""

@@ -56,7 +56,7 @@ class TrapEmulate(RingCompression):
         ideal = before.copy()
         expected: CpuState | GuestFault = ideal
         try:
-            microcode.execute(VirtualEnvironment(ideal, overlay, None, at), stop.instruction)
+            microcode.execute(VirtualEnvironment(ideal, overlay, None, at, cpuid=self.machine.cpuid), stop.instruction)
         except GuestFault as fault:
             expected = fault
         except microcode.UnsupportedError as error:

@@ -13,15 +13,14 @@ from unicorn import x86_const as x86
 
 from ringviz.engine.recording import Recording
 from ringviz.engine.session import Session
-from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
+from ringviz.vmm.registry import choose
 from tests.vmm.guests import bare_scenario
 
 LOOP_INSTRUCTIONS = 50_000_000
 TRAPS = 40_000
 SEEK_RUN_INSTRUCTIONS = 1_000_000
-PROFILE = CPU_PROFILES["barcelona"]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -48,7 +47,7 @@ def bare_unicorn(code: bytes) -> float:
 
 def play(scenario: Scenario, technique: str) -> tuple[float, Recording]:
     """Play a run to its end."""
-    tape = Recording(scenario, technique, PROFILE)
+    tape = Recording(scenario, technique, choose(technique))
     return seconds(tape.play_to_the_end), tape
 
 

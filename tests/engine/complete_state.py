@@ -7,16 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 from ringviz.engine.recording import Recording
-from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest import Scenario
 from ringviz.machine.state import fields_of
-
-PROFILE = CPU_PROFILES["barcelona"]
+from ringviz.vmm.registry import choose
 
 
 def recording(scenario: Scenario, technique: str) -> Recording:
     """Power on."""
-    return Recording(scenario, technique, PROFILE)
+    return Recording(scenario, technique, choose(technique))
 
 
 def everything(tape: Recording) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ringviz.engine.timeline import Marks
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
-from ringviz.vmm.registry import available
+from ringviz.vmm.registry import available, choose
 
 CAUSES = ("trap-emulate", "trap-reflect", "exit", "vmm-work", "silent")
 NATIVE_CAUSES = ("native-gate", "native-exception", "native-port-io", "native-cpuid")
@@ -107,7 +107,7 @@ def test_bare_metal_costs_what_bare_metal_costs() -> None:
 
 
 def test_direct_instructions_and_emulated_ones_are_all_there_are() -> None:
-    recording = Recording(find_scenario("hello-serial"), "trap-emulate", CPU_PROFILES["p4-672"])
+    recording = Recording(find_scenario("hello-serial"), "trap-emulate", choose("trap-emulate"))
     recording.play_to_the_end()
     emulated = sum(1 for one in recording.log.raw if one.kind is Kind.TRAP)
     assert recording.technique.emulated == emulated == 450

@@ -27,6 +27,7 @@ from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
 
@@ -58,10 +59,11 @@ class AmdV(Technique):
     """Hardware assistance as AMD built it, with nested paging."""
 
     id: ClassVar[str] = "amd-v"
+    mmus: ClassVar[tuple[str, ...]] = ("nested",)
     guest_base: ClassVar[int] = 0x0100_0000
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(scenario)
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
         ram = self.machine.ram
         self.vmcb = ControlBlock(ram, _VMCB_AT, INTERCEPTS)
         ram.write(_IO_MAP_AT, b"\xff" * _IO_MAP_BYTES)  # every port is the VMM's

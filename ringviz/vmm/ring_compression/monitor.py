@@ -47,6 +47,7 @@ from ringviz.vmm.ring_compression import actions, layout
 from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables
 from ringviz.vmm.ring_compression.page_tables import PageTables
 from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
+from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
 
@@ -73,9 +74,10 @@ class RingCompression(Technique):
     """Base of the techniques that deprivilege an unchanged guest."""
 
     guest_base: ClassVar[int] = layout.GUEST_BASE
+    mmus: ClassVar[tuple[str, ...]] = ("shadow",)
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(scenario)
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
         machine = self.machine
         self._space = GuestSpace(machine.ram, self.guest_base, self.guest_bytes)
         self._pages = PageTables(machine.ram, self.guest_base, self.guest_bytes)
@@ -216,7 +218,7 @@ class RingCompression(Technique):
         """Execute an instruction on the virtual CPU; no event while a long string instruction gives way."""
         before = self._virtual
         attempt = before.copy()
-        env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.retired)
+        env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.retired, cpuid=self.machine.cpuid)
         at = self.machine.retired
         try:
             effect = microcode.execute(env, instruction)
