@@ -23,6 +23,7 @@ from unicorn.unicorn_const import (
     UC_HOOK_CODE,
     UC_HOOK_EDGE_GENERATED,
     UC_HOOK_INTR,
+    UC_MEM_WRITE,
     UC_PROT_ALL,
 )
 from unicorn.unicorn_py3.unicorn import uclib
@@ -31,12 +32,15 @@ from ringviz.facts.registers import Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.machine import layout
+from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, tally_of
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
 from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain, segment
 from ringviz.machine.vmcb import encode_save_area
 
+_CALLOUT = "call-far"
+"""What a binary translator puts in the place of an instruction that only the VMM can carry out."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _UNLIMITED = NONE >> 1
@@ -57,6 +61,14 @@ class RawStop:
     reason: Reason
     number: int
     """EXIT: 0x100 + AMD exit code. POINT: linear address."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAccess:
+    """An access that the guard over a translator's memory did not let pass."""
+
+    physical: int
+    is_write: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +147,13 @@ class Cpu:
         self.hooks.add(UC_HOOK_BLOCK, self.hooks.block)
         self.hooks.add(UC_HOOK_INTR, self.hooks.interrupt)
         uc.hook_add(UC_HOOK_EDGE_GENERATED, self._on_new_block)
-        self._blocks: dict[int, tuple[bytes, int, _Scan, int]] = {}
+        self._blocks: dict[int, tuple[bytes, int, _Scan, tuple[int, ...]]] = {}
+        """By key: code, RAM address, what there is to know, and what each instruction counts for."""
+        self._cache: CodeCache | None = None
         self._points: dict[int, Any] = {}
         self._obscure: dict[int, Any] = {}
         """Stop points on whole blocks whose instructions Capstone and the emulator do not divide alike."""
-        self._breakpoint: Any = None
+        self._breakpoints: list[Any] = []
         self._watched: frozenset[str] = frozenset()
         self._rescout: list[tuple[int, int]] = []
         self._must_flush_code = False
@@ -159,6 +173,21 @@ class Cpu:
     @retired.setter
     def retired(self, value: int) -> None:
         self.slots[Slot.RETIRED] = value
+
+    @property
+    def tally(self) -> int:
+        """What translated code did on the quiet since power-on: see `code_cache.unpack_tally`."""
+        return self.slots[Slot.TALLY]
+
+    @property
+    def refused_access(self) -> RefusedAccess:
+        """The access to a translator's memory that caused the last stop, with a store undone."""
+        slots = self.slots
+        is_write = slots[Slot.KIND] == UC_MEM_WRITE
+        physical, size = slots[Slot.ADDRESS], slots[Slot.LENGTH]
+        if is_write:
+            self._ram.poke(physical, slots[Slot.OLD].to_bytes(8, "little")[:size])
+        return RefusedAccess(physical, is_write)
 
     @property
     def state(self) -> CpuState:
@@ -212,15 +241,15 @@ class Cpu:
         vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 8)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
 
-    def save(self) -> tuple[bytes, int, int, tuple[int, ...]]:
+    def save(self) -> tuple[bytes, int, int, int, tuple[int, ...]]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
         self._write_back()
         self._update_context()
-        return bytes(self._view), self.retired, self._efer, tuple(self._sysenter)
+        return bytes(self._view), self.retired, self.tally, self._efer, tuple(self._sysenter)
 
-    def restore(self, saved: tuple[bytes, int, int, tuple[int, ...]]) -> None:
+    def restore(self, saved: tuple[bytes, int, int, int, tuple[int, ...]]) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, self.retired, self._efer, sysenter = saved
+        image, self.retired, self.slots[Slot.TALLY], self._efer, sysenter = saved
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER
@@ -248,13 +277,26 @@ class Cpu:
             self._forget_obscure()
             self._flush_code()
 
-    def set_breakpoint(self, linear: int | None) -> None:
-        """Stop before the instruction at a linear address, too; None takes the breakpoint away."""
-        if self._breakpoint is not None:
-            self.hooks.remove(self._breakpoint)
-            self._breakpoint = None
-        if linear is not None:
-            self._breakpoint = self.hooks.add(UC_HOOK_CODE, self.hooks.code, linear, linear)
+    def guard(self, cache: CodeCache) -> None:
+        """Give the CPU a code cache of a binary translator: it counts there by weight, and keeps the guest out."""
+        self._cache = cache
+        self.hooks.guard(cache, self._ram.address)
+        self._flush_code()
+
+    def code_replaced(self, linear: int, size: int) -> None:
+        """Forget what is known of code in the cache that has been written over."""
+        for address in [address for address in self._points if linear <= address < linear + size]:
+            self.hooks.remove(self._points.pop(address))
+        if self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & 3 == 3:
+            self._rescout.append((linear, linear + size))  # the cache cannot be looked up from here
+        else:
+            self.uc.ctl_remove_cache(linear, linear + size)
+
+    def set_breakpoints(self, linear: frozenset[int]) -> None:
+        """Stop before the instructions at these linear addresses, too, and at no others."""
+        while self._breakpoints:
+            self.hooks.remove(self._breakpoints.pop())
+        self._breakpoints = [self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at) for at in sorted(linear)]
         self._must_flush_code = True
 
     def go(self, limit: int, *, skip: bool = False) -> RawStop:
@@ -280,14 +322,16 @@ class Cpu:
     def _run_inside_block(self, count: int, *, skip: bool) -> RawStop:
         """Run the first `count` instructions of the block that refused entry; reason NOTHING when that was done."""
         pc, length = self.slots[Slot.ADDRESS], self.slots[Slot.LENGTH]
-        _, _, scan, total = self._blocks[block_key(pc, length)]
+        _, _, scan, weights = self._blocks[block_key(pc, length)]
+        begins = [index for index, weight in enumerate(weights) if weight & GUEST_INSTRUCTION]
+        total = len(begins)
         if count >= total:  # replays settled since have made room for the whole block
             return self._step_through_replay(skip=skip) if total == 1 else RawStop(Reason.NOTHING, 0)
-        if len(scan.offsets) != total:
+        if len(scan.offsets) != len(weights):
             before = self.retired
             raw = self._start(_UNLIMITED, skip=skip)  # to the next instruction, wherever that begins
             return RawStop(Reason.NOTHING, 0) if raw.reason is Reason.POINT and self.retired > before else raw
-        target = pc + scan.offsets[count]
+        target = pc + scan.offsets[begins[count]]
         return self._run_to_point(target, pc, length, stop_at_replay=True, skip=skip)
 
     def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False) -> RawStop:
@@ -363,9 +407,9 @@ class Cpu:
             slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
             return
         if reason is Reason.LOG_FULL:
-            slots[Slot.RETIRED] -= self._remaining(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS])
+            self.take_back(self._remaining(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
             return
-        if reason not in (Reason.POINT, Reason.EXIT):
+        if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD):
             return
         last, length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
         if not length:
@@ -374,7 +418,12 @@ class Cpu:
         if reason is Reason.EXIT and slots[Slot.ADDRESS] == 0x141 and self._completed_single_step():
             return
         if last <= here < last + length:
-            slots[Slot.RETIRED] -= self._remaining(last, length, here)
+            self.take_back(self._remaining(last, length, here))
+
+    def take_back(self, weight: int) -> None:
+        """Undo the count of instructions that were counted at their block's door and have not run."""
+        self.slots[Slot.RETIRED] -= weight & 0xFFFF
+        self.slots[Slot.TALLY] -= tally_of(weight)
 
     def _completed_single_step(self) -> bool:
         """Tell whether the #DB that stopped the CPU is the trap after an instruction (DR6.BS)."""
@@ -383,21 +432,21 @@ class Cpu:
     def _settle_replays(self) -> None:
         """Take back the count of blocks that the emulator threw away half-way, for they wrote over themselves."""
         for last, length, here in self.hooks.drain_log():
-            self.slots[Slot.RETIRED] -= self._remaining(last, length, here)
+            self.take_back(self._remaining(last, length, here))
 
     def _settle_same_block(self, pc: int, length: int) -> None:
         """Take back a block of one instruction that wrote over itself: it is translated anew and replayed."""
         slots = self.slots
         if slots[Slot.LAST_PC] == pc and slots[Slot.LAST_LEN] == length and slots[Slot.REP_PC] != pc:
-            slots[Slot.RETIRED] -= self._blocks[block_key(pc, length)][3]
+            self.take_back(sum(self._blocks[block_key(pc, length)][3]))
             slots[Slot.LAST_LEN] = 0
 
     def _remaining(self, pc: int, length: int, here: int) -> int:
-        """Count the instructions of a block from a linear address in it to its end."""
-        _, _, scan, count = self._blocks[block_key(pc, length)]
-        if len(scan.offsets) != count:  # every instruction of it is a stop point: at most one has been executed
-            return count - int(here != pc)
-        return count - scan.offsets.index(here - pc)
+        """Add up what the instructions of a block count for from a linear address in it to its end."""
+        _, _, scan, weights = self._blocks[block_key(pc, length)]
+        if len(scan.offsets) != len(weights):  # every instruction of it is a stop point: at most one has been executed
+            return len(weights) - int(here != pc)
+        return sum(weights[scan.offsets.index(here - pc) :])
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
 
@@ -432,16 +481,25 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        self._blocks[key] = (code, address, scan, count)
+        is_translated = self._cache is not None and self._cache.covers(pc)
+        if is_translated and self._cache is not None:
+            weights = self._cache.weigh(pc, scan.offsets)
+        else:
+            weights = (GUEST_INSTRUCTION,) * count
+        self._blocks[key] = (code, address, scan, weights)
         rep = None if scan.rep_offset is None else pc + scan.rep_offset
+        # Translated code never writes over itself.
+        may_be_replay = scan.may_be_replay and not is_translated
         try:
-            self.hooks.know_block(pc, length, count, rep, may_be_replay=scan.may_be_replay)
+            self.hooks.know_block(pc, length, sum(weights), rep, may_be_replay=may_be_replay)
         except TableFullError:
             self._must_flush_code = True
             self.uc.emu_stop()
             return
         for offset, form in scan.forms:
-            if form in self._watched and pc + offset not in self._points:
+            # What is left in translated code is innocuous, but for the calls of the translator's own.
+            is_watched = form == _CALLOUT if is_translated else form in self._watched
+            if is_watched and pc + offset not in self._points:
                 self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
                 is_new = True
         if is_new:

@@ -17,6 +17,7 @@ from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
 from ringviz.machine.bus import Bus
+from ringviz.machine.code_cache import CodeCache
 from ringviz.machine.cpu import Cpu
 from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
@@ -97,9 +98,11 @@ class Machine:
         self.second_level: SecondLevel | None = None
         self.protected_pages: frozenset[int] = frozenset()
         """Physical pages beyond the limit of every segment a guest can load: see `ProtectedAccess`."""
+        self.code_cache: CodeCache | None = None
         self._watched: frozenset[str] = frozenset()
         self.watch(frozenset())
         self._breakpoint_at: int | None = None
+        self._more_breakpoints: frozenset[int] = frozenset()
         self._broke_at: tuple[int, int] | None = None
         """Address and count of retired instructions at which the breakpoint stopped last: it is passed once."""
 
@@ -109,6 +112,10 @@ class Machine:
     def retired(self) -> int:
         """Guest instructions completed."""
         return self.cpu.retired
+
+    def take_back(self, weight: int) -> None:
+        """Undo the count of a translated instruction of which only a part has run (see `code_cache`)."""
+        self.cpu.take_back(weight)
 
     def retire(self) -> None:
         """Count one instruction that was completed on the guest's behalf, and not by running it."""
@@ -129,6 +136,11 @@ class Machine:
         self._watched = forms
         self.cpu.watch(forms | _ALWAYS_WATCHED)
 
+    def guard(self, cache: CodeCache) -> None:
+        """Let translated code run from a code cache, count it by weight, and keep everybody else out of there."""
+        self.code_cache = cache
+        self.cpu.guard(cache)
+
     @property
     def breakpoint_at(self) -> int | None:
         """Offset in the code segment before which `run` stops with `Breakpoint`; None for nowhere."""
@@ -138,8 +150,23 @@ class Machine:
     def breakpoint_at(self, address: int | None) -> None:
         if address != self._breakpoint_at:
             self._breakpoint_at = address
-            base = self.cpu.state.segments[1].base
-            self.cpu.set_breakpoint(None if address is None else (base + address) & 0xFFFF_FFFF)
+            self._set_breakpoints()
+
+    @property
+    def more_breakpoints(self) -> frozenset[int]:
+        """Linear addresses in a code cache at which the instruction at `breakpoint_at` is to be stopped before too."""
+        return self._more_breakpoints
+
+    @more_breakpoints.setter
+    def more_breakpoints(self, linear: frozenset[int]) -> None:
+        if linear != self._more_breakpoints:
+            self._more_breakpoints = linear
+            self._set_breakpoints()
+
+    def _set_breakpoints(self) -> None:
+        at, more = self._breakpoint_at, self._more_breakpoints
+        base = self.cpu.state.segments[1].base
+        self.cpu.set_breakpoints(more if at is None else more | {(base + at) & 0xFFFF_FFFF})
 
     def instruction_here(self) -> Instruction | None:
         """Decode the instruction at EIP; None where there is none."""
@@ -210,6 +237,10 @@ class Machine:
                             return BudgetSpent()
                     case Reason.PAUSE:
                         return Paused()
+                    case Reason.GUARD:
+                        refused = self.cpu.refused_access
+                        linear = self._protected_linear(refused.physical)
+                        return ProtectedAccess(linear, refused.is_write, self._stopped_instruction())
                     case Reason.POINT:
                         stop = self._at_point()
                         if stop is not None:
@@ -240,7 +271,11 @@ class Machine:
                 )
             target = translated
         frame = target >> PAGE_SHIFT
-        if page in self.protected_pages:
+        if self.code_cache is not None and self.code_cache.may_be_mapped(gpa, is_fetch=is_fetch, is_write=is_write):
+            self.cpu.frames.fill(page, frame, writable=not is_fetch)
+            if not is_fetch:
+                self.ram.dirty.add(frame)
+        elif page in self.protected_pages:
             instruction = self.instruction_here()
             if instruction is None or instruction.form not in _LOADS_DESCRIPTORS:
                 return ProtectedAccess(self._protected_linear(gpa), is_write, instruction)
@@ -277,7 +312,8 @@ class Machine:
     def _at_point(self) -> Stop | None:
         """Say what the stop point at EIP means; None if it means nothing any more."""
         here = (self.cpu.state.eip, self.retired)
-        if here[0] == self._breakpoint_at and here != self._broke_at:
+        is_breakpoint = here[0] == self._breakpoint_at or self.cpu.state.linear_eip in self._more_breakpoints
+        if is_breakpoint and here != self._broke_at:
             self._broke_at = here
             return Breakpoint(here[0])
         instruction = self._stopped_instruction()

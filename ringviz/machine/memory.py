@@ -45,6 +45,11 @@ class Ram:
         if self.on_code_written is not None and not self.code_pages.isdisjoint(pages):
             self.on_code_written()
 
+    def poke(self, address: int, data: bytes) -> None:
+        """Write bytes within RAM without telling the emulator: the caller knows what translated code it touches."""
+        self._buffer[address : address + len(data)] = data
+        self.dirty.update(range(address >> PAGE_SHIFT, (address + len(data) - 1 >> PAGE_SHIFT) + 1))
+
     def read_int(self, address: int, size: int) -> int:
         """Read a little-endian integer of 1, 2, 4 or 8 bytes."""
         return int.from_bytes(self.read(address, size), "little")

@@ -1,4 +1,4 @@
-; The three callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
+; The four callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
 ; native_hooks.py holds the assembled bytes; a test assembles this file again and compares.
 ;
 ; They exist because a Python callback on every block would cost a hundred times the guest's own speed. They do just
@@ -24,6 +24,16 @@ bits 64
 %define LOGGED    8*14
 %define LOGMAX    8*15
 %define ENTERING  8*16  ; the next block is the entry stub, which is no guest code
+%define TALLY     8*17  ; two counters of 32 bits for what translated code does on the quiet
+%define CACHE     8*18  ; linear address and size of the code cache of a binary translator
+%define CACHELEN  8*19
+%define PRIVATE   8*20  ; physical address and size of the memory that only some translated instructions may reach
+%define PRIVLEN   8*21
+%define ALLOWED   8*22  ; a byte for each byte of the code cache: may the instruction that starts there do so?
+%define RAM       8*23  ; where the host keeps physical address 0
+%define OLD       8*24  ; what was in memory before a store that was refused
+%define KIND      8*25  ; kind of access that was refused, Unicorn's number
+%define REGREAD   8*26  ; uc_reg_read
 
 block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
     mov edx, edx
@@ -80,11 +90,14 @@ block:                              ; rdi engine, rsi address, edx length in byt
     je .count
     mov qword [rcx+SKIP], -1
 .count:
-    mov r9, [rax+8]
+    movzx r9d, word [rax+8]         ; guest instructions that begin in this block
     add r9, [rcx+RETIRED]
     cmp r9, [rcx+LIMIT]
     ja .limit
     mov [rcx+RETIRED], r9
+    mov r9, [rax+8]
+    shr r9, 16
+    add [rcx+TALLY], r9
 .go:
     mov [rcx+LAST_PC], rsi
     mov [rcx+LAST_LEN], rdx
@@ -129,3 +142,47 @@ interrupt:                          ; rdi engine, esi number, rdx context
     mov qword [rdx+REASON], 5
     mov [rdx+ADDRESS], rsi
     jmp [rdx+STOPFN]
+    align 16, db 0x90
+
+memory:                             ; rdi engine, esi kind, rdx physical address, ecx size, r8 value, r9 context
+    mov rax, rdx
+    sub rax, [r9+PRIVATE]
+    cmp rax, [r9+PRIVLEN]
+    jae .stop                       ; the code cache itself: nobody reads it as data
+    mov rax, [r9+LAST_PC]
+    sub rax, [r9+CACHE]
+    cmp rax, [r9+CACHELEN]
+    jae .stop                       ; the guest's own code
+    sub rsp, 56
+    mov [rsp+8], rdi
+    mov [rsp+16], rsi
+    mov [rsp+24], rdx
+    mov [rsp+32], rcx
+    mov [rsp+40], r9
+    mov qword [rsp], 0
+    mov esi, 26                     ; UC_X86_REG_EIP; the code segment of translated code begins at 0
+    mov rdx, rsp
+    call [r9+REGREAD]
+    mov rax, [rsp]
+    mov rdi, [rsp+8]
+    mov rsi, [rsp+16]
+    mov rdx, [rsp+24]
+    mov rcx, [rsp+32]
+    mov r9, [rsp+40]
+    add rsp, 56
+    sub rax, [r9+CACHE]
+    cmp rax, [r9+CACHELEN]
+    jae .stop
+    add rax, [r9+ALLOWED]
+    cmp byte [rax], 0
+    je .stop
+    ret
+.stop:
+    mov rax, [r9+RAM]
+    mov rax, [rax+rdx]              ; a store is carried out all the same: what it covers must be put back
+    mov [r9+OLD], rax
+    mov [r9+KIND], rsi
+    mov qword [r9+REASON], 7
+    mov [r9+ADDRESS], rdx
+    mov [r9+LENGTH], rcx
+    jmp [r9+STOPFN]

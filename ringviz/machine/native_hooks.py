@@ -1,7 +1,7 @@
 """Unicorn callbacks in host machine code: exact instruction counts and stops without Python on the way.
 
 On x86-64 hosts with the System V calling convention the bytes of `native_hooks.asm` are used. Everywhere else the
-same three callbacks are Python functions: slower by far, and equal in every count and stop (a test runs both).
+same callbacks are Python functions: slower by far, and equal in every count and stop (a test runs both).
 """
 
 from __future__ import annotations
@@ -15,18 +15,29 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+from unicorn import x86_const as x86
+from unicorn.unicorn_const import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
+from ringviz.machine.code_cache import CodeCache
+
 _MACHINE_CODE = bytes.fromhex(
-    "89d24883b980000000000f85d80000004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
-    "7413498339000f84bc000000ffc025ffff0000ebdd4c89c8483b71200f84840000004883781800744d4989f14c2b49104c3b4918"
-    "73404d85c97506483b511874354c8b49704c3b49780f83810000004d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a"
-    "084989721049ffc14c894970eb0f4883791800740848c74158ffffffff4c8b48084c03094c3b4908772e4c890948897110488951"
-    "184c8b48104c894920c348ff496079e941b906000000eb2248c7818000000000000000c341b901000000eb0e41b902000000eb06"
-    "41b9030000004c8949404889714848895150ff613890909090909090483b71587501c348c741400400000048897148ff61389090"
-    "909090909090909089f648c742400500000048897248ff6238"
+    "89d24883b980000000000f85e80000004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
+    "7413498339000f84cc000000ffc025ffff0000ebdd4c89c8483b71200f84940000004883781800744d4989f14c2b49104c3b4918"
+    "73404d85c97506483b511874354c8b49704c3b49780f83910000004d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a"
+    "084989721049ffc14c894970eb0f4883791800740848c74158ffffffff440fb748084c03094c3b4908773d4c89094c8b480849c1"
+    "e9104c01898800000048897110488951184c8b48104c894920c348ff496079e941b906000000eb2248c7818000000000000000c3"
+    "41b901000000eb0e41b902000000eb0641b9030000004c8949404889714848895150ff613890909090909090483b71587501c348"
+    "c741400400000048897148ff61389090909090909090909089f648c742400500000048897248ff62389090909090909090909090"
+    "909090904889d0492b81a0000000493b81a80000000f8386000000498b4110492b8190000000493b819800000073724883ec3848"
+    "897c24084889742410488954241848894c24204c894c242848c7042400000000be1a0000004889e241ff91d0000000488b042448"
+    "8b7c2408488b742410488b542418488b4c24204c8b4c24284883c438492b8190000000493b8198000000730d490381b000000080"
+    "38007401c3498b81b8000000488b0410498981c00000004989b1c800000049c7414007000000498951484989495041ff6138"
 )
-BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET = 0x00, 0x120, 0x140
+BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET, MEMORY_OFFSET = 0x00, 0x130, 0x150, 0x170
+
+_EIP = x86.UC_X86_REG_EIP
+"""26 in every release; native_hooks.asm relies on it."""
 
 PURE_PYTHON_VARIABLE = "RINGVIZ_PURE_PYTHON"
 """Set this environment variable to 1 to use the Python callbacks on any host."""
@@ -57,6 +68,16 @@ class Slot(IntEnum):
     LOGGED = 14
     LOGMAX = 15
     ENTERING = 16
+    TALLY = 17
+    CACHE = 18
+    CACHE_LENGTH = 19
+    PRIVATE = 20
+    PRIVATE_LENGTH = 21
+    ALLOWED = 22
+    RAM = 23
+    OLD = 24
+    KIND = 25
+    READ_REGISTER = 26
 
 
 class Reason(IntEnum):
@@ -69,6 +90,7 @@ class Reason(IntEnum):
     POINT = 4
     EXIT = 5
     PAUSE = 6
+    GUARD = 7
 
 
 class TableFullError(Exception):
@@ -76,7 +98,7 @@ class TableFullError(Exception):
 
 
 class Hooks:
-    """The shared context, the table of known blocks, and the addresses of the three callbacks."""
+    """The shared context, the table of known blocks, and the addresses of the callbacks."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -92,16 +114,18 @@ class Hooks:
         slots[Slot.LOG] = ctypes.addressof(self._log)
         slots[Slot.LOGMAX] = _LOG_ROWS
         slots[Slot.STOPFN] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+        slots[Slot.READ_REGISTER] = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         self._known = 0
         self.is_native = _host_has_native_code()
         if self.is_native:
             self._page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
             self._page.write(_MACHINE_CODE)
             base = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
-            self.block, self.code, self.interrupt = base + BLOCK_OFFSET, base + CODE_OFFSET, base + INTERRUPT_OFFSET
+            self.block, self.code = base + BLOCK_OFFSET, base + CODE_OFFSET
+            self.interrupt, self.memory = base + INTERRUPT_OFFSET, base + MEMORY_OFFSET
         else:
             self._thunks = self._python_callbacks()
-            self.block, self.code, self.interrupt = (
+            self.block, self.code, self.interrupt, self.memory = (
                 ctypes.cast(thunk, ctypes.c_void_p).value or 0 for thunk in self._thunks
             )
 
@@ -125,8 +149,31 @@ class Hooks:
         """Take a callback away again."""
         uclib.uc_hook_del(self._engine, handle)
 
-    def know_block(self, pc: int, length: int, instructions: int, rep_pc: int | None, *, may_be_replay: bool) -> None:
+    def guard(self, cache: CodeCache, ram_address: int) -> None:
+        """Watch over the memory of a binary translator.
+
+        Args:
+            cache: where it is.
+            ram_address: host address of physical address 0.
+        """
+        slots = self.slots
+        slots[Slot.CACHE], slots[Slot.CACHE_LENGTH] = cache.linear, cache.size
+        slots[Slot.PRIVATE], slots[Slot.PRIVATE_LENGTH] = cache.private_physical, cache.private_size
+        slots[Slot.ALLOWED], slots[Slot.RAM] = ctypes.addressof(cache.allowed), ram_address
+        cached, private = cache.physical, cache.private_physical
+        self.add(UC_HOOK_MEM_READ, self.memory, cached, cached + cache.size - 1)
+        self.add(UC_HOOK_MEM_READ, self.memory, private, private + cache.private_size - 1)
+        self.add(UC_HOOK_MEM_WRITE, self.memory, private, private + cache.private_size - 1)
+
+    def know_block(self, pc: int, length: int, weight: int, rep_pc: int | None, *, may_be_replay: bool) -> None:
         """Enter a translated block in the table, or replace what it said of that address and length.
+
+        Args:
+            pc: linear address of the block.
+            length: in bytes.
+            weight: sum of what its instructions count for (see `code_cache`).
+            rep_pc: address of the repeated string instruction that ends it, or None.
+            may_be_replay: it may be the second try of an instruction that wrote over its own block.
 
         Raises:
             TableFullError: there is no room left; `forget_blocks` makes room.
@@ -138,7 +185,7 @@ class Hooks:
                 raise TableFullError
             self._known += 1
         base = 4 * index
-        self._table[base : base + 4] = [key, instructions, NONE if rep_pc is None else rep_pc, int(may_be_replay)]
+        self._table[base : base + 4] = [key, weight, NONE if rep_pc is None else rep_pc, int(may_be_replay)]
 
     def forget_blocks(self) -> None:
         """Empty the table. The caller throws the translated code away too, so that every block is met anew."""
@@ -194,11 +241,13 @@ class Hooks:
                     slots[Slot.LOGGED] = count + 1
                 elif last_length:
                     slots[Slot.SKIP] = NONE
-                total = slots[Slot.RETIRED] + table[base + 1]
+                weight = table[base + 1]
+                total = slots[Slot.RETIRED] + (weight & 0xFFFF)
                 if total > slots[Slot.LIMIT]:
                     stop(Reason.LIMIT, address, length)
                     return
                 slots[Slot.RETIRED] = total
+                slots[Slot.TALLY] += weight >> 16
             slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.REP_PC] = address, length, table[base + 2]
 
         def code(_engine: int, address: int, _length: int, _context: int) -> None:
@@ -208,10 +257,32 @@ class Hooks:
         def interrupt(_engine: int, number: int, _context: int) -> None:
             stop(Reason.EXIT, number)
 
+        def may_reach(address: int) -> bool:
+            last = slots[Slot.LAST_PC] - slots[Slot.CACHE]
+            private = address - slots[Slot.PRIVATE]
+            if not 0 <= private < slots[Slot.PRIVATE_LENGTH] or not 0 <= last < slots[Slot.CACHE_LENGTH]:
+                return False
+            pc = ctypes.c_uint64()
+            uclib.uc_reg_read(self._engine, ctypes.c_int(_EIP), ctypes.byref(pc))
+            offset = pc.value - slots[Slot.CACHE]
+            return 0 <= offset < slots[Slot.CACHE_LENGTH] and bool(
+                ctypes.c_uint8.from_address(slots[Slot.ALLOWED] + offset).value
+            )
+
+        def memory(_engine: int, kind: int, address: int, size: int, _value: int, _context: int) -> None:
+            if not may_reach(address):
+                slots[Slot.OLD] = ctypes.c_uint64.from_address(slots[Slot.RAM] + address).value
+                slots[Slot.KIND] = kind
+                stop(Reason.GUARD, address, size)
+
         address_hook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
         number_hook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+        memory_hook = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+        )
         functions: tuple[Callable[..., None], ...] = (block, code)
-        return (*(address_hook(function) for function in functions), number_hook(interrupt))
+        thunks = (address_hook(function) for function in functions)
+        return (*thunks, number_hook(interrupt), memory_hook(memory))
 
 
 def block_key(pc: int, length: int) -> int:

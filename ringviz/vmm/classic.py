@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.instructions import SILENT_IDS
 from ringviz.guest.instruction import Instruction
-from ringviz.machine import microcode
 from ringviz.machine.stops import Watched
 from ringviz.vmm.outcome import Ended, Outcome
 from ringviz.vmm.ring_compression.monitor import RingCompression
@@ -31,10 +29,7 @@ class Classic(RingCompression):
         """Emulate the instruction on the virtual CPU, like every other that traps."""
         real = self.machine.state
         self._catch_up()
-        try:
-            event, outcome = self._interpret(stop.instruction, _CAUSE, _RULE, real)
-        except microcode.UnsupportedError as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
+        event, outcome = self._interpreted(stop.instruction, _CAUSE, _RULE, real)
         self._let_go()
         if event is not None:
             self.events.append(event)

@@ -15,6 +15,8 @@ class GuestSpace:
         self._ram = ram
         self.base = base
         self.size = size
+        self.touched: set[int] = set()
+        """Guest-physical pages written by the VMM on the guest's behalf; whoever reads it may empty it."""
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Read bytes at a guest-physical address."""
@@ -26,6 +28,8 @@ class GuestSpace:
         data = data[: max(0, self.size - address)]
         if data:
             self._ram.write(self.base + address, data)
+            self.touched.add(address >> 12)
+            self.touched.add(address + len(data) - 1 >> 12)
 
 
 class Overlay:

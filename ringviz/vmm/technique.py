@@ -7,6 +7,7 @@ believes the computer to be (`guest_state`) and what it really is (`real_state`)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
@@ -139,6 +140,22 @@ class Technique(ABC):
         Returns:
             A word (`traps`, `silent`, `gate`, `exits`, `faults` or empty) and a short reason.
         """
+
+    def instruction_here(self) -> Instruction | None:
+        """The guest instruction about to run; None where there is none."""
+        return self.machine.instruction_here()
+
+    def stop_before(self, address: int | None) -> None:
+        """Let the machine stop with `Breakpoint` before the guest instruction at an address; None takes that back."""
+        self.machine.breakpoint_at = address
+
+    def completed_by_vmm(self) -> int:
+        """Guest instructions that no CPU ran, so far."""
+        return self.emulated
+
+    def tallies(self) -> Mapping[str, int]:
+        """Causes of cost that come without an event, and how often each has come so far."""
+        return {}
 
     def side(self) -> Side | None:
         """What the VMM has beside the guest's code just now; None where there is nothing to see."""

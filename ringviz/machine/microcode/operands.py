@@ -15,23 +15,23 @@ from ringviz.machine.state import CS, ESP, SS, CpuState
 
 SEGMENT_INDEX = {"es": 0, "cs": 1, "ss": 2, "ds": 3, "fs": 4, "gs": 5}
 _GPR32 = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
-_REGISTERS: dict[str, tuple[int, int, int]] = {name: (i, 0, 4) for i, name in enumerate(_GPR32)}
-_REGISTERS |= {name[1:]: (i, 0, 2) for i, name in enumerate(_GPR32)}
-_REGISTERS |= {name: (i, 0, 1) for i, name in enumerate(("al", "cl", "dl", "bl"))}
-_REGISTERS |= {name: (i, 8, 1) for i, name in enumerate(("ah", "ch", "dh", "bh"))}
+REGISTERS: dict[str, tuple[int, int, int]] = {name: (i, 0, 4) for i, name in enumerate(_GPR32)}
+REGISTERS |= {name[1:]: (i, 0, 2) for i, name in enumerate(_GPR32)}
+REGISTERS |= {name: (i, 0, 1) for i, name in enumerate(("al", "cl", "dl", "bl"))}
+REGISTERS |= {name: (i, 8, 1) for i, name in enumerate(("ah", "ch", "dh", "bh"))}
 
 
 def read_register(state: CpuState, name: str) -> int:
     """Read a general or segment register by name."""
     if name in SEGMENT_INDEX:
         return state.segments[SEGMENT_INDEX[name]].selector
-    number, shift, size = _REGISTERS[name]
+    number, shift, size = REGISTERS[name]
     return state.gpr[number] >> shift & ((1 << 8 * size) - 1)
 
 
 def write_register(state: CpuState, name: str, value: int) -> None:
     """Write a general register by name; the rest of a wider register stays."""
-    number, shift, size = _REGISTERS[name]
+    number, shift, size = REGISTERS[name]
     mask = ((1 << 8 * size) - 1) << shift
     state.gpr[number] = state.gpr[number] & ~mask | value << shift & mask
 

@@ -212,6 +212,19 @@ class RingCompression(Technique):
 
     # ---- interpreter routines ----------------------------------------------------------------------------------------
 
+    def _interpreted(
+        self, instruction: Instruction, cause: str, rule: str, real: CpuState
+    ) -> tuple[Event | None, Outcome]:
+        """Execute an instruction on the virtual CPU; one line says what this machine does not have.
+
+        Raises:
+            UnsupportedError: it asks for a hardware task switch.
+        """
+        try:
+            return self._interpret(instruction, cause, rule, real)
+        except (microcode.UnsupportedError, TaskGateError) as error:
+            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
+
     def _interpret(
         self, instruction: Instruction, cause: str, rule: str, real: CpuState
     ) -> tuple[Event | None, Outcome]:
@@ -401,8 +414,8 @@ class RingCompression(Technique):
         self._pushed = compress(self._virtual)
         self.machine.cpu.adopt(self._pushed.copy())
 
-    def _trace_tables(self) -> None:
-        """Watch the pages of guest RAM that hold the guest's descriptor tables."""
+    def _watched_pages(self) -> set[int]:
+        """Pages of guest RAM whose writes the VMM must hear of: those that hold the guest's descriptor tables."""
         state = self._virtual
         regions = [state.gdtr]
         if state.ldtr.is_usable:
@@ -412,6 +425,11 @@ class RingCompression(Technique):
             last = min(base + limit, self.guest_bytes - 1)
             if limit and base <= last:
                 wanted.update(range(base >> 12, (last >> 12) + 1))
+        return wanted
+
+    def _trace_tables(self) -> None:
+        """Make the watched pages read-only, and all others not."""
+        wanted = self._watched_pages()
         if wanted != self._traced:
             for page in self._traced - wanted:
                 self._pages.show(page)

@@ -43,6 +43,10 @@ class PageTables:
         """Make a page of guest RAM read-only, so that every write to it traps."""
         self._ram.write_int(self._entry_address(page), self._base + (page << 12) | 5, 4)
 
+    def map_own(self, linear: int, physical: int, bits: int) -> None:
+        """Map a page of the VMM's own in its part of the address space, for rings 0 to 2."""
+        self._ram.write_int(layout.HOLE_TABLE + 4 * (linear - layout.HOLE >> 12), physical | bits, 4)
+
     def lend(self, page: int, frame: int) -> tuple[int, int]:
         """Show another frame at any linear page for a moment; give what `take_back` needs."""
         directory = layout.PAGE_DIRECTORY + 4 * (page >> 10)

@@ -1,0 +1,492 @@
+"""Binary translation, as VMware's first products had it: a VMM in ring 0, the guest's kernel in translation in ring 1.
+
+Code of the guest's ring 0 is never run: the VMM translates it on demand, into a cache that the guest cannot see, and
+the CPU runs that. So no instruction of it can be silent: what is privileged or sensitive has been replaced. Programs
+in ring 3 run directly, as under trap-and-emulate; the VMM looks through their code before it first runs, because there
+are silent instructions for programs too.
+
+Where no translation is possible (16-bit code, single-stepping, hardware breakpoints, rings 1 and 2 of the guest) the
+VMM interprets instruction by instruction.
+
+Source: Adams & Agesen 2006, section 3.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
+from ringviz.facts.registers import Cr0, Cr4, Eflags
+from ringviz.guest.decode import decode
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.scenario import Scenario
+from ringviz.machine import microcode
+from ringviz.machine.code_cache import unpack_tally
+from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
+from ringviz.machine.paging import Access
+from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
+from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, SensitiveInsn, Stop, Watched
+from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.outcome import RESUME, Ended, Outcome
+from ringviz.vmm.ring_compression.monitor import RingCompression
+from ringviz.vmm.ring_compression.two_views import compress
+from ringviz.vmm.setup import Setup
+from ringviz.vmm.side import Side
+from ringviz.vmm.technique import changes_between
+from ringviz.vmm.translation import layout
+from ringviz.vmm.translation.fragment import Context, Place, Way
+from ringviz.vmm.translation.side import cache_side
+from ringviz.vmm.translation.store import DISPATCH, Store
+from ringviz.vmm.translation.translator import translate, way_of
+from ringviz.vmm.verdicts import on_bare_cpu
+
+GUILTY_AFTER = 4
+"""Traps of one instruction after which it is translated anew, as a callout: ringviz's choice (Adams & Agesen 2006,
+section 3, has the idea, "innocent until proven guilty", and no number)."""
+_LARGEST_FRAGMENT = 1024
+_RING_1 = 1
+_BREAKPOINTS_ON = 0xFF
+_PAGING_CR0, _PAGING_CR4 = Cr0.PG | Cr0.WP, Cr4.PSE | Cr4.PAE | Cr4.PGE
+_CALLOUT_RULES = {
+    Way.INTERPRET: "the translator put a call to the VMM in its place",
+    Way.IN_PLACE: "it needs what translated code keeps for itself, so the translation calls the VMM",
+    Way.SIMULATE: "it trapped too often, so the translator put a call to the VMM in its place",
+}
+
+
+class BinaryTranslation(RingCompression):
+    """The guest's kernel in translation, its programs directly."""
+
+    id: ClassVar[str] = "binary-translation"
+
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
+        self._map_cache()
+        self._store = Store(self.machine)
+        self._traps: Counter[int] = Counter()
+        """How often the instruction at a guest address has met a write-protected page."""
+        self._guilty: dict[int, frozenset[int]] = {}
+        """Guest addresses of instructions that are simulated, and the guest-physical pages that they write to."""
+        self._mapping: tuple[int, ...] = ()
+        """What decided at the last look which memory the guest's addresses mean."""
+
+    def _map_cache(self) -> None:
+        """Map cache and private data into the VMM's part of the address space: the CPU's pages, not the guest's."""
+        for linear, physical, size, bits in (
+            (layout.CACHE, layout.CACHE_PHYSICAL, layout.CACHE_SIZE, 1),
+            (layout.PRIVATE, layout.PRIVATE_PHYSICAL, layout.PRIVATE_SIZE, 3),
+        ):
+            for offset in range(0, size, PAGE):
+                self._pages.map_own(linear + offset, physical + offset, bits)
+        below = self.machine.protected_linear
+        assert below is not None
+
+        def linear_of(physical: int) -> int:
+            for linear, start, size in (
+                (layout.CACHE, layout.CACHE_PHYSICAL, layout.CACHE_SIZE),
+                (layout.PRIVATE, layout.PRIVATE_PHYSICAL, layout.PRIVATE_SIZE),
+            ):
+                if 0 <= physical - start < size:
+                    return linear + physical - start
+            return below(physical)
+
+        self.machine.protected_linear = linear_of
+        own = range(layout.CACHE_PHYSICAL >> PAGE_SHIFT, layout.CACHE_PHYSICAL + layout.CACHE_SIZE >> PAGE_SHIFT)
+        self.machine.protected_pages |= frozenset(own)
+
+    # ---- the calls ---------------------------------------------------------------------------------------------------
+
+    def power_on(self, state: CpuState) -> None:
+        """Begin at the guest's first instruction, which has no translation yet."""
+        super().power_on(state)
+        self._enter_cache()
+
+    def handle(self, stop: Stop) -> Outcome:
+        """Answer a callout of translated code, or leave the cache and answer as ring compression does."""
+        place = self._place_here()
+        if place is not None and place.callout is not None and isinstance(stop, SensitiveInsn):
+            outcome = self._called(place)
+        else:
+            if place is not None:
+                self._step_out(place)
+                stop = self._in_the_guests_words(stop)
+            outcome = super().handle(stop)
+        if not isinstance(outcome, Ended):
+            self._enter_cache()
+        return outcome
+
+    def guest_state(self) -> CpuState:
+        """The virtual CPU; in the cache, EIP is recovered from the place in the translation."""
+        state = super().guest_state()
+        place = self._place_here()
+        if place is None:
+            return state
+        real = self.machine.state
+        state.eip = self._virtual.eip if place.address == DISPATCH else place.eip
+        if place.is_miss:
+            state.eip = real.gpr[EAX]
+        if place.has_saved:
+            state.gpr[EAX], state.gpr[ECX] = self._private(layout.SAVED_EAX), self._private(layout.SAVED_ECX)
+        state.eflags = state.eflags & ~Eflags.IF | self._private(layout.VIRTUAL_IF)
+        return state
+
+    def instruction_here(self) -> Instruction | None:
+        """The guest's instruction, of which a translation runs."""
+        if self._place_here() is None:
+            return super().instruction_here()
+        state = self.guest_state()
+        code = LinearMemory(state, self._space).peek(state.linear_eip, 15)
+        return None if code is None else decode(code, state.eip, state.code_bits)
+
+    def on_watched(self, stop: Watched) -> Outcome:
+        """Interpret a silent instruction of a program, which was found when its code was looked through."""
+        real = self.machine.state
+        self._catch_up()
+        outcome = self._carry_out(
+            stop.instruction, "looked through", "the VMM looks through a program's code before it first runs", real
+        )
+        self._let_go()
+        return outcome
+
+    def tallies(self) -> Mapping[str, int]:
+        """What translated code does without a stop, and what it costs."""
+        in_cache, lookups = unpack_tally(self.machine.cpu.tally)
+        return {"translated-cli": in_cache, "translated-indirect": lookups}
+
+    def stop_before(self, address: int | None) -> None:
+        """Stop before a guest instruction, wherever its translations are."""
+        super().stop_before(address)
+        self.machine.more_breakpoints = frozenset() if address is None else self._store.beginnings_of(address)
+
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
+        """In ring 0 it is translated; in ring 3 it runs as it is."""
+        form = instruction.form
+        if cpl == 3:
+            if form in SILENT_IDS:
+                return "traps", "the VMM looks through a program's code before it first runs, and interprets this one"
+            return super().verdict(instruction, cpl)
+        state = self.guest_state()
+        if not self._is_translatable(state):
+            return "callout", "the VMM interprets this code instruction by instruction"
+        way = Way.SIMULATE if instruction.address in self._guilty else way_of(instruction, Context.of(state))
+        match way:
+            case Way.IDENT:
+                return "", ""
+            case Way.BRANCH:
+                return "", way.value
+            case Way.LOOKUP | Way.IN_CACHE:
+                return "translated", way.value
+            case _:
+                if form is not None and on_bare_cpu(form, cpl)[0] == "gate":
+                    return "gate", INSTRUCTIONS[form].title
+                return "callout", way.value
+
+    def side(self) -> Side | None:
+        """The translation beside the original."""
+        place = self._place_here()
+        return cache_side(self._store, None if place is None else place.address)
+
+    def save_vmm(self) -> Any:
+        """The notes about the cache as well."""
+        return super().save_vmm(), self._store.save(), self._traps.copy(), self._guilty.copy(), self._mapping
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take them back."""
+        below, store, traps, guilty, self._mapping = saved
+        super().restore_vmm(below)
+        self._store.restore(store)
+        self._traps, self._guilty = traps.copy(), guilty.copy()
+        self._space.touched.clear()
+
+    # ---- in and out of the cache -------------------------------------------------------------------------------------
+
+    def _place_here(self) -> Place | None:
+        """The translated instruction that the CPU stands before; None where it runs the guest's own code."""
+        real = self.machine.state
+        if real.segments[CS].selector != layout.CODE_SELECTOR or real.cpl != _RING_1:
+            return None
+        return self._store.place(real.eip)
+
+    def _private(self, offset: int) -> int:
+        return self.machine.ram.read_int(layout.PRIVATE_PHYSICAL + offset, 4)
+
+    def _is_translatable(self, state: CpuState) -> bool:
+        """Tell whether code in this state runs in translation; if not, it is interpreted."""
+        code = state.segments[CS]
+        return (
+            state.cpl == 0
+            and code.db
+            and code.base == 0
+            and not state.eflags & Eflags.TF
+            and not state.dr[7] & _BREAKPOINTS_ON
+        )
+
+    def _step_out(self, place: Place) -> None:
+        """Leave the cache for the guest instruction that a place belongs to, undoing what has begun of it."""
+        if place.is_inside and not place.is_miss:
+            self.machine.take_back(place.undo_weight)
+        self._virtual = self.guest_state()
+        super()._let_go()
+
+    def _enter_cache(self) -> None:
+        """Go on in the cache, if the guest's kernel is to run."""
+        self._check_sources()
+        virtual = self._virtual
+        if virtual.cpl == 3:
+            return
+        self._check_mapping(virtual)
+        self._write_private(virtual)
+        address: int | None = None
+        if self._is_translatable(virtual):
+            context = Context.of(virtual)
+            self._store.in_context(context)
+            address = self._store.entry(context, virtual.eip)
+        pushed = compress(virtual)
+        pushed.segments[CS], pushed.segments[GS] = layout.CODE_SEGMENT, layout.DATA_SEGMENT
+        pushed.cpl = _RING_1
+        pushed.eip = DISPATCH if address is None else address
+        pushed.eflags &= ~Eflags.TF
+        self._pushed = pushed
+        self.machine.cpu.adopt(pushed.copy())
+
+    def _write_private(self, virtual: CpuState) -> None:
+        """Give translated code the registers that it has instead of the real ones."""
+        flags = virtual.eflags
+        words = (flags & Eflags.IF, flags & Eflags.IOPL, virtual.cr0, virtual.cr2, virtual.cr3, virtual.cr4)
+        data = b"".join(int(word).to_bytes(4, "little") for word in words)
+        if self.machine.ram.read(layout.PRIVATE_PHYSICAL, len(data)) != data:
+            self.machine.ram.poke(layout.PRIVATE_PHYSICAL, data)
+
+    def _check_mapping(self, virtual: CpuState) -> None:
+        """Throw all translations away when guest addresses come to mean other memory."""
+        mapping = (virtual.cr0 & _PAGING_CR0, virtual.cr3 if virtual.is_paged else 0, virtual.cr4 & _PAGING_CR4)
+        if mapping != self._mapping:
+            if self._store.fragments:
+                self._store.flush()
+            self._mapping = mapping
+
+    def _check_sources(self) -> None:
+        """Throw translations away whose guest code the VMM itself has written over on the guest's behalf."""
+        touched, self._space.touched = self._space.touched, set()
+        for page in touched & self._store.source_pages:
+            self._invalidate(page)
+
+    def _invalidate(self, page: int) -> int:
+        """Throw away the translations of code on a page that has changed; tell how many."""
+        stale = [
+            number
+            for number in sorted(self._store.made_from(page))
+            if any(
+                self._space.read_physical(address, len(data)) != data
+                for address, data in self._store.fragments[number].source
+            )
+        ]
+        for number in stale:
+            self._store.throw_away(number)
+        return len(stale)
+
+    # ---- callouts ----------------------------------------------------------------------------------------------------
+
+    def _called(self, place: Place) -> Outcome:
+        """Translated code has called the VMM."""
+        assert place.callout is not None
+        way, instruction = place.callout.way, place.callout.instruction
+        if way is None:
+            self._virtual = self.guest_state()
+            return self._go_on_at(place)
+        assert instruction is not None
+        self._step_out(place)
+        if way is Way.INTERPRET:
+            outcome = self._carry_out(instruction, "callout", self._rule_of(instruction), self.machine.state)
+            self._let_go()
+            return outcome
+        pages = self._guilty.get(instruction.address, frozenset()) if way is Way.SIMULATE else frozenset()
+        return self._run_in_place(_CALLOUT_RULES[way], pages)
+
+    @staticmethod
+    def _rule_of(instruction: Instruction) -> str:
+        form = instruction.form
+        what = "sensitive" if form in SILENT_IDS else "privileged"
+        return f"{what}: {_CALLOUT_RULES[Way.INTERPRET]}"
+
+    def _go_on_at(self, place: Place) -> Outcome:
+        """Translate what comes next, unless that has been done; then chain the way there."""
+        virtual = self._virtual
+        if not self._is_translatable(virtual):
+            super()._let_go()
+            return self._interpret_one()
+        context = Context.of(virtual)
+        address = self._store.entry(context, virtual.eip)
+        flushes = self._store.flushes
+        if address is None:
+            address = self._translate(context, virtual.eip)
+        if address is None:  # it cannot be fetched, or is no instruction: the CPU shall say which
+            super()._let_go()
+            return self._run_in_place("there is nothing to translate")
+        if self._store.flushes == flushes and place.address != DISPATCH:
+            if place.is_miss:
+                self._store.remember_target(context, virtual.eip, address)
+            else:
+                fragment = self._store.fragment_at(place.address)
+                assert fragment is not None
+                exit_ = next(exit_ for exit_ in fragment.exits if exit_.stub_at == place.address)
+                self._store.chain(exit_, address)
+        super()._let_go()
+        return RESUME
+
+    def _translate(self, context: Context, eip: int) -> int | None:
+        """Translate a unit and record it; None if there is no code."""
+        if not self._store.has_room(_LARGEST_FRAGMENT):
+            self._store.flush()
+        fragment = translate(self._store.made, context, eip, self._store.room_at, self._fetch, self._guilty)
+        if fragment is None:
+            return None
+        address = self._store.add(fragment)
+        breakpoint_at = self.machine.breakpoint_at
+        if breakpoint_at is not None:
+            self.machine.more_breakpoints = self._store.beginnings_of(breakpoint_at)
+        count = len(fragment.units)
+        self.events.append(
+            self._event(
+                fragment.units[0].instruction,
+                self._virtual,
+                self.machine.state,
+                self.machine.retired,
+                Kind.TRANSLATE,
+                "no translation yet",
+                "code of the guest's kernel is translated before it runs, a few instructions at a time",
+                action=f"{count} instruction{'s' if count > 1 else ''} → {fragment.size} bytes at {address:08X}",
+                charges=("translate-instruction",) * count,
+                to_ring=_RING_1,
+                resume=eip,
+            )
+        )
+        return address
+
+    def _fetch(self, eip: int) -> tuple[Instruction, tuple[tuple[int, bytes], ...]] | None:
+        """Read one instruction of the guest's as the CPU would fetch it."""
+        memory = LinearMemory(self._virtual, self._space)
+        access = Access(is_fetch=True)
+        room = PAGE - (eip & 0xFFF)
+        try:
+            first = memory.translate(eip, access)
+            code = self._space.read_physical(first, min(15, room))
+            instruction = decode(code, eip, 32)
+            if instruction is not None or room >= 15:
+                return None if instruction is None else (instruction, ((first, instruction.raw),))
+            second = memory.translate((eip + room) & 0xFFFF_FFFF, access)
+        except PageFault:
+            return None
+        instruction = decode(code + self._space.read_physical(second, 15 - room), eip, 32)
+        if instruction is None:
+            return None
+        return instruction, ((first, instruction.raw[:room]), (second, instruction.raw[room:]))
+
+    def _interpret_one(self) -> Outcome:
+        """Interpret the instruction at EIP, which no translation can stand for."""
+        instruction = self.instruction_here()
+        rule = "this code is not translated: the VMM goes through it instruction by instruction"
+        if instruction is not None and instruction.form in microcode.FORMS:
+            outcome = self._carry_out(instruction, "interpreted", rule, self.machine.state)
+            self._let_go()
+            return outcome
+        return self._run_in_place(rule)
+
+    def _carry_out(self, instruction: Instruction, cause: str, rule: str, real: CpuState) -> Outcome:
+        """Execute an instruction on the virtual CPU and record the callout."""
+        event, outcome = self._interpreted(instruction, cause, rule, real)
+        if event is not None:
+            kind = Kind.CALLOUT if event.kind is Kind.TRAP else event.kind
+            self.events.append(replace(event, kind=kind, charges=("translated-callout",)))
+        return outcome if isinstance(outcome, Ended) else self.check_exit_port()
+
+    def _run_in_place(self, rule: str, pages: frozenset[int] = frozenset()) -> Outcome:
+        """Run the guest's own instruction, alone, where it stands: it is innocuous, or it traps and is answered.
+
+        Args:
+            rule: why.
+            pages: guest-physical pages that it may write to, although the VMM watches them.
+        """
+        before, real, at = self._virtual.copy(), self.machine.state.copy(), self.machine.retired
+        instruction = self.instruction_here()
+        watched = pages & self._traced
+        for page in watched:
+            self._pages.show(page)
+        if watched:
+            self.machine.cpu.flush_tlb()
+        stop = self.machine.step_over()
+        for page in watched:
+            self._pages.trace(page)
+        if watched:
+            self.machine.cpu.flush_tlb()
+            self._space.touched |= watched
+        if not isinstance(stop, (BudgetSpent, Paused)):
+            return self.handle(stop)
+        self._catch_up()
+        if isinstance(stop, BudgetSpent):
+            self.events.append(
+                self._event(
+                    instruction,
+                    before,
+                    real,
+                    at,
+                    Kind.CALLOUT,
+                    "callout",
+                    rule,
+                    action="this one instruction run where it stands",
+                    charges=("translated-callout",),
+                    changes=changes_between(before, self._virtual, is_real=False),
+                    to_ring=_RING_1,
+                    resume=self._virtual.eip,
+                )
+            )
+        self._let_go()
+        return self.check_exit_port()
+
+    # ---- what ring compression does otherwise ------------------------------------------------------------------------
+
+    def _in_the_guests_words(self, stop: Stop) -> Stop:
+        """Say of a stop in translated code what instruction of the guest's it belongs to."""
+        if isinstance(stop, (Fault, ProtectedAccess)):
+            return replace(stop, instruction=super().instruction_here())
+        return stop
+
+    def _watched_pages(self) -> set[int]:
+        """The guest's descriptor tables, and all code that has been translated."""
+        last = self.guest_bytes >> PAGE_SHIFT
+        return super()._watched_pages() | {page for page in self._store.source_pages if page < last}
+
+    def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
+        """Notice writes to translated code, and instructions that keep making them."""
+        linear = stop.linear or 0
+        page = linear >> PAGE_SHIFT
+        is_watched = page in self._traced or page + 1 in self._traced
+        eip, was_kernel = self._virtual.eip, self._virtual.cpl == 0
+        event, outcome = super()._outside_access(stop, real)
+        if not is_watched:
+            return event, outcome
+        stale = sum(self._invalidate(page) for page in (page, page + 1))
+        if event is not None and page in self._store.source_pages | ({page} if stale else set()):
+            what = f"{stale} fragment{'s' if stale != 1 else ''} thrown away" if stale else "no translated byte changed"
+            event = replace(event, action=f"the guest writes to a page of code that has been translated: {what}")
+        if was_kernel and event is not None:
+            self._suspect(eip, frozenset({page, page + 1}))
+        return event, outcome
+
+    def _suspect(self, eip: int, pages: frozenset[int]) -> None:
+        """Count a trap against an instruction; after too many, translate it anew as a callout."""
+        self._traps[eip] += 1
+        if eip in self._guilty:
+            self._guilty[eip] |= pages
+        elif self._traps[eip] >= GUILTY_AFTER:
+            self._guilty[eip] = pages
+            for number in [
+                number
+                for number, fragment in self._store.fragments.items()
+                if any(unit.instruction.address == eip for unit in fragment.units)
+            ]:
+                self._store.throw_away(number)
