@@ -56,7 +56,7 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "guest" if event.kind is Kind.REFLECT else "vmm"),
                 resume,
             ]
-        case Kind.EXIT | Kind.VIOLATION:
+        case Kind.EXIT | Kind.VIOLATION | Kind.TRANSLATE | Kind.CALLOUT | Kind.HYPERCALL:
             parts += [
                 CardPart(event.rule, "rule"),
                 CardPart(event.cause, "fault"),
@@ -85,6 +85,12 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the VMM."
         case Kind.REFLECT:
             return "The CPU enters the VMM's handler first; the VMM plays the CPU and enters the guest's own."
+        case Kind.TRANSLATE:
+            return "Guest kernel code never runs as it is: the VMM translates it once and runs the translation."
+        case Kind.CALLOUT:
+            return "The translator put a call of the VMM where a sensitive instruction stood: no trap is needed."
+        case Kind.HYPERCALL:
+            return "This kernel was built for this VMM: instead of an instruction that could trap, it asks."
         case Kind.EXIT:
             return "The VMM asked the CPU to leave guest mode for this; everything else the CPU does by itself."
         case Kind.SILENT if event.is_divergence:

@@ -93,6 +93,12 @@ def sentence(event: Event) -> str:
         case Kind.REFLECT:
             action = event.action.replace("passed on", "passed it on", 1)
             return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {action}.{price}"
+        case Kind.TRANSLATE:
+            return f"{where} was not in the code cache ({event.rule}); the {event.handler} {event.action}.{price}"
+        case Kind.CALLOUT:
+            return f"{where}, translated, calls the {event.handler} ({event.rule}): {event.action}.{price}"
+        case Kind.HYPERCALL:
+            return f"{where} asked the {event.handler} with {event.cause} ({event.rule}): {event.action}.{price}"
         case Kind.EXIT | Kind.VIOLATION:
             return (
                 f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"

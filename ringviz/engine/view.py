@@ -26,6 +26,9 @@ class Verdict(Enum):
     EXITS = "exits"
     FAULTS = "faults"
     EMULATED = "emulated"
+    TRANSLATED = "translated"
+    CALLOUT = "callout"
+    CALLS = "calls"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,13 @@ KIND_LOOKS: dict[Kind, Look] = {
         "◆", "silent", "$kind-silent", "A sensitive instruction did not trap, and told or did the wrong thing."
     ),
     Kind.EXIT: Look("▼", "exit", "$kind-exit", "The hardware left the guest for the VMM below ring 0 and came back."),
+    Kind.TRANSLATE: Look(
+        "»", "translated", "$kind-translate", "The VMM translated a stretch of guest code into its code cache."
+    ),
+    Kind.CALLOUT: Look("∩", "callout", "$kind-callout", "Translated code called the VMM and came back."),
+    Kind.HYPERCALL: Look(
+        "↕", "hypercall", "$kind-hypercall", "The guest's kernel asked the VMM for something, and knew whom it asked."
+    ),
     Kind.GATE: Look("◇", "gate", "$kind-gate", "The guest crossed between its own rings, with no VMM involved."),
     Kind.FAULT: Look("▽", "fault", "$kind-fault", "An exception went straight to the guest's own handler."),
     Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port."),
@@ -48,7 +55,10 @@ VERDICT_LOOKS: dict[Verdict, Look] = {
     Verdict.GATE: Look("◇", "gate", "$kind-gate", "Will cross to another ring through the guest's own gate."),
     Verdict.EXITS: Look("▼", "exits", "$kind-exit", "Will leave the guest for the VMM below ring 0."),
     Verdict.FAULTS: Look("▽", "faults", "$kind-fault", "Will raise an exception in the guest."),
-    Verdict.EMULATED: Look("≈", "emulated", "$kind-trap", "Is carried out by a program, not by the CPU."),
+    Verdict.EMULATED: Look("≈", "emulated", "$dim", "Is carried out by a program, not by the CPU."),
+    Verdict.TRANSLATED: Look("»", "replaced", "$kind-translate", "Other code, in the code cache, runs in its place."),
+    Verdict.CALLOUT: Look("∩", "calls out", "$kind-callout", "Code in the code cache calls the VMM in its place."),
+    Verdict.CALLS: Look("↕", "hypercall", "$kind-hypercall", "Asks the VMM for something, and knows whom it asks."),
 }
 
 REAL = "►"

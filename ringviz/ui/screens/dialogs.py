@@ -12,7 +12,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from ringviz.engine.view import Kind
 from ringviz.ui.laboratory import TechniqueChoice
+
+_KINDS = ", ".join(kind.value for kind in Kind if kind is not Kind.GUEST)
 
 
 class TechniqueDialog(ModalScreen[str | None]):
@@ -70,7 +73,7 @@ class GoToDialog(ModalScreen[str | None]):
             yield field
             yield Static(
                 "A number is a step. An address or symbol: run until the guest comes there. ring: to the next change "
-                "of ring. trap, reflect, exit, silent, gate, fault, io, violation: to the next event of that kind.",
+                f"of ring. {_KINDS}: to the next event of that kind.",
                 markup=False,
                 classes="hint",
             )
