@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ringviz.facts.source import Source, by
-from ringviz.facts.sources import AA06, AG12, AMD06, BOCHS, CNET07, KERNEL_ENTRY, VMLATENCY
+from ringviz.facts.sources import AA06, AG12, AMD06, BOCHS, CNET07, CPUID_DUMPS, KERNEL_ENTRY, VMLATENCY
 
 _P4 = "3.8 GHz Pentium 4 672"
 _CORE2 = "2.66 GHz Core 2 Duo, pre-production"
@@ -131,11 +131,21 @@ _INTERPRETED = (
     *_bochs("bochs-sandy-bridge", 85, 95, 3_400_000_000, "3.4 GHz Core i7 2600", "2.4.6"),
 )
 
+
+def _brand_clock(id_: str, hertz: int, cpu: str) -> Figure:
+    return _clock(f"{id_}-clock", hertz, f"Clock in the name of the {cpu}", CPUID_DUMPS.at(cpu))
+
+
 FIGURES: Mapping[str, Figure] = by(
     "id",
     *_ADAMS_AGESEN,
     *_ROUND_TRIPS,
     *_INTERPRETED,
     _cycles("interrupt-gate", 610, "Through an interrupt gate to ring 0 and back", KERNEL_ENTRY.at("results")),
+    _brand_clock("nehalem", 2_670_000_000, "Core i7 920"),
+    _brand_clock("westmere", 3_330_000_000, "Core i7 X 980"),
+    _brand_clock("sandy-bridge", 3_400_000_000, "Core i7-2600K"),
+    _brand_clock("haswell", 3_400_000_000, "Core i7-4770"),
+    _brand_clock("skylake", 4_000_000_000, "Core i7-6700K"),
     _clock("barcelona-clock", 2_000_000_000, "Highest clock of the first Barcelona Opterons", CNET07.at("")),
 )

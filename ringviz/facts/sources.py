@@ -93,6 +93,24 @@ KERNEL_ENTRY = Work(
     Status.SEEN,
     "an Intel CPU that is not named, under KVM",
 )
+CPUID_DUMPS = Work(
+    "CPUID_DUMPS",
+    "libcpuid dumps",
+    "The libcpuid project: answers of CPUID recorded on real CPUs, kept as its tests. Public repository",
+    Status.SEEN,
+)
+CPU_REPORTS = Work(
+    "CPU_REPORTS",
+    "Reports of CPU owners",
+    "What owners of a CPU posted in public: /proc/cpuinfo and WMI listings, and lists made from them",
+    Status.SEEN_SECONDHAND,
+)
+XEN_CPUID = Work(
+    "XEN_CPUID",
+    "Xen public headers",
+    "The Xen Project: public header arch-x86/cpuid.h, the CPUID interface to Xen",
+    Status.SEEN,
+)
 SDM1 = Work(
     "SDM1", "Intel SDM Vol. 1", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 1", Status.MANUAL
 )
@@ -137,6 +155,9 @@ WORKS: Mapping[str, Work] = by(
     VMLATENCY,
     BOCHS,
     KERNEL_ENTRY,
+    CPUID_DUMPS,
+    CPU_REPORTS,
+    XEN_CPUID,
     SDM1,
     SDM2,
     SDM3A,
