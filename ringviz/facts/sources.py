@@ -72,6 +72,45 @@ CNET07 = Work(
     "Stephen Shankland: AMD's quad-core 'Barcelona' coming in August. CNET News, 29 June 2007",
     Status.SEEN,
 )
+VMLATENCY = Work(
+    "VMLATENCY",
+    "vmlatency",
+    "Evgeny Yulyugin: vmlatency, VM exit and entry measured on 53 Intel CPUs, with the capability registers of each. "
+    "Files of results in the public repository",
+    Status.SEEN,
+)
+BOCHS = Work(
+    "BOCHS",
+    "Bochs sample configuration",
+    "The Bochs Project: bochsrc, the sample configuration file and its manual page, with instructions per second "
+    "measured on several hosts",
+    Status.SEEN,
+)
+KERNEL_ENTRY = Work(
+    "KERNEL_ENTRY",
+    "Kernel Entry Microbenchmarks",
+    "Julian Stecklina: Kernel Entry Microbenchmarks, 2019. Public repository",
+    Status.SEEN,
+    "an Intel CPU that is not named, under KVM",
+)
+CPUID_DUMPS = Work(
+    "CPUID_DUMPS",
+    "libcpuid dumps",
+    "The libcpuid project: answers of CPUID recorded on real CPUs, kept as its tests. Public repository",
+    Status.SEEN,
+)
+CPU_REPORTS = Work(
+    "CPU_REPORTS",
+    "Reports of CPU owners",
+    "What owners of a CPU posted in public: /proc/cpuinfo and WMI listings, and lists made from them",
+    Status.SEEN_SECONDHAND,
+)
+XEN_CPUID = Work(
+    "XEN_CPUID",
+    "Xen public headers",
+    "The Xen Project: public header arch-x86/cpuid.h, the CPUID interface to Xen",
+    Status.SEEN,
+)
 SDM1 = Work(
     "SDM1", "Intel SDM Vol. 1", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 1", Status.MANUAL
 )
@@ -113,6 +152,12 @@ WORKS: Mapping[str, Work] = by(
     RING_COMPRESSION,
     TIMELINE,
     CNET07,
+    VMLATENCY,
+    BOCHS,
+    KERNEL_ENTRY,
+    CPUID_DUMPS,
+    CPU_REPORTS,
+    XEN_CPUID,
     SDM1,
     SDM2,
     SDM3A,

@@ -1,4 +1,13 @@
-"""CPUID as the machine answers it: the emulated CPU's own words, less what this machine does not offer."""
+"""CPUID as the machine answers it: what its CPU says it is, less what the emulated one cannot do.
+
+A guest is shown a CPU of the profile's vendor and generation. A feature bit is set only if that generation had it and
+the emulated CPU executes it, so software that asks first never meets an instruction that is not there. The other way
+round is not held: the emulated CPU is newer than most profiles, and an instruction that is not advertised may still
+execute (SSSE3 on the Pentium 4) where a real one would raise #UD. Nothing here depends on the host.
+
+VMX and SVM are never advertised, not even on bare metal: they belong to the VMM, no virtual CPU of this laboratory
+lends them on, and a guest must find the same CPU under every technique for its runs to be comparable.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +17,21 @@ from functools import lru_cache
 from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
 from unicorn import x86_const as x86
 
+from ringviz.facts.cpu_identity import CPU_IDENTITIES, CpuIdentity, Registers
+from ringviz.facts.cpu_profile import CpuProfile
+from ringviz.facts.cpuid_features import CPUID_FEATURES
+
 Cpuid = Callable[[int, int], tuple[int, int, int, int]]
 """(leaf, subleaf) -> EAX, EBX, ECX, EDX."""
 
+RINGVIZ_NAME = "RingvizVMM  "
+"""What a VMM of ringviz's own calls itself in leaf 4000_0000h; not the name of any product."""
+XEN_NAME = "XenVMMXenVMM"
+"""Source: Xen public headers, arch-x86/cpuid.h."""
+
 _CODE_AT = 0x1000
+_EXTENDED, _HYPERVISOR = 0x8000_0000, 0x4000_0000
+_NOTHING = (0, 0, 0, 0)
 
 
 def _bits(*numbers: int) -> int:
@@ -23,9 +43,8 @@ _NOT_OFFERED: Mapping[int, tuple[int, int, int, int]] = {
     1: (
         0,
         0,
-        _bits(
-            3, 5, 12, 21, 24, 26, 27, 28, 29, 30
-        ),  # MONITOR VMX FMA x2APIC TSC-deadline XSAVE OSXSAVE AVX F16C RDRAND
+        # MONITOR VMX FMA CMPXCHG16B x2APIC TSC-deadline XSAVE OSXSAVE AVX F16C RDRAND hypervisor
+        _bits(3, 5, 12, 13, 21, 24, 26, 27, 28, 29, 30, 31),
         _bits(7, 9, 12, 14, 16, 17),  # MCE APIC MTRR MCA PAT PSE-36
     ),
     7: (0, _bits(0, 5, 7, 10, 14, 18, 20), 0xFFFF_FFFF, 0xFFFF_FFFF),  # FSGSBASE AVX2 SMEP INVPCID MPX RDSEED SMAP
@@ -33,11 +52,20 @@ _NOT_OFFERED: Mapping[int, tuple[int, int, int, int]] = {
     0x8000_0001: (
         0,
         0,
-        _bits(2, 3),  # SVM and the extended APIC space
+        _bits(0, 2, 3, 4),  # LAHF in long mode, SVM, the extended APIC space, CR8 by LOCK MOV CR0
         _bits(7, 9, 11, 12, 14, 16, 17, 26, 27, 29),  # as in leaf 1; SYSCALL, 1 GiB pages, RDTSCP, long mode
     ),
     0x8000_000A: (0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF),
 }
+
+_SUBLEAVED = frozenset({4, 7})
+"""Leaves that look at ECX."""
+_CLFLUSH_LINE = 8 << 8
+"""Leaf 1, EBX: a line of 64 bytes in units of 8; one logical CPU, APIC id 0."""
+_SHARED_BY = 0xFFFF_C000
+"""Leaf 4, EAX bits 31:14: how many CPUs share a cache and a package. This machine has one, which reads as 0."""
+_ADDRESS_BITS = 36 | 32 << 8
+"""Leaf 8000_0008h, EAX: physical addresses under PAE, and linear ones, as the MMU here has them."""
 
 
 @lru_cache(maxsize=1024)
@@ -54,3 +82,86 @@ def host_cpuid(leaf: int, subleaf: int) -> tuple[int, int, int, int]:
     hidden = _NOT_OFFERED.get(leaf, (0, 0, 0, 0))
     eax, ebx, ecx, edx = (int(uc.reg_read(register)) & ~mask for register, mask in zip(registers, hidden, strict=True))
     return eax, ebx, ecx, edx
+
+
+def profile_cpuid(profile: CpuProfile) -> Cpuid:
+    """Give the CPUID of a profile's CPU as a guest of this machine finds it.
+
+    Leaves about what this machine has not are zero: MONITOR, power, performance counters, topology, XSAVE, SVM.
+
+    Raises:
+        KeyError: no CPU is known for the profile.
+    """
+    leaves = _leaves(CPU_IDENTITIES[profile.id])
+
+    def cpuid(leaf: int, subleaf: int) -> Registers:
+        # Beyond its last leaf an Intel CPU repeats the last basic one, and an AMD CPU gives zeros. The last basic leaf
+        # of every Intel CPU here is about something this machine has not, so the two agree.
+        return leaves.get((leaf, subleaf if leaf in _SUBLEAVED else 0), _NOTHING)
+
+    return cpuid
+
+
+def hypervisor_cpuid(inner: Cpuid, name: str = RINGVIZ_NAME, version: int = 0) -> Cpuid:
+    """Give the CPUID of a virtual CPU whose VMM says that it is there.
+
+    The hypervisor bit (leaf 1, ECX bit 31) and the leaves from 4000_0000h are a convention of VMMs that CPU makers left
+    room for: no real CPU sets or answers them. Leaf 4000_0000h: last leaf and name; leaf 4000_0001h: version.
+
+    Args:
+        inner: the virtual CPU without its VMM.
+        name: 12 ASCII letters, for EBX, ECX, EDX in this order.
+        version: EAX of leaf 4000_0001h; Xen has its major version in bits 31:16 and its minor in 15:0.
+
+    Raises:
+        ValueError: the name is not 12 letters of ASCII.
+    """
+    if len(name) != 12 or not name.isascii():
+        raise ValueError(f"a VMM's name in CPUID is 12 letters of ASCII, not {name!r}")
+    ebx, ecx, edx = _words(name, 12)
+    bit = 1 << CPUID_FEATURES["hypervisor"].bit
+
+    def cpuid(leaf: int, subleaf: int) -> Registers:
+        if leaf == _HYPERVISOR:
+            return _HYPERVISOR + 1, ebx, ecx, edx
+        if leaf == _HYPERVISOR + 1:
+            return version, 0, 0, 0
+        a, b, c, d = inner(leaf, subleaf)
+        return (a, b, c | bit, d) if leaf == 1 else (a, b, c, d)
+
+    return cpuid
+
+
+def _leaves(identity: CpuIdentity) -> Mapping[tuple[int, int], Registers]:
+    """Give every leaf and sub-leaf that is not all zeros."""
+    is_amd = identity.amd_first_level is not None
+    ebx, edx, ecx = _words(identity.vendor, 12)
+    can_basic, can_structured, can_extended = host_cpuid(1, 0), host_cpuid(7, 0), host_cpuid(_EXTENDED + 1, 0)
+    basic = [has & can for has, can in zip(identity.basic_features, can_basic[2:], strict=True)]
+    extended = [has & can for has, can in zip(identity.extended_features, can_extended[2:], strict=True)]
+    leaves: dict[tuple[int, int], Registers] = {
+        (0, 0): (identity.max_basic_leaf, ebx, ecx, edx),
+        (1, 0): (identity.signature, _CLFLUSH_LINE, basic[0], basic[1]),
+        (7, 0): (0, identity.structured_features & can_structured[1], 0, 0),
+        (_EXTENDED, 0): (identity.max_extended_leaf, *((ebx, ecx, edx) if is_amd else (0, 0, 0))),
+        (_EXTENDED + 1, 0): (identity.signature if is_amd else 0, 0, extended[0], extended[1]),
+        (_EXTENDED + 6, 0): identity.second_level,
+        (_EXTENDED + 8, 0): (_ADDRESS_BITS, 0, 0, 0),
+    }
+    for number, (eax, sets, ways, rest) in enumerate(identity.intel_caches):
+        leaves[4, number] = eax & ~_SHARED_BY, sets, ways, rest
+    if identity.intel_descriptors is not None:
+        leaves[2, 0] = identity.intel_descriptors
+    if identity.amd_first_level is not None:
+        leaves[_EXTENDED + 5, 0] = identity.amd_first_level
+    brand = _words(identity.brand, 48)
+    for third in range(3):
+        a, b, c, d = brand[third * 4 : third * 4 + 4]
+        leaves[_EXTENDED + 2 + third, 0] = a, b, c, d
+    return leaves
+
+
+def _words(text: str, size: int) -> list[int]:
+    """Give a text as registers hold it: four letters each, the first in the lowest byte, zeros at the end."""
+    letters = text.encode("ascii").ljust(size, b"\0")
+    return [int.from_bytes(letters[at : at + 4], "little") for at in range(0, size, 4)]

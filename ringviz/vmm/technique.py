@@ -19,7 +19,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.bus import Bus
-from ringviz.machine.cpuid import host_cpuid
+from ringviz.machine.cpuid import profile_cpuid
 from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
@@ -47,7 +47,8 @@ class Technique(ABC):
         self.scenario = scenario
         self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
-        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), self.guest_base + self.guest_bytes, host_cpuid)
+        ram_bytes = self.guest_base + self.guest_bytes
+        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), ram_bytes, profile_cpuid(setup.cpu))
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0

@@ -10,7 +10,7 @@ from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import BudgetSpent, Paused
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended
-from ringviz.vmm.registry import power_on
+from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.trap_emulate import TrapEmulate
 
@@ -20,8 +20,8 @@ _MOST_STOPS = 1_000
 class Run:
     """One run, driven without the engine."""
 
-    def __init__(self, scenario: Scenario, technique: str) -> None:
-        self.technique: Technique = power_on(scenario, technique)
+    def __init__(self, scenario: Scenario, technique: str, cpu: str | None = None) -> None:
+        self.technique: Technique = power_on(scenario, technique, choose(technique, cpu=cpu))
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
@@ -62,6 +62,11 @@ class Run:
         return {page - base for page in self.technique.machine.ram.dirty if 0 <= page - base < most}
 
 
+def default_cpu(technique: str) -> str:
+    """The CPU that a technique runs on unless told otherwise: whatever it is compared with runs on the same one."""
+    return choose(technique).cpu.id
+
+
 def difference(one: Run, other: Run) -> str | None:
     """Say what a guest could tell apart: registers, memory, devices; None if nothing."""
     if one.position != other.position:
@@ -100,7 +105,8 @@ def assert_lockstep(
     Returns:
         The run in question, at its end.
     """
-    one, other = Run(scenario, against), Run(scenario, technique)
+    cpu = default_cpu(technique)
+    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu)
     while one.ended is None and other.ended is None and other.position < other.limit:
         position = other.position + 1
         eip = other.technique.guest_state().eip
@@ -119,10 +125,11 @@ def assert_lockstep(
 
 def assert_same_at_every_event(scenario: Scenario, technique: str, against: str = "native") -> Run:
     """Run both freely, compare wherever the one in question has an event, and at the end."""
-    other = Run(scenario, technique)
+    cpu = default_cpu(technique)
+    other = Run(scenario, technique, cpu)
     other.finish()
     places = sorted({event.at for event in other.events} | {event.at + 1 for event in other.events})
-    one, again = Run(scenario, against), Run(scenario, technique)
+    one, again = Run(scenario, against, cpu), Run(scenario, technique, cpu)
     for place in places:
         one.reach(place)
         again.reach(place)

@@ -1,0 +1,119 @@
+"""How a row of the cost model is made from figures, and how a CPU without a figure borrows one in plain sight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ringviz.facts.causes import CAUSES
+from ringviz.facts.cpu_profile import Cost
+from ringviz.facts.figures import FIGURES
+from ringviz.facts.source import Source, Status, by
+
+NO_FIGURE = "no figure for this CPU"
+
+
+def as_published(cause: str, figure: str, note: str = "") -> Cost:
+    """Give a cost that is a figure, as printed."""
+    row = FIGURES[figure]
+    return Cost(cause, row.value, row.low, row.high, row.source, note)
+
+
+def borrowed(cause: str, figure: str, note: str) -> Cost:
+    """Give a cost for which a figure for something alike stands in."""
+    row = FIGURES[figure]
+    source = replace(row.source, status=Status.BORROWED, note=f"{row.source.note}; {note}")
+    return Cost(cause, row.value, row.low, row.high, source, note)
+
+
+def chosen(cause: str, cycles: int, why: str) -> Cost:
+    """Give a cost that ringviz set itself."""
+    return Cost(cause, cycles, cycles, cycles, Source.ringviz(why), why)
+
+
+def unknown(cause: str, why: str) -> Cost:
+    """Give the row of a cause that nobody has measured where we looked."""
+    return Cost(cause, None, None, None, Source.ringviz(f"no figure found; counted, not charged: {why}"), why)
+
+
+def computed(cause: str, cycles: int, source: Source, how: str, *, others: Sequence[int] = (), note: str = "") -> Cost:
+    """Give a cost that follows from figures by arithmetic; `others` are rival figures, which make the range."""
+    values = (cycles, *others)
+    return Cost(cause, cycles, min(values), max(values), replace(source, status=Status.COMPUTED, note=how), note)
+
+
+def round_trip(charged: str, rivals: Sequence[str], note: str) -> Cost:
+    """Give an exit and the entry back: one figure is charged, all of them make the range."""
+    row = FIGURES[charged]
+    bounds = [bound for id_ in (charged, *rivals) for bound in (FIGURES[id_].low, FIGURES[id_].high)]
+    return Cost("exit", row.value, min(bounds), max(bounds), row.source, note)
+
+
+def vmcs_reads(read: str) -> Cost:
+    """Price the VMCS reads of a typical exit; whatever else the VMM does is not in it."""
+    cycles, count = FIGURES[read], FIGURES["vmreads-per-exit"]
+    return computed(
+        "vmm-work",
+        cycles.value * count.value,
+        cycles.source,
+        f"about {count.value} VMCS reads of {cycles.value} cycles",
+        note="VMCS reads only, for VT-x; decoding and emulation are not in it. A VMM that counts its VMCS accesses "
+        "is charged for each of them instead",
+    )
+
+
+def interpreted(figure: str, *, others: Sequence[str] = (), is_other_cpu: bool = False) -> Cost:
+    """Turn an interpreter's instructions per second into cycles an instruction.
+
+    Args:
+        figure: charged at the middle of its range.
+        others: older measurements on such a CPU, which widen the range.
+        is_other_cpu: it was measured on a relative of the CPU and not on the CPU itself.
+    """
+    speed, clock = FIGURES[figure], FIGURES[f"{figure}-clock"]
+    cycles = round(clock.value / (1_000_000 * (speed.low + speed.high) / 2))
+    bounds = [
+        round(FIGURES[f"{id_}-clock"].value / (1_000_000 * speed_bound))
+        for id_ in (figure, *others)
+        for speed_bound in (FIGURES[id_].low, FIGURES[id_].high)
+    ]
+    how = f"{speed.source.note}: {speed.low} to {speed.high} million instructions a second"
+    status = Status.BORROWED if is_other_cpu else Status.COMPUTED
+    note = "an interpreter's average over what it was running; newer versions of it are faster"
+    source = replace(speed.source, status=status, note=how)
+    return Cost("interpreted-instruction", cycles, min(bounds), max(bounds), source, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """A CPU with figures of its own, from which others borrow."""
+
+    name: str
+    rows: Mapping[str, Cost]
+
+
+def complete(own: Sequence[Cost], *lenders: Lender) -> Mapping[str, Cost]:
+    """Give a row for every cause: the CPU's own, or else that of the first lender that has one.
+
+    Raises:
+        KeyError: nobody has a row for some cause.
+    """
+    mine = by("cause", *own)
+    rows = []
+    for cause in CAUSES:
+        if cause in mine:
+            rows.append(mine[cause])
+            continue
+        lender = next((lender for lender in lenders if cause in lender.rows), None)
+        if lender is None:
+            raise KeyError(f"no row for {cause}")
+        rows.append(_lent(lender.rows[cause], lender.name))
+    return by("cause", *rows)
+
+
+def _lent(row: Cost, name: str) -> Cost:
+    """Give another CPU's row, and say so; what is unknown or our own choice is the same for all."""
+    if row.cycles is None or row.source.status is Status.CHOSEN:
+        return row
+    note = f"{NO_FIGURE}; the {name}'s is shown"
+    return replace(row, source=replace(row.source, status=Status.BORROWED, note=note), note=note)

@@ -1,0 +1,58 @@
+"""A CPU as the cost model knows it: what it can do, and what each cause costs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ringviz.facts.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The price of one cause on one CPU."""
+
+    cause: str
+    cycles: int | None
+    """What the model charges; None: no figure, nothing is charged."""
+    low: int | None
+    high: int | None
+    """The range that the sources leave open; equal to `cycles` if they leave none."""
+    source: Source
+    note: str = ""
+
+    @property
+    def charged_cycles(self) -> int:
+        """What the ledger adds for one event: `cycles`, or 0 where there is no figure."""
+        return self.cycles or 0
+
+
+@dataclass(frozen=True, slots=True)
+class CpuProfile:
+    """A named CPU: what it can do and what things cost on it."""
+
+    id: str
+    title: str
+    vendor: Literal["intel", "amd"]
+    year: int
+    features: frozenset[str]
+    """What it has for a VMM: keys of `CPU_FEATURES`. One that no source confirms is left out."""
+    clock_hz: int | None
+    """None: no source names a clock for it."""
+    clock_source: Source | None
+    """None where there is no clock."""
+    costs: Mapping[str, Cost]
+    """One row for every cause."""
+    source: Source
+    """For the year and the features."""
+    note: str = ""
+
+
+def cost_of(profile: CpuProfile, cause: str) -> Cost:
+    """Give the price of a cause on a CPU.
+
+    Raises:
+        KeyError: ringviz has no such cause.
+    """
+    return profile.costs[cause]
