@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import overload
 
 from ringviz.engine.events import Event, record
@@ -13,6 +14,7 @@ from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.vmm.events import Event as RawEvent
 
 _CHECKPOINT_EVERY = 1024
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class EventLog(Sequence[Event]):
@@ -23,16 +25,24 @@ class EventLog(Sequence[Event]):
         self.raw: list[RawEvent] = []
         self._at = array("Q")
         self._overhead = array("Q", [0])
-        """Running total of cycles on the VMM's account, one more than there are events."""
+        """Running total of cycles that events put on the VMM's account, one more than there are events."""
+        self._tallied = array("Q", [0])
+        """Cycles of what comes without an event, as it stood at each event."""
         self._native = array("Q", [0])
         """Running total of cycles that bare metal pays too."""
         self._checkpoints: list[Counter[str]] = [Counter()]
         self._running: Counter[str] = Counter()
         self._known_prices: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, int]] = {}
 
-    def append(self, event: RawEvent) -> None:
-        """Add an event."""
+    def append(self, event: RawEvent, tallies: Mapping[str, int] = _NOTHING) -> None:
+        """Add an event.
+
+        Args:
+            event: what happened.
+            tallies: what has come without an event up to now, by cause.
+        """
         self.raw.append(event)
+        self._tallied.append(self.tally_cycles(tallies))
         self._at.append(event.at)
         overhead, native = self._prices(event.charges, event.native_charges)
         self._overhead.append(self._overhead[-1] + overhead)
@@ -87,9 +97,17 @@ class EventLog(Sequence[Event]):
             return None
         return sum(known)
 
-    def overhead_cycles(self, count: int) -> int:
-        """Cycles on the VMM's account of the first `count` events."""
+    def tally_cycles(self, tallies: Mapping[str, int]) -> int:
+        """Price what comes without an event."""
+        return sum(times * cost_of(self._cpu, cause).charged_cycles for cause, times in tallies.items())
+
+    def event_cycles(self, count: int) -> int:
+        """Cycles that the first `count` events put on the VMM's account."""
         return self._overhead[count]
+
+    def overhead_cycles(self, count: int) -> int:
+        """All cycles on the VMM's account up to the `count`-th event, with what came without events till then."""
+        return self._overhead[count] + self._tallied[count]
 
     def native_cycles(self, count: int) -> int:
         """Cycles of the first `count` events that bare metal pays too."""

@@ -137,7 +137,7 @@ def check_fidelity(
             compared = position
         if stopped and first is None:
             where = here.technique.guest_state().eip
-            instruction = here.technique.machine.instruction_here()
+            instruction = here.technique.instruction_here()
             here.answer()
             stuck = 0 if here.position > position else stuck + 1
             if here.position > position:
@@ -168,7 +168,7 @@ def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence
             position = here.position
             native.reach(position)
             before, there = here.technique.guest_state(), native.technique.guest_state()
-            instruction = here.technique.machine.instruction_here()
+            instruction = here.technique.instruction_here()
             here.answer()
             told = here.events[-1] if here.events else None
             if told is None or told.at != position or told.kind is not Kind.SILENT or told.address != there.eip:
@@ -252,7 +252,7 @@ def _search(technique: Technique, upto: int) -> Divergence | None:
     here, native = _pair(technique.scenario, technique.id, technique.setup, upto + 1)
     while here.position <= upto and not here.is_over:
         at, where = here.position, here.technique.guest_state().eip
-        instruction = here.technique.machine.instruction_here()
+        instruction = here.technique.instruction_here()
         here.reach(at + 1)
         native.reach(at + 1)
         found = _compare(here.technique, native.technique)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.view import LedgerRow, LedgerView
 from ringviz.facts.costs import CAUSES, CpuProfile, cost_of
@@ -54,7 +57,13 @@ _CURVE_POINTS = 64
 
 
 def ledger(
-    log: EventLog, cpu: CpuProfile, position: int, emulated: int, count: int, native_cycles: int | None
+    log: EventLog,
+    cpu: CpuProfile,
+    position: int,
+    emulated: int,
+    tallies: Mapping[str, int],
+    count: int,
+    native_cycles: int | None,
 ) -> LedgerView:
     """Add up the first `count` events and the instructions the CPU ran by itself.
 
@@ -62,19 +71,20 @@ def ledger(
         log: the events.
         cpu: prices.
         position: retired guest instructions.
-        emulated: of these, completed by the VMM: they are in the price of their trap or exit.
+        emulated: of these, completed by the VMM: they are in the price of their trap or exit, or among `tallies`.
+        tallies: what has come without an event, by cause.
         count: how many events have happened.
         native_cycles: what bare metal pays up to the same position, if known.
     """
     per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
     direct = max(0, position - emulated)
     rows = [LedgerRow("guest-instruction", "guest instructions", direct, direct * per_instruction, Kind.GUEST)]
-    for cause, times in log.causes(count).items():
+    for cause, times in (log.causes(count) + Counter(tallies)).items():
         cycles = times * cost_of(cpu, cause).charged_cycles
         label = _LABELS.get(cause, CAUSES[cause].title)
         rows.append(LedgerRow(cause, label, times, cycles, _KINDS.get(cause, Kind.GUEST)))
     rows.sort(key=lambda row: (-row.cycles, row.cause))
-    overhead = log.overhead_cycles(count)
+    overhead = log.event_cycles(count) + log.tally_cycles(tallies)
     return LedgerView(
         rows=tuple(rows),
         guest_cycles=direct * per_instruction + log.native_cycles(count),

@@ -104,7 +104,7 @@ class Recording:
             instruction, or the next one, has completed.
         """
         machine = self.technique.machine
-        machine.breakpoint_at = breakpoint_at
+        self.technique.stop_before(breakpoint_at)
         target = min(target, self._limit)
         found = False
         while not self.is_at_end and (self.position < target or found):
@@ -148,7 +148,7 @@ class Recording:
         self.technique.events.clear()
         for event in self._news:
             if self._replayed == len(self.log):
-                self.log.append(event)
+                self.log.append(event, self.technique.tallies())
             self._replayed += 1
         if isinstance(outcome, Ended):
             self._finish(outcome.how, outcome.text)

@@ -131,7 +131,7 @@ class Session:
         match stop:
             case AtAddress(address):
                 found = self._recording.play(limit, cancelled, breakpoint_at=address)
-                self._recording.technique.machine.breakpoint_at = None
+                self._recording.technique.stop_before(None)
             case OnRingChange():
                 found = self._recording.play(limit, cancelled, lambda event: event.from_ring != event.to_ring)
             case OnKind(kind):
@@ -231,7 +231,15 @@ class Session:
         """The bill up to here."""
         native = native_reference(self.scenario, self.cpu.id).cycles_at(self.position, at_end=self.is_over)
         technique = self._recording.technique
-        return ledger(self._recording.log, self.cpu, self.position, technique.emulated, self.event_count(), native)
+        return ledger(
+            self._recording.log,
+            self.cpu,
+            self.position,
+            technique.completed_by_vmm(),
+            technique.tallies(),
+            self.event_count(),
+            native,
+        )
 
     def snapshot(self) -> Snapshot:
         """All that one screen shows of this moment."""

@@ -33,7 +33,7 @@ class Moment:
     @classmethod
     def of(cls, technique: Technique) -> Moment:
         """Look at a technique's CPU."""
-        return cls(technique.guest_state(), technique.real_state(), technique.machine.instruction_here())
+        return cls(technique.guest_state(), technique.real_state(), technique.instruction_here())
 
 
 class EventRows(Sequence[EventRow]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ def stat(
     assert recording.end is not None
     machine = recording.technique.machine
     log = recording.log
-    causes = log.causes(len(log))
+    causes = log.causes(len(log)) + Counter(recording.technique.tallies())
     attempts = sum(event.is_attempt for event in log.raw)
     return Stat(
         scenario=scenario.id,
@@ -123,7 +124,7 @@ def stat(
         exit_code=machine.bus.exit_code,
         console=machine.bus.console,
         retired=recording.position,
-        direct=recording.position - recording.technique.emulated,
+        direct=recording.position - recording.technique.completed_by_vmm(),
         cycles=cycles,
         slowdown=slowdown,
         events=tuple(
@@ -149,9 +150,11 @@ def _run(scenario: Scenario, technique: str, setup: Setup, progress: Progress) -
 
 def _cycles(recording: Recording, profile: CpuProfile) -> Cycles:
     log = recording.log
-    direct = recording.position - recording.technique.emulated
+    technique = recording.technique
+    direct = recording.position - technique.completed_by_vmm()
     per_instruction = cost_of(profile, "guest-instruction").charged_cycles
-    return Cycles(direct * per_instruction + log.native_cycles(len(log)), log.overhead_cycles(len(log)))
+    overhead = log.event_cycles(len(log)) + log.tally_cycles(technique.tallies())
+    return Cycles(direct * per_instruction + log.native_cycles(len(log)), overhead)
 
 
 def stat_json(result: Stat) -> dict[str, object]:

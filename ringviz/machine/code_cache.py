@@ -47,6 +47,8 @@ class CodeCache:
     private_size: int
     weights: dict[int, int] = field(default_factory=dict)
     """Linear address of a translated instruction -> what it counts for; 0 is not entered."""
+    inside: set[int] = field(default_factory=set)
+    """Linear addresses of translated instructions at which one of the guest's is half done: no place to stop."""
     allowed: ctypes.Array[ctypes.c_uint8] = field(init=False)
     """For each byte of the cache, whether the instruction that starts there may reach the private memory."""
 
@@ -56,6 +58,7 @@ class CodeCache:
     def forget(self) -> None:
         """Take back what was said of every instruction."""
         self.weights.clear()
+        self.inside.clear()
         ctypes.memset(self.allowed, 0, self.size)
 
     def covers(self, linear: int) -> bool:

@@ -307,7 +307,7 @@ class Cpu:
             skip: pass the instruction at EIP even if it is of a watched form.
         """
         start = self.retired
-        while self.retired < limit:
+        while self.retired < limit or self.is_inside_sequence():
             skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
             if raw.reason is Reason.LIMIT and self.retired < limit:
@@ -318,6 +318,10 @@ class Cpu:
             if raw.reason not in _INTERNAL:
                 return raw
         return RawStop(Reason.LIMIT, 0)
+
+    def is_inside_sequence(self) -> bool:
+        """Tell whether the CPU stands in translated code where an instruction of the guest's is half done."""
+        return self._cache is not None and self._state is None and self._linear_pc() in self._cache.inside
 
     def _run_inside_block(self, count: int, *, skip: bool) -> RawStop:
         """Run the first `count` instructions of the block that refused entry; reason NOTHING when that was done."""

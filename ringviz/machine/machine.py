@@ -219,7 +219,8 @@ class Machine:
                 goal = min(limit, self.retired + 1) if borrowed else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
                 raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
-                if raw.reason is Reason.EXIT and self.retired >= limit and raw.number != _EXCEPTION + Vector.DB:
+                is_due = self.retired >= limit and not self.cpu.is_inside_sequence()
+                if raw.reason is Reason.EXIT and is_due and raw.number != _EXCEPTION + Vector.DB:
                     # The next instruction cannot be fetched: that belongs to the way to the next one retired.
                     return BudgetSpent()
                 if raw.reason is Reason.EXIT and raw.number == _NPF:

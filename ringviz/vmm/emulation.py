@@ -8,6 +8,7 @@ trap, nothing to hide, and no ring that the guest could be pushed to. The price 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -37,7 +38,6 @@ class Emulation(Technique):
 
     id: ClassVar[str] = "emulation"
     mmus: ClassVar[tuple[str, ...]] = ("shadow",)
-    price_of_each: ClassVar[str] = "interpreted-instruction"
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -65,6 +65,10 @@ class Emulation(Technique):
     def completed_by_vmm(self) -> int:
         """Every instruction."""
         return self.machine.retired
+
+    def tallies(self) -> Mapping[str, int]:
+        """Every instruction has its price."""
+        return {"interpreted-instruction": self.machine.retired}
 
     def handle(self, stop: Stop) -> Outcome:
         """Interpret what is not plain computation, and tell it."""

@@ -12,14 +12,16 @@ from ringviz.guest.image import StartState, load_image
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
+from ringviz.vmm.emulation import Emulation
 from ringviz.vmm.native import Native
 from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
+from ringviz.vmm.translation.technique import BinaryTranslation
 from ringviz.vmm.trap_emulate import TrapEmulate
 
 _CLASSES: Mapping[str, type[Technique]] = MappingProxyType(
-    {cls.id: cls for cls in (Native, Classic, TrapEmulate, AmdV)}
+    {cls.id: cls for cls in (Native, Emulation, Classic, TrapEmulate, BinaryTranslation, AmdV)}
 )
 _DEFAULT_CPU = "p4-672"
 _CPU_BY_FEATURE = {"amd-v": "barcelona"}

@@ -211,6 +211,10 @@ class Store:
         self._places[place.address] = place
         self._cache.weights[place.address] = place.weight
         self._cache.allowed[place.address - layout.CACHE] = place.may_reach
+        if place.is_inside and not place.is_miss:
+            self._cache.inside.add(place.address)
+        else:
+            self._cache.inside.discard(place.address)
 
     def _note_all(self, places: dict[int, Place]) -> None:
         self._places = {}

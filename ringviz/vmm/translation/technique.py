@@ -108,7 +108,7 @@ class BinaryTranslation(RingCompression):
     def handle(self, stop: Stop) -> Outcome:
         """Answer a callout of translated code, or leave the cache and answer as ring compression does."""
         place = self._place_here()
-        if place is not None and place.callout is not None and isinstance(stop, SensitiveInsn):
+        if place is not None and place.callout is not None and isinstance(stop, (SensitiveInsn, Watched)):
             outcome = self._called(place)
         else:
             if place is not None:
