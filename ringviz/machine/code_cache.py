@@ -61,9 +61,9 @@ class CodeCache:
         self.inside.clear()
         ctypes.memset(self.allowed, 0, self.size)
 
-    def covers(self, linear: int) -> bool:
-        """Tell whether a linear address lies in the cache."""
-        return 0 <= linear - self.linear < self.size
+    def holds(self, physical: int) -> bool:
+        """Tell whether a physical address lies in the cache."""
+        return 0 <= physical - self.physical < self.size
 
     def may_be_mapped(self, physical: int, *, is_fetch: bool, is_write: bool) -> bool:
         """Tell whether an access may have its page: translated code is fetched, private data is read and written.
@@ -72,7 +72,7 @@ class CodeCache:
         """
         if 0 <= physical - self.private_physical < self.private_size:
             return not is_fetch
-        return is_fetch and not is_write and 0 <= physical - self.physical < self.size
+        return is_fetch and not is_write and self.holds(physical)
 
     def weigh(self, pc: int, offsets: tuple[int, ...]) -> tuple[int, ...]:
         """What the instructions of a block of translated code count for."""

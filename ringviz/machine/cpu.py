@@ -485,7 +485,7 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        is_translated = self._cache is not None and self._cache.covers(pc)
+        is_translated = self._cache is not None and self._cache.holds(address)
         if is_translated and self._cache is not None:
             weights = self._cache.weigh(pc, scan.offsets)
         else:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from ringviz.vmm.events import Kind
+from ringviz.vmm.translation import layout as translation
 from tests.vmm.guests import END, GUEST_BYTES, bare_scenario, kernel_scenario, slots
 from tests.vmm.lockstep import Run, assert_lockstep
 from tests.vmm.vmm_memory import assert_tables_follow_the_guest, still
 
-TECHNIQUES = ("amd-v", "trap-emulate")
+TECHNIQUES = ("amd-v", "trap-emulate", "binary-translation")
 PLACES = {
     "just beyond RAM": GUEST_BYTES,
     "across the end of RAM": GUEST_BYTES - 2,
@@ -25,9 +26,15 @@ PLACES = {
     "the VMM's interrupt table": 0xFFC0_4000,
     "the VMM's shadow descriptors": 0xFFC1_0008,
     "the VMM's own descriptors": 0xFFC1_FFF0,
+    "a binary translator's code": translation.CACHE + 0x40,
+    "across two pages of translated code": translation.CACHE + 0xFFE,
+    "a binary translator's virtual CPU": translation.PRIVATE,
+    "a binary translator's lookup table": translation.PRIVATE + translation.LOOKUP_TABLE + 8,
     "the last bytes of all": 0xFFFF_FFFC,
 }
 FEW = (
+    "a binary translator's code",
+    "a binary translator's virtual CPU",
     "just beyond RAM",
     "across the end of RAM",
     "the emulator's own pages",

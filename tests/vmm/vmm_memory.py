@@ -7,8 +7,8 @@ from ringviz.vmm.amdv import technique as amdv
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import shadow_entry
+from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.technique import Technique
-from ringviz.vmm.trap_emulate import TrapEmulate
 
 _ACCESSED_DIRTY = 0x60
 _OWN_SELECTORS = (layout.TSS_SELECTOR, layout.VMM_CODE_SELECTOR, layout.LDT_SELECTOR)
@@ -20,7 +20,7 @@ _VMCB_BASES = range(0x40, 0x50)
 def still(technique: Technique) -> dict[str, bytes]:
     """Give the VMM's memory that must never change while guests run."""
     ram = technique.machine.ram
-    if isinstance(technique, TrapEmulate):
+    if isinstance(technique, RingCompression):
         return {
             "mappings beyond the guest": mappings_beyond(technique),
             "task state": ram.read(layout.TASK_STATE, PAGE),
@@ -48,7 +48,7 @@ def _system_descriptor(ram: Ram, selector: int) -> bytes:
     return ram.read(layout.SHADOW_GDT + selector + 2, 6)
 
 
-def mappings_beyond(technique: TrapEmulate) -> bytes:
+def mappings_beyond(technique: RingCompression) -> bytes:
     """Every linear page beyond the guest's RAM that leads somewhere, and where to; accessed and dirty bits apart."""
     ram = technique.machine.ram
     found = bytearray()
@@ -86,7 +86,7 @@ def nested_mappings(technique: AmdV) -> bytes:
 
 def assert_tables_follow_the_guest(technique: Technique) -> None:
     """What the VMM derives from the guest is what it should derive: shadow descriptors and page mappings."""
-    if not isinstance(technique, TrapEmulate):
+    if not isinstance(technique, RingCompression):
         return
     ram, state = technique.machine.ram, technique.guest_state()
     kernel_runs = state.cpl < 3

@@ -32,6 +32,7 @@ from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
 from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, SensitiveInsn, Stop, Watched
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
+from ringviz.vmm.ring_compression import layout as compression
 from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.ring_compression.two_views import compress
 from ringviz.vmm.setup import Setup
@@ -411,6 +412,10 @@ class BinaryTranslation(RingCompression):
             rule: why.
             pages: guest-physical pages that it may write to, although the VMM watches them.
         """
+        linear = self._virtual.linear_eip
+        if linear >= compression.HOLE:
+            # The limit of the guest's code segment ends below: it must not get at translated code by a jump.
+            return self.handle(ProtectedAccess(linear, False, None))
         before, real, at = self._virtual.copy(), self.machine.state.copy(), self.machine.retired
         instruction = self.instruction_here()
         watched = pages & self._traced
