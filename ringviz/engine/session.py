@@ -6,7 +6,7 @@ view can show what the last instruction changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
@@ -133,7 +133,7 @@ class Session:
                 found = self._recording.play(limit, cancelled, breakpoint_at=address)
                 self._recording.technique.stop_before(None)
             case OnRingChange():
-                found = self._recording.play(limit, cancelled, lambda event: event.from_ring != event.to_ring)
+                found = self._recording.play(limit, cancelled, _changes_ring)
             case OnKind(kind):
                 found = self._recording.play(limit, cancelled, lambda event: event.kind is kind)
             case OnEvent():
@@ -227,6 +227,10 @@ class Session:
         log = self._recording.log
         return len(log) if self.is_over else log.before(self.position)
 
+    def tallies(self) -> Mapping[str, int]:
+        """What has come without an event up to here, by cause."""
+        return self._recording.technique.tallies()
+
     def ledger(self) -> LedgerView:
         """The bill up to here."""
         native = native_reference(self.scenario, self.cpu.id).cycles_at(self.position, at_end=self.is_over)
@@ -236,7 +240,7 @@ class Session:
             self.cpu,
             self.position,
             technique.completed_by_vmm(),
-            technique.tallies(),
+            self.tallies(),
             self.event_count(),
             native,
         )
@@ -245,6 +249,11 @@ class Session:
         """All that one screen shows of this moment."""
         self._marks.follow(self._recording.log, self.end or max(self.explored, 1))
         return build_snapshot(self, self._recording, self._before, self._marks)
+
+
+def _changes_ring(event: RawEvent) -> bool:
+    """Tell whether the CPU came to another ring: the real one, or that of a guest that is interpreted."""
+    return event.from_ring != event.to_ring or any(change.name == "cpl" for change in event.changes)
 
 
 def _any_event(_event: RawEvent) -> bool:

@@ -91,6 +91,7 @@ def test_the_ledger_of_a_run_is_what_stat_says_and_what_the_events_add_up_to(tec
     assert view.total_cycles == result.cycles.total == sum(row.cycles for row in view.rows)
     price = session.cpu.costs
     charged = Counter(c for one in session.events.raw for c in (*one.charges, *one.native_charges))
+    charged += Counter(session.tallies())  # what comes without an event
     assert {row.cause: row.count for row in view.rows if row.cause != "guest-instruction"} == charged
     assert result.cycles.total == result.direct + sum((price[c].cycles or 0) * n for c, n in charged.items())
     assert view.curve[-1] == view.overhead_cycles

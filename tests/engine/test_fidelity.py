@@ -14,7 +14,7 @@ from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.outcome import Outcome
 
 
-@pytest.mark.parametrize("technique", ["native", "classic", "amd-v"])
+@pytest.mark.parametrize("technique", ["native", "emulation", "classic", "binary-translation", "amd-v"])
 def test_techniques_that_promise_fidelity_keep_it(technique: str) -> None:
     for scenario in ("hello-serial", "rings-tour", "popf-hole"):
         assert check_fidelity(find_scenario(scenario), technique) == Fidelity(True, None, ())
@@ -86,7 +86,7 @@ def test_a_comparison_fails_where_a_promise_is_broken() -> None:
 
 def test_comparing_all_techniques_names_those_that_cannot_take_part() -> None:
     comparison = compare(find_scenario("paging-tour"))
-    assert [run.technique for run in comparison.runs] == ["native", "amd-v"]
-    assert [technique for technique, _ in comparison.refused] == ["classic", "trap-emulate"]
+    assert [run.technique for run in comparison.runs] == ["native", "emulation", "amd-v"]
+    assert [technique for technique, _ in comparison.refused] == ["classic", "trap-emulate", "binary-translation"]
     assert not comparison.failed
     assert all(run.slowdown is not None for run in comparison.runs)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from ringviz.engine.recording import LIMIT_REACHED, NO_PROGRESS, Recording
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
+from ringviz.vmm.registry import available
 from tests.engine.complete_state import everything, fresh, recording
 from tests.vmm.guests import bare_scenario, kernel_scenario, slots
 
-TECHNIQUES = ("native", "classic", "trap-emulate", "amd-v")
+TECHNIQUES = available()
 FEW_EXAMPLES = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )

@@ -211,7 +211,7 @@ class Store:
         self._places[place.address] = place
         self._cache.weights[place.address] = place.weight
         self._cache.allowed[place.address - layout.CACHE] = place.may_reach
-        if place.is_inside and not place.is_miss:
+        if place.is_inside:
             self._cache.inside.add(place.address)
         else:
             self._cache.inside.discard(place.address)
