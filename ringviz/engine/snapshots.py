@@ -82,7 +82,7 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         position=session.position,
         outcome=recording.end.text if recording.end is not None and session.is_over else "",
         console=technique.machine.bus.console,
-        rings=build_rings(session.technique, now.guest, now.real, before, log.raw[:count][-200:]),
+        rings=build_rings(session.technique, now.guest, now.real, log.raw[:count][-200:]),
         code=build_code(technique, session.source, now.guest),
         source_name=session.scenario.guest.source,
         registers=build_registers(session.technique, now, before),
