@@ -29,11 +29,15 @@ class Moment:
     guest: CpuState
     real: CpuState
     instruction: Instruction | None
+    verdict: tuple[str, str] = ("", "")
+    """What will become of it, in the word and the reason that the technique gives."""
 
     @classmethod
     def of(cls, technique: Technique) -> Moment:
         """Look at a technique's CPU."""
-        return cls(technique.guest_state(), technique.real_state(), technique.instruction_here())
+        guest, instruction = technique.guest_state(), technique.instruction_here()
+        verdict = ("", "") if instruction is None else technique.verdict(instruction, guest.cpl)
+        return cls(guest, technique.real_state(), instruction, verdict)
 
 
 class EventRows(Sequence[EventRow]):
