@@ -209,3 +209,14 @@ def test_wrapping_says_when_it_leaves_something_out() -> None:
 def test_numbers_are_written_for_people() -> None:
     assert grouped(1234567) == "1 234 567"
     assert [ring_name(ring) for ring in (-1, 0, 3)] == ["−1", "0", "3"]
+
+
+async def test_going_back_from_many_events_leaves_a_full_page_of_them() -> None:
+    async with bench(FakeLaboratory(FakeSession(end=400, end_known=True))) as b:
+        b.laboratory.session.seek(400)
+        await b.settle()
+        b.laboratory.session.seek(200)
+        await b.settle()
+        lines = [line for line in content_lines(b.app.screen.query_one(EventsPanel))[1:] if line.strip()]
+        assert len(lines) == 7
+        assert "199 mov" in lines[-1]

@@ -107,7 +107,9 @@ def _beside(source: str) -> str:
 
 def _text_and_verdict(row: CodeRow, verdict: str, width: int) -> tuple[str, str]:
     """Instruction and verdict, `width` cells together; first the columns give way, then the verdict's word."""
-    verdict_width = (10 if width >= 20 else 9) if verdict else 0
+    verdict_width = (2 if len(verdict) == 1 else 10 if width >= 20 else 9) if verdict else 0
+    if len(verdict) > verdict_width:
+        verdict = verdict[0]
     aligned = f"{printable(row.mnemonic):<6} {printable(row.operands)}".rstrip()
     tight = f"{printable(row.mnemonic)} {printable(row.operands)}".rstrip()
     room = width - verdict_width

@@ -96,7 +96,7 @@ def _words(rings: RingsView, width: int) -> list[Content]:
 def _words_about_data(real: str, believed: str, width: int) -> list[Content]:
     """Give where the CPU is, and that the guest's ring is no ring of the CPU."""
     return [
-        _longest([f"{REAL} the CPU runs the emulator, ring {real}", f"{REAL} CPU in ring {real}"], _LIT, width),
+        _longest([f"{REAL} the CPU runs a program, ring {real}", f"{REAL} CPU in ring {real}"], _LIT, width),
         _longest([f"{BELIEVED} the guest's ring {believed} is only data", f"{BELIEVED} ring {believed} is data",
                   f"{BELIEVED} {believed} is data"], "$changed", width),
     ]  # fmt: skip

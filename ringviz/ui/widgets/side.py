@@ -14,7 +14,7 @@ from ringviz.ui.glyphs import MARK_LOOKS
 from ringviz.ui.widgets.code import foot_height, line_of_current
 from ringviz.ui.widgets.panel import Panel, printable, set_title, wrapped
 
-_NARROW = 32
+_NARROW = 40
 """Below this width there is no room for addresses and field numbers; the foot names those of one line."""
 _WIDE = 44
 """From this width on, marks have their word beside them."""
@@ -79,12 +79,13 @@ class SidePanel(Panel):
         room = height - len(foot)
         if self.looked_at is None and _is_code(snapshot.side):
             # The translation stands on the same line of the screen as the original in the code panel.
-            first = shown - line_of_current(snapshot.code, height)
+            first = _beginning(entries, shown) - line_of_current(snapshot.code, height)
         else:
             first = max(0, min(shown - room * 2 // 5, len(entries) - room))
         layout = _layout(snapshot, width)
+        here = next((row.address for row in snapshot.code if row.is_current), None)
         window = [
-            _line(entries, index, layout, index == shown and self.looked_at is not None)
+            _line(entries, index, layout, here, index == shown and self.looked_at is not None)
             if 0 <= index < len(entries)
             else Content("")
             for index in range(first, first + room)
@@ -180,14 +181,32 @@ def _layout(snapshot: Snapshot, width: int) -> _Layout:
     return _Layout(width, 0, place, max(8, min(longest, room)))
 
 
-def _line(entries: Sequence[_Entry], index: int, layout: _Layout, is_looked_at: bool) -> Content:
-    """Draw a row: its mark, where it is, what it is; the mark's word stands at the right where there is room."""
+def _beginning(entries: Sequence[_Entry], index: int) -> int:
+    """Give the first of the rows made from the same guest instruction."""
+    origin = _origin_at(entries, index)
+    while origin is not None and _origin_at(entries, index - 1) == origin:
+        index -= 1
+    return index
+
+
+def _line(entries: Sequence[_Entry], index: int, layout: _Layout, here: int | None, is_looked_at: bool) -> Content:
+    """Draw a row: its mark, where it is, what it is; the mark's word stands at the right where there is room.
+
+    Args:
+        entries: all lines of the list.
+        index: of the one to draw.
+        layout: widths.
+        here: address of the guest instruction about to run; what was made from it is set off.
+        is_looked_at: the user has moved to it.
+    """
     entry = entries[index]
     if isinstance(entry, str):
         return Content.assemble((f"─ {entry} ".ljust(layout.width, "─"), "$dim")).truncate(layout.width)
     look = MARK_LOOKS[entry.mark]
     is_current = entry.mark is SideMark.CURRENT
     style = f"bold {look.colour}" if entry.mark is not SideMark.NONE else "$foreground"
+    if entry.origin is not None and entry.origin == here:
+        style = f"bold {MARK_LOOKS[SideMark.CURRENT].colour}"
     style += " reverse" if is_current or is_looked_at else ""
     dim = style if is_current or is_looked_at else "$dim"
     word = f" {look.word}" if look.word and layout.width >= _WIDE else ""
@@ -219,11 +238,18 @@ def _origin_at(entries: Sequence[_Entry], index: int) -> int | None:
 def _name_and_value(row: SideRow, layout: _Layout, room: int) -> str:
     name, value, old = printable(row.name), printable(row.value), printable(row.old)
     if not layout.name:
-        return name
+        return name if len(name) <= room else _without_sizes(name)
     both = f"{old} → {value}"
     if old and layout.name + 1 + len(both) <= room:
         value = both
     return f"{_fit(name, max(4, min(layout.name, room - len(value) - 1)))} {value}"
+
+
+def _without_sizes(text: str) -> str:
+    """Give an instruction without the sizes of its operands: in a narrow list, what it does matters more."""
+    for size in ("byte ptr ", "word ptr ", "dword ptr ", "qword ptr "):
+        text = text.replace(f" {size}", " ")
+    return text
 
 
 def _foot(entry: _Entry | None, width: int, height: int) -> list[Content]:
