@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ringviz.engine.view import Card, CardPart
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.instructions import INSTRUCTIONS, PgClass
+from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.vmm.events import Event, Kind
 
@@ -56,7 +57,7 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "guest" if event.kind is Kind.REFLECT else "vmm"),
                 resume,
             ]
-        case Kind.EXIT | Kind.VIOLATION | Kind.TRANSLATE | Kind.CALLOUT | Kind.HYPERCALL:
+        case Kind.EXIT | Kind.VIOLATION | Kind.CALLOUT | Kind.HYPERCALL:
             parts += [
                 CardPart(event.rule, "rule"),
                 CardPart(event.cause, "fault"),
@@ -64,6 +65,8 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "vmm"),
                 resume,
             ]
+        case Kind.TRANSLATE:
+            parts += [CardPart(event.cause, "rule"), CardPart(event.handler, "vmm"), CardPart(event.action, "vmm")]
         case Kind.SILENT:
             parts += [
                 CardPart(f"ring {event.from_ring}: no trap", "rule"),
@@ -72,6 +75,8 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
         case Kind.GATE | Kind.FAULT:
             if event.form not in _RETURNS:  # a return has no cause but itself
                 parts.append(CardPart(event.cause, "fault"))
+            if RESIDENTS[technique.id].guest_is_data:
+                parts.append(CardPart(event.handler, "vmm"))
             parts += [CardPart(event.action, "guest"), resume]
         case _:
             parts += [CardPart(event.cause, "plain"), CardPart(event.action, "device")]
@@ -80,19 +85,26 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
 
 def _why(technique: TechniqueFacts, event: Event) -> str:
     """One line of reason."""
+    picture = RESIDENTS[technique.id]
     match event.kind:
+        case Kind.TRAP if _HIDDEN in event.charges:
+            return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.TRAP:
-            return "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the VMM."
+            return _WHY_TRAPS.get(technique.id, _WHY_TRAPS["trap-emulate"])
+        case Kind.REFLECT if technique.vmm_ring == -1:
+            return f"The exception led out of {picture.guest_mode}; the VMM injects it, and the guest's handler runs."
         case Kind.REFLECT:
             return "The CPU enters the VMM's handler first; the VMM plays the CPU and enters the guest's own."
         case Kind.TRANSLATE:
             return "Guest kernel code never runs as it is: the VMM translates it once and runs the translation."
         case Kind.CALLOUT:
-            return "The translator put a call of the VMM where a sensitive instruction stood: no trap is needed."
+            return "A call of the VMM stands in the code cache in its place: no trap is needed to get there."
         case Kind.HYPERCALL:
-            return "This kernel was built for this VMM: instead of an instruction that could trap, it asks."
+            return "This kernel was built for this VMM: it does not try what would trap, it asks."
+        case Kind.EXIT if _HIDDEN in event.charges:
+            return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.EXIT:
-            return "The VMM asked the CPU to leave guest mode for this; everything else the CPU does by itself."
+            return f"For this the CPU leaves {picture.guest_mode}; all that needs no exit runs at the CPU's own speed."
         case Kind.SILENT if event.is_divergence:
             return event.rule
         case Kind.SILENT:
@@ -101,14 +113,33 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return (
                 "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."
             )
+        case Kind.GATE | Kind.FAULT if picture.guest_is_data:
+            return f"{_capital(event.rule)}: the real CPU stays in ring {picture.always_in}."
         case Kind.GATE if event.form in _RETURNS and technique.vmm_ring is None:
             return "The CPU takes back what the gate saved: the way outward needs no permission."
         case Kind.GATE | Kind.FAULT if technique.vmm_ring == -1:
-            return "The guest's kernel is in ring 0 of guest mode: the CPU serves it without asking the VMM."
-        case Kind.GATE | Kind.FAULT:
+            return f"The guest's kernel is in ring 0 of {picture.guest_mode}: the CPU serves it without asking the VMM."
+        case Kind.GATE | Kind.FAULT if technique.vmm_ring is None:
             return "On bare metal the CPU looks into the guest's table and enters its kernel."
+        case Kind.GATE | Kind.FAULT:
+            return f"{_capital(event.rule)}: no VMM took part."
         case _:
-            return event.rule
+            return _capital(event.rule)
+
+
+_HIDDEN = "hidden-fault"
+_WHY_TRAPS = {
+    "trap-emulate": "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the "
+    "VMM.",
+    "classic": "On this CPU every sensitive instruction faults outside ring 0: the VMM misses nothing.",
+    "binary-translation": "A program's code runs as it is, not translated: here a trap is still what calls the VMM.",
+    "paravirt": "Even a ported kernel may try what only ring 0 may do: then it faults into the VMM like any other.",
+}
+"""Why an instruction trapped, by technique."""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _price_note(cpu: CpuProfile, event: Event) -> str:
@@ -121,20 +152,40 @@ def _price_note(cpu: CpuProfile, event: Event) -> str:
 def _quiet_card(technique: TechniqueFacts, cpu: CpuProfile, before: Moment, now: Moment) -> Card:
     """Tell a step in which nothing but one instruction happened."""
     instruction = before.instruction
-    text = instruction.text if instruction is not None else "(no instruction)"
-    parts = [CardPart(text, "instruction")]
-    cost = cost_of(cpu, "guest-instruction")
+    word, reason = before.verdict
+    parts = [CardPart(instruction.text if instruction is not None else "(no instruction)", "instruction")]
     form = instruction.form if instruction is not None else None
-    if form is None:
+    picture = RESIDENTS[technique.id]
+    cause = "guest-instruction"
+    if picture.guest_is_data:
+        cause = "interpreted-instruction"
+        parts += [CardPart("read as data", "plain"), CardPart("the emulator changes the guest's CPU in memory", "vmm")]
+        why = "No instruction of the guest runs on a CPU: the emulator reads each one and does what the manual says."
+    elif word == _REPLACED:
+        cause = ""
+        parts += [CardPart("replaced in the code cache", "plain"), CardPart("no trap, no call", "guest")]
+        why = f"{_capital(reason)}."
+    elif now.real.eip != now.guest.eip and before.real.eip != before.guest.eip:
+        parts += [CardPart("its translation, in the code cache", "plain"), CardPart("run by the CPU itself", "guest")]
+        why = f"{_capital(reason)}." if reason else "Innocuous: its translation is the same instruction."
+    elif form is None:
         why = "Innocuous: it means the same in every ring, so the CPU runs it directly."
         parts.append(CardPart("run by the CPU itself", "guest"))
     else:
         row = INSTRUCTIONS[form]
-        ring = "ring 0 of guest mode" if technique.vmm_ring == -1 and now.real.cpl == 0 else f"ring {before.real.cpl}"
+        ring = f"ring {before.real.cpl}"
+        ring += f" of {picture.guest_mode}" if picture.guest_mode and now.real.cpl == 0 else ""
         parts.append(CardPart(f"{ring}: allowed", "rule"))
         parts.append(CardPart("run by the CPU itself", "guest"))
         if row.pg_class is PgClass.PRIVILEGED and technique.vmm_ring == -1:
-            why = f"{row.title}: the guest's kernel owns ring 0 of guest mode, and the VMM set no intercept for it."
+            why = f"{row.title}: the guest's kernel owns ring 0 of {picture.guest_mode}, and nothing asks for an exit."
         else:
             why = f"{row.title}: {row.pg_class.value}."
+    if not cause:
+        return Card(tuple(parts), why, None, "", Kind.GUEST)
+    cost = cost_of(cpu, cause)
     return Card(tuple(parts), why, cost.charged_cycles, f"modelled: {cost.source}", Kind.GUEST)
+
+
+_REPLACED = "translated"
+"""A technique's word for an instruction in whose place others run."""

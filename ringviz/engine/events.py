@@ -94,7 +94,7 @@ def sentence(event: Event) -> str:
             action = event.action.replace("passed on", "passed it on", 1)
             return f"{where} raised {event.cause} ({event.rule}); the {event.handler} {action}.{price}"
         case Kind.TRANSLATE:
-            return f"{where} was not in the code cache ({event.rule}); the {event.handler} {event.action}.{price}"
+            return f"{where} had {event.cause}; the {event.handler} made one: {event.action}.{price}"
         case Kind.CALLOUT:
             return f"{where}, translated, calls the {event.handler} ({event.rule}): {event.action}.{price}"
         case Kind.HYPERCALL:
@@ -104,8 +104,16 @@ def sentence(event: Event) -> str:
                 f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"
             )
         case Kind.GATE | Kind.FAULT:
-            return f"{where}: {event.cause} ({event.rule}), {event.action}, without a VMM.{price}"
+            return f"{where}: {event.cause} ({event.rule}), {event.action}, {_by_whom(event)}.{price}"
         case Kind.IO:
-            return f"{where}: {event.cause}, {event.action}, without a VMM.{price}"
+            return f"{where}: {event.cause}, {event.action}, {_by_whom(event)}.{price}"
         case _:
             return f"{where}: {event.cause}, {event.action}.{price}"
+
+
+_NO_VMM = ("guest kernel", "the CPU", "device")
+
+
+def _by_whom(event: Event) -> str:
+    """Say that the hardware did it, or else who did."""
+    return "without a VMM" if event.handler in _NO_VMM else f"by {event.handler}"

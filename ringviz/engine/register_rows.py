@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ringviz.engine.view import RegisterRow
 from ringviz.facts.registers import Eflags, iopl
+from ringviz.facts.residents import RESIDENTS, Residents
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.machine.state import CS, DS, SS, CpuState
 
@@ -24,46 +25,54 @@ def _table(base: int, limit: int) -> str:
     return f"{_hex32(base)}:{limit:04x}"
 
 
-_ROWS: tuple[tuple[str, _Show, str], ...] = (
-    ("ring", lambda s: str(s.cpl), "the guest's kernel was pushed out of ring 0"),
+_ROWS: tuple[tuple[str, _Show, str, str], ...] = (
+    ("ring", lambda s: str(s.cpl), "the guest's kernel was pushed out of ring 0", ""),
     (
         "IF",
         lambda s: str(int(bool(s.eflags & Eflags.IF))),
         "the VMM keeps real interrupts on; the guest's IF is virtual",
+        "PUSHF shows the real one",
     ),
-    ("IOPL", lambda s: str(iopl(s.eflags)), "IOPL is the VMM's"),
-    ("CS", lambda s: f"{s.segments[CS].selector:04x}", "its low two bits are the ring, for anyone to read"),
-    ("SS", lambda s: f"{s.segments[SS].selector:04x}", "its low two bits are the ring, for anyone to read"),
-    ("DS", lambda s: f"{s.segments[DS].selector:04x}", ""),
-    ("CR0", lambda s: _hex32(s.cr0), "the VMM runs with paging; SMSW shows the low half"),
-    ("CR2", lambda s: _hex32(s.cr2), "the VMM takes the page faults"),
-    ("CR3", lambda s: _hex32(s.cr3), "the CPU walks the VMM's page tables"),
-    ("CR4", lambda s: _hex32(s.cr4), "some bits are the VMM's"),
-    ("GDTR", lambda s: _table(*s.gdtr), "the CPU uses the VMM's shadow table; SGDT shows it"),
-    ("IDTR", lambda s: _table(*s.idtr), "every exception goes to the VMM first; SIDT shows it"),
-    ("TR", lambda s: f"{s.tr.selector:04x}", "the VMM's own task-state segment; STR shows it"),
-    ("LDTR", lambda s: f"{s.ldtr.selector:04x}", "the VMM's shadow table; SLDT shows it"),
-    ("EFLAGS", lambda s: _hex32(s.eflags), "IF and IOPL differ; PUSHF shows the real ones"),
-    ("EIP", lambda s: _hex32(s.eip), ""),
-    ("ESP", lambda s: _hex32(s.gpr[4]), ""),
-    ("EAX", lambda s: _hex32(s.gpr[0]), ""),
-    ("EBX", lambda s: _hex32(s.gpr[3]), ""),
-    ("ECX", lambda s: _hex32(s.gpr[1]), ""),
-    ("EDX", lambda s: _hex32(s.gpr[2]), ""),
-    ("EBP", lambda s: _hex32(s.gpr[5]), ""),
-    ("ESI", lambda s: _hex32(s.gpr[6]), ""),
-    ("EDI", lambda s: _hex32(s.gpr[7]), ""),
+    ("IOPL", lambda s: str(iopl(s.eflags)), "IOPL is the VMM's", "PUSHF shows it"),
+    ("CS", lambda s: f"{s.segments[CS].selector:04x}", "its low two bits are the ring", "anyone can read them"),
+    ("SS", lambda s: f"{s.segments[SS].selector:04x}", "its low two bits are the ring", "anyone can read them"),
+    ("DS", lambda s: f"{s.segments[DS].selector:04x}", "", ""),
+    ("CR0", lambda s: _hex32(s.cr0), "the VMM runs with paging", "SMSW shows the low half"),
+    ("CR2", lambda s: _hex32(s.cr2), "the VMM takes the page faults", ""),
+    ("CR3", lambda s: _hex32(s.cr3), "the CPU walks the VMM's page tables", ""),
+    ("CR4", lambda s: _hex32(s.cr4), "some bits are the VMM's", ""),
+    ("GDTR", lambda s: _table(*s.gdtr), "the CPU uses the VMM's shadow table", "SGDT shows it"),
+    ("IDTR", lambda s: _table(*s.idtr), "every exception goes to the VMM first", "SIDT shows it"),
+    ("TR", lambda s: f"{s.tr.selector:04x}", "the VMM's own task-state segment", "STR shows it"),
+    ("LDTR", lambda s: f"{s.ldtr.selector:04x}", "the VMM's shadow table", "SLDT shows it"),
+    ("EFLAGS", lambda s: _hex32(s.eflags), "IF and IOPL are the VMM's", "PUSHF shows them"),
+    ("EIP", lambda s: _hex32(s.eip), "the CPU runs the translation, in the code cache", ""),
+    ("ESP", lambda s: _hex32(s.gpr[4]), "", ""),
+    ("EAX", lambda s: _hex32(s.gpr[0]), "", ""),
+    ("EBX", lambda s: _hex32(s.gpr[3]), "", ""),
+    ("ECX", lambda s: _hex32(s.gpr[1]), "", ""),
+    ("EDX", lambda s: _hex32(s.gpr[2]), "", ""),
+    ("EBP", lambda s: _hex32(s.gpr[5]), "", ""),
+    ("ESI", lambda s: _hex32(s.gpr[6]), "", ""),
+    ("EDI", lambda s: _hex32(s.gpr[7]), "", ""),
 )
+"""Name, how it is written, why belief and truth may differ, and who can see it where a technique breaks its promise."""
+
+_IN_MEMORY = "in memory"
 
 
 def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | None) -> tuple[RegisterRow, ...]:
     """Make the rows; the first says which mode the CPU is in, where hardware assistance has two."""
-    mode = "guest mode" if technique.vmm_ring == -1 else "—"
-    rows = [RegisterRow("mode", "—", None, mode, None, False, "")]
-    for name, show, why in _ROWS:
+    picture = RESIDENTS[technique.id]
+    if picture.guest_is_data:
+        return _data_rows(picture, now, before)
+    rows = [RegisterRow("mode", "—", None, picture.guest_mode or "—", None, False, "")]
+    for name, show, why, leak in _ROWS:
         guest, real = show(now.guest), show(now.real)
         old_guest = show(before.guest) if before is not None else guest
         old_real = show(before.real) if before is not None else real
+        # Who can see the difference is news only where nothing stops the guest from looking.
+        note = f"{why}; {leak}" if leak and not technique.promises_fidelity else why
         rows.append(
             RegisterRow(
                 name,
@@ -72,7 +81,29 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
                 real,
                 old_real if old_real != real else None,
                 guest != real,
-                why if guest != real else "",
+                note if guest != real else "",
+            )
+        )
+    return tuple(rows)
+
+
+def _data_rows(picture: Residents, now: Moment, before: Moment | None) -> tuple[RegisterRow, ...]:
+    """Make the rows of a guest whose CPU is data: the real CPU runs the program that owns them."""
+    ring = str(picture.always_in)
+    rows = [RegisterRow("mode", "a CPU", None, "a program", None, True, "the guest's whole CPU is a program's data")]
+    for name, show, _, _ in _ROWS:
+        guest = show(now.guest)
+        old = show(before.guest) if before is not None else guest
+        is_ring = name == "ring"
+        rows.append(
+            RegisterRow(
+                name,
+                guest,
+                old if old != guest else None,
+                ring if is_ring else _IN_MEMORY,
+                None,
+                is_ring and guest != ring,
+                "the real CPU runs the emulator, in the ring of any program" if is_ring and guest != ring else "",
             )
         )
     return tuple(rows)

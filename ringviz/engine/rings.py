@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ringviz.engine.view import Crossing, RingsView, Seat
+from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Event, Kind
 
-if TYPE_CHECKING:
-    from ringviz.engine.snapshots import Moment
 
-_KERNEL, _PROGRAMS, _VMM = "guest OS", "applications", "VMM"
-
-
-def build_rings(
-    technique: TechniqueFacts, guest: CpuState, real: CpuState, before: Moment | None, events: Sequence[Event]
-) -> RingsView:
+def build_rings(technique: TechniqueFacts, guest: CpuState, real: CpuState, events: Sequence[Event]) -> RingsView:
     """Say who sits in which ring, and how the CPU last came from one to another."""
-    residents = dict.fromkeys(range(4), "")
-    if technique.vmm_ring == -1:
-        residents = {-1: ""} | residents
-    if technique.guest_kernel_ring is not None:
-        residents[technique.guest_kernel_ring] = _KERNEL
-    if technique.vmm_ring is not None:
-        residents[technique.vmm_ring] = _VMM
-    residents[3] = _PROGRAMS
+    picture = RESIDENTS[technique.id]
+    rings = sorted({0, 1, 2, 3, *picture.rings})
     return RingsView(
-        seats=tuple(Seat(ring, resident) for ring, resident in sorted(residents.items())),
-        real=real.cpl,
+        seats=tuple(Seat(ring, picture.rings.get(ring, "")) for ring in rings),
+        real=real.cpl if picture.always_in is None else picture.always_in,
         believed=guest.cpl,
-        real_mode="guest mode" if technique.vmm_ring == -1 else "",
+        real_mode=picture.guest_mode,
         crossing=_last_crossing(events),
+        vmm_mode=picture.vmm_mode,
+        is_data=picture.guest_is_data,
+        lesson=picture.lesson,
     )
 
 

@@ -29,11 +29,15 @@ class Moment:
     guest: CpuState
     real: CpuState
     instruction: Instruction | None
+    verdict: tuple[str, str] = ("", "")
+    """What will become of it, in the word and the reason that the technique gives."""
 
     @classmethod
     def of(cls, technique: Technique) -> Moment:
         """Look at a technique's CPU."""
-        return cls(technique.guest_state(), technique.real_state(), technique.instruction_here())
+        guest, instruction = technique.guest_state(), technique.instruction_here()
+        verdict = ("", "") if instruction is None else technique.verdict(instruction, guest.cpl)
+        return cls(guest, technique.real_state(), instruction, verdict)
 
 
 class EventRows(Sequence[EventRow]):
@@ -82,7 +86,7 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         position=session.position,
         outcome=recording.end.text if recording.end is not None and session.is_over else "",
         console=technique.machine.bus.console,
-        rings=build_rings(session.technique, now.guest, now.real, before, log.raw[:count][-200:]),
+        rings=build_rings(session.technique, now.guest, now.real, log.raw[:count][-200:]),
         code=build_code(technique, session.source, now.guest),
         source_name=session.scenario.guest.source,
         registers=build_registers(session.technique, now, before),

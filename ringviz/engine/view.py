@@ -64,8 +64,14 @@ class RingsView:
     believed: int
     """The ring the guest believes it is in."""
     real_mode: str
-    """`guest mode` under hardware assistance, else empty."""
+    """The manual's word for the guest's mode under hardware assistance, else empty."""
     crossing: Crossing | None
+    vmm_mode: str = ""
+    """The manual's word for the mode drawn as ring -1, else empty."""
+    is_data: bool = False
+    """The guest's CPU is a data structure: `believed` is a number in memory."""
+    lesson: str = ""
+    """What the picture is there to teach, one short sentence."""
 
 
 @dataclass(frozen=True, slots=True)

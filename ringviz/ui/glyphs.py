@@ -6,7 +6,7 @@ Colours are names of theme variables (`themes.py`).
 
 from dataclasses import dataclass
 
-from ringviz.engine.view import Kind, Verdict
+from ringviz.engine.view import Kind, SideMark, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,15 @@ VERDICT_LOOKS: dict[Verdict, Look] = {
     Verdict.FAULTS: Look("▽", "faults", "$kind-fault", "Will raise an exception in the guest."),
     Verdict.EMULATED: Look("≈", "emulated", "$dim", "Is carried out by a program, not by the CPU."),
     Verdict.TRANSLATED: Look("»", "replaced", "$kind-translate", "Other code, in the code cache, runs in its place."),
-    Verdict.CALLOUT: Look("∩", "calls out", "$kind-callout", "Code in the code cache calls the VMM in its place."),
-    Verdict.CALLS: Look("↕", "hypercall", "$kind-hypercall", "Asks the VMM for something, and knows whom it asks."),
+    Verdict.CALLOUT: Look("∩", "callout", "$kind-callout", "Code in the code cache calls the VMM in its place."),
+    Verdict.CALLS: Look("↕", "asks VMM", "$kind-hypercall", "Asks the VMM for something, and knows whom it asks."),
+}
+
+MARK_LOOKS: dict[SideMark, Look] = {
+    SideMark.NONE: Look(" ", "", "$foreground", "As it was."),
+    SideMark.CURRENT: Look("►", "now", "$changed", "What the present instruction has become; the CPU executes this."),
+    SideMark.BY_CPU: Look("▼", "cpu", "$kind-exit", "Written by the hardware at the last exit."),
+    SideMark.BY_VMM: Look("*", "vmm", "$kind-trap", "Changed by the VMM since."),
 }
 
 REAL = "►"

@@ -17,11 +17,14 @@ from ringviz.engine.view import (
     RegisterRow,
     RingsView,
     Seat,
+    Side,
     Snapshot,
     TimelineView,
     Verdict,
 )
 from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.residents import RESIDENTS
+from ringviz.facts.techniques import TECHNIQUES as FACTS
 from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
@@ -31,16 +34,28 @@ from ringviz.ui.laboratory import (
     Sitting,
     TechniqueChoice,
 )
+from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
 
-TECHNIQUES = (
-    TechniqueChoice("native", "Bare metal", "no VMM"),
-    TechniqueChoice("trap-emulate", "Trap-and-emulate on real x86", "ring 0, guest kernel in ring 1"),
-    TechniqueChoice("amd-v", "AMD-V", '"ring -1" = host mode; guest kernel in ring 0 of guest mode'),
-)
+TECHNIQUES = tuple(TechniqueChoice(row.id, row.title, row.vmm_seat) for row in FACTS.values())
 SCENARIOS = (
     ScenarioChoice("popf-hole", "POPF: the instruction that says nothing", "beginner", "Reads [eax] and [/b] back."),
     ScenarioChoice("rings-tour", "A tour of the rings", "beginner", "A ring-3 program tries what it may not."),
+    *(
+        ScenarioChoice(f"scenario-{n}", f"A longer title for scenario {n}", "intermediate", f"Summary {n}.")
+        for n in range(3, 13)
+    ),
 )
+KINDS = {
+    "native": Kind.GATE,
+    "emulation": Kind.GATE,
+    "classic": Kind.TRAP,
+    "trap-emulate": Kind.TRAP,
+    "binary-translation": Kind.CALLOUT,
+    "paravirt": Kind.HYPERCALL,
+    "vt-x": Kind.EXIT,
+    "amd-v": Kind.EXIT,
+}
+"""What most events are under each technique."""
 EVERY = 4
 """Every fourth instruction is an event."""
 NESTED_SEATS = (Seat(-1, "VMM"), Seat(0, "guest OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications"))
@@ -236,23 +251,22 @@ class FakeLaboratory:
 def make_snapshot(technique: str, position: int, explored: int = 0, end: int | None = 3310) -> Snapshot:
     """A moment that exercises every part of every panel."""
     is_compressed = technique == "trap-emulate"
-    is_hardware = technique == "amd-v"
-    title = next(t.title for t in TECHNIQUES if t.id == technique)
-    kind = Kind.TRAP if is_compressed else Kind.EXIT if is_hardware else Kind.GATE
+    facts = FACTS[technique]
+    kind = KINDS[technique]
     at = (position + 4) % len(PROGRAM)
     return Snapshot(
         scenario_id="popf-hole",
         scenario_title=SCENARIOS[0].title,
         technique_id=technique,
-        technique_title=title,
-        mmu="shadow" if is_compressed else "nested" if is_hardware else "none",
+        technique_title=facts.title,
+        mmu=facts.mmus[0],
         cpu_id="p4-672",
         cpu_title="Pentium 4 672",
         cpu_year=2005,
         position=position,
         outcome="halted" if end is not None and position >= end else "",
         console="" if position == 0 else f"flags before [cli]\nstep {position} says [/b] hello\n",
-        rings=_rings(is_compressed, is_hardware, position),
+        rings=_rings(technique, position),
         code=tuple(
             CodeRow(
                 address,
@@ -262,9 +276,9 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
                 "again" if address == 0x100041 else "",
                 84 + index,
                 source,
-                verdict if is_compressed else Verdict.RUNS,
+                _verdict(technique, verdict),
                 index == at,
-                note if is_compressed else "",
+                note if is_compressed else "Read as data." if technique == "emulation" else "",
             )
             for index, (address, mnemonic, operands, verdict, source, note) in enumerate(PROGRAM)
         ),
@@ -282,15 +296,58 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
                 for at in range(1, min(position // EVERY, 60))
             ),
         ),
+        side=_side(technique, PROGRAM[at][0]),
     )
 
 
-def _rings(is_compressed: bool, is_hardware: bool, position: int) -> RingsView:
-    if is_compressed:
-        return RingsView(COMPRESSED_SEATS, 1, 0, "", Crossing(3, 1, 0, "INT 80h") if position else None)
-    if is_hardware:
-        return RingsView(NESTED_SEATS, 0, 0, "guest mode", Crossing(0, 0, -1, "#VMEXIT") if position else None)
-    return RingsView(NATIVE_SEATS, 0, 0, "", Crossing(3, 0, None, "INT 80h") if position else None)
+def _side(technique: str, current: int) -> Side | None:
+    match technique:
+        case "binary-translation":
+            return code_cache(current)
+        case "paravirt":
+            return hypercalls()
+        case "vt-x":
+            return vmcs()
+        case "amd-v":
+            return vmcb()
+        case _:
+            return None
+
+
+def _verdict(technique: str, compressed: Verdict) -> Verdict:
+    """Give the program's verdicts under another technique than trap-and-emulate, for which they were written."""
+    match technique:
+        case "trap-emulate":
+            return compressed
+        case "classic":
+            return Verdict.TRAPS if compressed is Verdict.SILENT else compressed
+        case "emulation":
+            return Verdict.EMULATED
+        case "binary-translation":
+            translated = {Verdict.TRAPS: Verdict.TRANSLATED, Verdict.SILENT: Verdict.CALLOUT}
+            return translated.get(compressed, compressed)
+        case "paravirt":
+            return Verdict.CALLS if compressed is Verdict.TRAPS else Verdict.RUNS
+        case _:
+            return Verdict.RUNS
+
+
+def _rings(technique: str, position: int) -> RingsView:
+    picture, kernel = RESIDENTS[technique], FACTS[technique].guest_kernel_ring
+    seats = tuple(Seat(ring, picture.rings.get(ring, "")) for ring in sorted({0, 1, 2, 3, *picture.rings}))
+    real = 3 if kernel is None else kernel
+    vmm = FACTS[technique].vmm_ring
+    crossing = Crossing(0, 0, -1, "#VMEXIT") if vmm == -1 else Crossing(3, kernel or 0, vmm, "INT 80h")
+    return RingsView(
+        seats,
+        real,
+        1 if technique == "paravirt" else 0,
+        picture.guest_mode,
+        crossing if position else None,
+        picture.vmm_mode,
+        picture.guest_is_data,
+        picture.lesson,
+    )
 
 
 def _registers(is_compressed: bool, position: int) -> tuple[RegisterRow, ...]:

@@ -24,14 +24,15 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "run": lambda b: b.shown.snapshot.position == 100,
     "stop": lambda b: b.app.screen.maximized is None,
     "technique": lambda b: isinstance(b.app.screen, TechniqueDialog),
-    "cycle": lambda b: b.shown.snapshot.technique_id == "amd-v",
-    "cycle_back": lambda b: b.shown.snapshot.technique_id == "native",
+    "cycle": lambda b: b.shown.snapshot.technique_id == "binary-translation",
+    "cycle_back": lambda b: b.shown.snapshot.technique_id == "classic",
     "compare": lambda b: isinstance(b.app.screen, CompareScreen),
     "goto": lambda b: isinstance(b.app.screen, GoToDialog),
     "ring": lambda b: b.shown.snapshot.position == 40 and "to ring" in b.laboratory.session.calls,
     "start": lambda b: b.shown.snapshot.position == 0,
     "end": lambda b: b.shown.snapshot.position == 100,
     "console": lambda b: "step 6 says [/b] hello" in b.text(),
+    "side": lambda b: "has nothing beside the guest's code" in b.text(),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),
@@ -118,10 +119,10 @@ async def test_choosing_a_technique_keeps_the_place() -> None:
     async with bench() as b:
         b.laboratory.session.seek(33)
         await b.press("m")
-        assert b.app.screen.query_one(OptionList).highlighted == 1
+        assert b.app.screen.query_one(OptionList).highlighted == 3
         await b.press("down", "enter")
-        assert "swap amd-v" in b.calls
-        assert (b.shown.snapshot.technique_id, b.shown.snapshot.position) == ("amd-v", 33)
+        assert "swap binary-translation" in b.calls
+        assert (b.shown.snapshot.technique_id, b.shown.snapshot.position) == ("binary-translation", 33)
 
 
 @pytest.mark.parametrize(("cpu", "on"), [(None, ""), ("barcelona", " on barcelona")])
@@ -133,7 +134,7 @@ async def test_a_cpu_asked_for_stays_asked_for(cpu: str | None, on: str) -> None
         await b.settle()
         await b.press("M")
         await b.press("c")
-        assert laboratory.session.calls == [f"swap trap-emulate{on}", f"compare popf-hole{on}"]
+        assert laboratory.session.calls == [f"swap emulation{on}", f"compare popf-hole{on}"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def test_a_comparison_tells_who_keeps_the_promise(laboratory: EngineLaboratory) 
     told: list[str] = []
     runs = laboratory.compare("popf-hole", None, lambda what, done, limit: told.append(what))
     faithful = {run.technique: run.is_faithful for run in runs.runs}
-    assert faithful == {"native": True, "classic": True, "trap-emulate": False, "amd-v": True}
+    assert [technique for technique, is_faithful in faithful.items() if not is_faithful] == ["trap-emulate"]
+    assert {"native", "emulation", "classic", "binary-translation", "amd-v"} <= set(faithful)
     assert "pushf" in next(run.fidelity for run in runs.runs if run.technique == "trap-emulate")
     assert told
 

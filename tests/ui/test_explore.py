@@ -19,7 +19,7 @@ from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
 from tests.ui.bench import SIZES, Bench, bench, content_lines
-from tests.ui.fake import FakeLaboratory, FakeSession, make_snapshot
+from tests.ui.fake import TECHNIQUES, FakeLaboratory, FakeSession, make_snapshot
 
 GRIDS = Path(__file__).parent / "grids"
 
@@ -30,7 +30,7 @@ async def at_step(b: Bench, position: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("technique", ["native", "trap-emulate", "amd-v"])
+@pytest.mark.parametrize("technique", [technique.id for technique in TECHNIQUES])
 async def test_the_screen_is_the_one_on_file(size: tuple[int, int], technique: str) -> None:
     """To accept a new look on purpose, run with RINGVIZ_ACCEPT_GRIDS=1 and read the diff."""
     async with bench(size=size, technique=technique) as b:
@@ -209,7 +209,7 @@ async def test_quitting_during_a_run_is_quick_and_ends_the_thread() -> None:
 async def test_home_and_in_again() -> None:
     async with bench() as b:
         await b.press("q")
-        await b.press("enter", "down", "enter")
+        await b.press("enter", "down", "down", "down", "enter")
         assert b.laboratory.opened[-1] == ("popf-hole", "trap-emulate", None, None)
         assert isinstance(b.app.screen, ExploreScreen)
         await b.press("space")

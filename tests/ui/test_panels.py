@@ -121,7 +121,7 @@ def test_shares_fill_the_bar_and_hide_no_cause_that_has_room(cycles: list[int], 
 
 
 @pytest.mark.parametrize("seats", [COMPRESSED_SEATS, NESTED_SEATS])
-@pytest.mark.parametrize(("width", "height"), [(36, 15), (54, 26), (24, 12)])
+@pytest.mark.parametrize(("width", "height"), [(34, 14), (36, 15), (54, 26), (24, 12)])
 def test_the_discs_lie_inside_one_another_and_names_never_share_a_row(
     seats: tuple[object, ...], width: int, height: int
 ) -> None:
@@ -136,6 +136,11 @@ def test_the_discs_lie_inside_one_another_and_names_never_share_a_row(
     for disc, row in zip(discs.discs, rows, strict=True):
         here = (discs.ring_at(width // 2, 2 * row), discs.ring_at(width // 2, 2 * row + 1))
         assert disc.seat.ring in here
+
+
+def test_where_two_names_would_share_a_line_there_are_no_discs() -> None:
+    assert not has_room(NESTED_SEATS, 34, 13)
+    assert has_room(COMPRESSED_SEATS, 34, 13)
 
 
 @pytest.mark.parametrize("height", [1, 3, 5, 7, 10, 14])
@@ -204,3 +209,14 @@ def test_wrapping_says_when_it_leaves_something_out() -> None:
 def test_numbers_are_written_for_people() -> None:
     assert grouped(1234567) == "1 234 567"
     assert [ring_name(ring) for ring in (-1, 0, 3)] == ["−1", "0", "3"]
+
+
+async def test_going_back_from_many_events_leaves_a_full_page_of_them() -> None:
+    async with bench(FakeLaboratory(FakeSession(end=400, end_known=True))) as b:
+        b.laboratory.session.seek(400)
+        await b.settle()
+        b.laboratory.session.seek(200)
+        await b.settle()
+        lines = [line for line in content_lines(b.app.screen.query_one(EventsPanel))[1:] if line.strip()]
+        assert len(lines) == 7
+        assert "199 mov" in lines[-1]

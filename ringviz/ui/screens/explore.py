@@ -36,6 +36,7 @@ from ringviz.ui.widgets.keyline import KeyLine
 from ringviz.ui.widgets.overhead import OverheadPanel
 from ringviz.ui.widgets.panel import Panel
 from ringviz.ui.widgets.rings import RingsPanel
+from ringviz.ui.widgets.side import SidePanel
 from ringviz.ui.widgets.status import StatusLine
 from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.timeline import TimelinePanel
@@ -68,6 +69,7 @@ class ExploreScreen(Screen[None]):
         with Horizontal(id="top"):
             yield RingsPanel().data_bind(ExploreScreen.snapshot)
             yield CodePanel().data_bind(ExploreScreen.snapshot)
+            yield SidePanel().data_bind(ExploreScreen.snapshot)
             yield TwicePanel().data_bind(ExploreScreen.snapshot)
         yield CardPanel().data_bind(ExploreScreen.snapshot)
         with Horizontal(id="bottom"):
@@ -80,6 +82,7 @@ class ExploreScreen(Screen[None]):
     def show(self, shown: Shown) -> None:
         """Take over a new moment."""
         self.in_motion = shown.in_motion
+        self.set_class(shown.snapshot.side is not None, "-has-side")
         self.snapshot = shown.snapshot
 
     def notice(self, message: Failed | Remarked) -> None:
@@ -169,6 +172,20 @@ class ExploreScreen(Screen[None]):
         """Events or console."""
         self.toggle_class("-console")
         self.query_one(ConsolePanel if self.has_class("-console") else EventsPanel).focus()
+
+    def action_side(self) -> None:
+        """The VMM's side or the CPU, twice; where both have room, to the VMM's side."""
+        if self.snapshot is None:
+            return
+        if self.snapshot.side is None:
+            self.notice(Remarked(f"{self.snapshot.technique_title} has nothing beside the guest's code."))
+            return
+        if not self.has_class("-wide"):
+            self.toggle_class("-side")
+        is_shown = self.has_class("-wide") or self.has_class("-side")
+        self.query_one(SidePanel if is_shown else TwicePanel).focus()
+        for panel in self.query(Panel):
+            panel.watch_snapshot(self.snapshot)
 
     def action_zoom(self) -> None:
         """Show the focused panel alone, or all again."""

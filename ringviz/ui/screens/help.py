@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ringviz.ui.commands import Command
-from ringviz.ui.glyphs import BELIEVED, DIFFERS, KIND_LOOKS, REAL, VERDICT_LOOKS, Look
+from ringviz.ui.glyphs import BELIEVED, DIFFERS, KIND_LOOKS, MARK_LOOKS, REAL, VERDICT_LOOKS, Look
 
 
 class HelpScreen(ModalScreen[None]):
@@ -48,6 +48,7 @@ def help_text(commands: Sequence[Command], panel: tuple[str, str] | None) -> Con
     parts.append(("  tab    Next panel.   ctrl+p  All commands by name.\n\n", ""))
     parts += _signs("What will happen to an instruction", VERDICT_LOOKS.values())
     parts += _signs("What has happened", KIND_LOOKS.values())
+    parts += _signs("The VMM's side, beside the guest's code", MARK_LOOKS.values())
     parts.append(("Rings and registers\n", "bold $primary"))
     for sign, meaning in (
         (REAL, "where the CPU really is; in the code, the instruction that runs next"),

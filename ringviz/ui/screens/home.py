@@ -12,9 +12,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ringviz.ui.commands import HOME, Command, bindings
-from ringviz.ui.laboratory import ScenarioChoice
+from ringviz.ui.laboratory import ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import Failed, Open, Remarked
-from ringviz.ui.screens.dialogs import technique_prompt
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.widgets.keyline import KeyLine
 
@@ -56,7 +55,7 @@ class HomeScreen(Screen[None]):
             scenarios.border_title = Content("1 · The guest")
             yield scenarios
             techniques = OptionList(
-                *(Option(technique_prompt(t), id=t.id) for t in self.ringviz.techniques), id="techniques", markup=False
+                *(Option(_technique_prompt(t), id=t.id) for t in self.ringviz.techniques), id="techniques", markup=False
             )
             techniques.border_title = Content("2 · Who runs it")
             yield techniques
@@ -70,15 +69,36 @@ class HomeScreen(Screen[None]):
                 options.highlighted = 0
 
     def on_resize(self) -> None:
-        """On a short screen every scenario has one line, and only the highlighted one is told about, below."""
+        """On a short screen every choice has one line, and only the highlighted one is told about, below."""
         is_short = self.size.height < _TALL_ENOUGH
         options = self.query_one("#scenarios", OptionList)
         for index, scenario in enumerate(self.ringviz.scenarios):
-            options.replace_option_prompt_at_index(index, _scenario_prompt(scenario, with_summary=not is_short))
+            options.replace_option_prompt_at_index(index, _scenario_prompt(scenario, in_full=not is_short))
+        options = self.query_one("#techniques", OptionList)
+        for index, technique in enumerate(self.ringviz.techniques):
+            options.replace_option_prompt_at_index(index, _technique_prompt(technique, in_full=not is_short))
 
-    @on(OptionList.OptionHighlighted, "#scenarios")
-    def _scenario_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        self.query_one("#about", Static).update(Content(self.ringviz.scenarios[event.option_index].summary))
+    def _tell_about(self) -> None:
+        """Say more about the highlighted line of the list that has the focus."""
+        is_technique = self.focused is not None and self.focused.id == "techniques"
+        options = self.query_one("#techniques" if is_technique else "#scenarios", OptionList)
+        if options.highlighted is None:
+            return
+        if is_technique:
+            technique = self.ringviz.techniques[options.highlighted]
+            head, text = f"{technique.id}: ", technique.seat
+        else:
+            scenario = self.ringviz.scenarios[options.highlighted]
+            head, text = f"{scenario.id} · {scenario.level}: ", scenario.summary
+        self.query_one("#about", Static).update(Content.assemble((head, "bold $primary"), text))
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self) -> None:
+        self._tell_about()
+
+    def on_descendant_focus(self) -> None:
+        """Tell about the list that the user went to."""
+        self._tell_about()
 
     def notice(self, message: Failed | Remarked) -> None:
         """Say one line in place of the keys."""
@@ -107,6 +127,15 @@ class HomeScreen(Screen[None]):
             self.ringviz.open(Open(self.ringviz.scenarios[highlighted].id, event.option.id))
 
 
-def _scenario_prompt(scenario: ScenarioChoice, with_summary: bool = True) -> Content:
-    head = Content.assemble((scenario.title, "bold"), (f"  {scenario.id} · {scenario.level}", "$dim"))
-    return Content.assemble(head, f"\n{scenario.summary}\n") if with_summary else head
+def _scenario_prompt(scenario: ScenarioChoice, in_full: bool = True) -> Content:
+    title = Content.assemble((scenario.title, "bold"))
+    if not in_full:
+        return title
+    return Content.assemble(title, (f"  {scenario.id} · {scenario.level}", "$dim"), f"\n{scenario.summary}\n")
+
+
+def _technique_prompt(technique: TechniqueChoice, in_full: bool = True) -> Content:
+    title = Content.assemble((technique.title, "bold"))
+    if not in_full:
+        return title
+    return Content.assemble(title, (f"  {technique.id}", "$dim"), f"\n{technique.seat}\n")

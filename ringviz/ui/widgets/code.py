@@ -14,6 +14,8 @@ _SOURCE_WIDTH = 70
 _ROOMY = 15
 """From this height on, both the source line and the reason stand under the code."""
 _MOST_NOTE_LINES = 3
+_CALM = (Verdict.RUNS, Verdict.EMULATED)
+"""Verdicts that do not set an instruction apart from its neighbours."""
 
 
 class CodePanel(Panel):
@@ -35,26 +37,52 @@ class CodePanel(Panel):
         foot = _foot(_current(snapshot), width, height)
         room = height - len(foot)
         listing: list[Content] = []
-        current = 0
         short = width < 36 and all(row.address < 1 << 24 for row in snapshot.code)
         for row in snapshot.code:
             if row.label:
                 listing.append(Content.assemble((f"{printable(row.label)}:", "bold $kind-guest")))
-            if row.is_current:
-                current = len(listing)
             listing.append(instruction_line(row, width, 6 if short else 8))
-        first = max(0, min(current - room * 2 // 5, len(listing) - room))
-        # The label of the current line belongs to it.
+        first = _first(snapshot.code, room)
         window = listing[first : first + room]
         window += [Content("")] * (room - len(window))
         return [*(line.truncate(width, ellipsis=True) for line in window), *foot]
 
 
+def line_of_current(code: Sequence[CodeRow], height: int) -> int:
+    """Give the line of the panel, counted from its top, on which the current instruction stands."""
+    return _position(code) - _first(code, height - foot_height(height))
+
+
+def foot_height(height: int) -> int:
+    """How many lines stand beneath the list: always as many, so that it does not move from step to step."""
+    return 1 if height < _ROOMY else 2 + _MOST_NOTE_LINES
+
+
+def _position(code: Sequence[CodeRow]) -> int:
+    """Give the current instruction's place among all lines; a label is a line of its own."""
+    lines = 0
+    for row in code:
+        lines += bool(row.label)
+        if row.is_current:
+            return lines
+        lines += 1
+    return 0
+
+
+def _first(code: Sequence[CodeRow], room: int) -> int:
+    """Give the first line in view: the current one stands in the upper half."""
+    count = len(code) + sum(1 for row in code if row.label)
+    return max(0, min(_position(code) - room * 2 // 5, count - room))
+
+
 def instruction_line(row: CodeRow, width: int, digits: int) -> Content:
     """One instruction: marker, address, text, verdict at the right, source beside it if there is room."""
     look = VERDICT_LOOKS[row.verdict]
-    verdict = f"{look.glyph} {look.word}" if row.verdict is not Verdict.RUNS else ""
-    plain = row.verdict is Verdict.RUNS
+    verdict = "" if row.verdict is Verdict.RUNS else f"{look.glyph} {look.word}"
+    if row.verdict is Verdict.EMULATED:
+        # Under emulation this is every line's fate: a sign is enough.
+        verdict = look.glyph
+    plain = row.verdict in _CALM
     style = "bold reverse $changed" if row.is_current else "$foreground" if plain else look.colour
     dim = style if row.is_current else "$dim"
     source = ""
@@ -79,7 +107,9 @@ def _beside(source: str) -> str:
 
 def _text_and_verdict(row: CodeRow, verdict: str, width: int) -> tuple[str, str]:
     """Instruction and verdict, `width` cells together; first the columns give way, then the verdict's word."""
-    verdict_width = (10 if width >= 27 else 9) if verdict else 0
+    verdict_width = (2 if len(verdict) == 1 else 10 if width >= 20 else 9) if verdict else 0
+    if len(verdict) > verdict_width:
+        verdict = verdict[0]
     aligned = f"{printable(row.mnemonic):<6} {printable(row.operands)}".rstrip()
     tight = f"{printable(row.mnemonic)} {printable(row.operands)}".rstrip()
     room = width - verdict_width
@@ -101,14 +131,14 @@ def _current(snapshot: Snapshot) -> CodeRow | None:
 def _foot(row: CodeRow | None, width: int, height: int) -> list[Content]:
     """Give source line and reason for the current instruction; on a small screen, one of the two."""
     if row is None:
-        return []
+        return [Content("")] * foot_height(height)
     look = VERDICT_LOOKS[row.verdict]
     note = Content.assemble((f"{look.glyph} ", look.colour), (printable(row.note), "$dim"))
     number = "" if row.source_line is None else f"{row.source_line}: "
     source = Content.assemble((number, "$dim"), (" ".join(printable(row.source_text).split()), "italic"))
     if height < _ROOMY:
-        return wrapped(note if row.note else source, width, 1)
+        return wrapped(note if row.note else source, width, 1) or [Content("")]
     lines = [source.truncate(width, ellipsis=True), *(wrapped(note, width, _MOST_NOTE_LINES) if row.note else [])]
     # Always as many lines, so that the code does not move from step to step.
-    lines += [Content("")] * (1 + _MOST_NOTE_LINES - len(lines))
+    lines += [Content("")] * (foot_height(height) - 1 - len(lines))
     return [Content.assemble(("╌" * width, "$frame")), *lines]

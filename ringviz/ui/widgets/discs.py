@@ -49,6 +49,12 @@ class Discs:
             return int(self.centre_y) // 2
         return int((self.centre_y - (disc.outer * 0.45 + disc.inner * 0.55)) // 2)
 
+    def lower_row(self, disc: Disc) -> int:
+        """Give the cell row in the lower arc of a ring's band that mirrors `label_row`; below the name amid a disc."""
+        if disc.inner == 0:
+            return self.label_row(disc) + 1
+        return int((self.centre_y + (disc.outer * 0.45 + disc.inner * 0.55)) // 2)
+
     def column_right_of_centre(self, ring: int) -> int:
         """Give the cell column in the middle of the ring's band, on the horizontal line right of the centre."""
         for disc in self.discs:
@@ -78,5 +84,8 @@ def lay_out(seats: Sequence[Seat], width: int, height: int) -> Discs:
 
 
 def has_room(seats: Sequence[Seat], width: int, height: int) -> bool:
-    """Whether every ring can be drawn at least one cell thick, and names fit."""
-    return bool(seats) and width >= 24 and height >= 2 * len(seats) + 2
+    """Whether every ring can be drawn at least one cell thick, and each name has a line of its own."""
+    if not seats or width < 24 or height < 2 * len(seats) + 2:
+        return False
+    discs = lay_out(seats, width, height)
+    return len({discs.label_row(disc) for disc in discs.discs}) == len(seats)

@@ -94,8 +94,9 @@ class EventsPanel(TailView):
         went_back = count < self.known
         self.known = count
         self.is_following = self.is_following or (went_back and self.cursor >= count - 1)
-        self.cursor = count - 1 if self.is_following else self.cursor
+        # First the new length, then the cursor: to bring a line into view, the list must know how long it is.
         self.settle()
+        self.cursor = count - 1 if self.is_following else self.cursor
 
     def header(self, width: int) -> Strip:
         """Give the names of the columns."""

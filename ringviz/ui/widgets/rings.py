@@ -12,6 +12,12 @@ from ringviz.ui.widgets.boxes import nested_boxes
 from ringviz.ui.widgets.discs import Discs, has_room, lay_out
 from ringviz.ui.widgets.panel import Panel, printable
 
+_LIT = "bold $ring-lit"
+_ROOMY = 17
+"""From this height on, what the picture teaches stands beneath it."""
+_MOST_WORDS = 3
+"""Where the CPU is, where the guest believes it is, the last crossing. With two modes, the first two are one."""
+
 _Cell = tuple[str, str]
 """One character and its style."""
 
@@ -25,14 +31,18 @@ class RingsPanel(Panel):
         f"{REAL}, is where the CPU really is. {BELIEVED} marks the ring the guest believes it is in, if that is "
         "another: a guest kernel that was built for ring 0 may really sit in ring 1, with the VMM in ring 0. "
         "Under AMD-V and VT-x a disc below ring 0 appears. It is called ring −1 in conversation, but is no ring: it is "
-        "a mode of the CPU (host mode, VMX root) with rings of its own. Arrows show the last crossing, through the VMM "
-        "if it took part."
+        "a mode of the CPU (host mode, VMX root) with rings of its own. Under full emulation no disc belongs to the "
+        "guest: its CPU is data of a program in ring 3. Arrows show the last crossing, through the VMM if it took part."
     )
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Discs where there is room and colour, else nested boxes; below, the same in words."""
         rings = snapshot.rings
         words = _words(rings, width)
+        if height >= _ROOMY:
+            # Always as many lines, so that the picture does not change its size from step to step.
+            words += [Content("")] * ((2 if rings.real_mode else _MOST_WORDS) - len(words))
+            words.append(Content.assemble((printable(rings.lesson), "italic $dim")).truncate(width, ellipsis=True))
         room = height - len(words)
         if has_room(rings.seats, width, room) and not self.app.no_color:
             return [*_picture(rings, width, room), *words]
@@ -40,7 +50,8 @@ class RingsPanel(Panel):
 
 
 def _label(rings: RingsView, seat: Seat) -> str:
-    mark = REAL if seat.ring == rings.real else BELIEVED if seat.ring == rings.believed else ""
+    is_believed = seat.ring == rings.believed and not rings.is_data
+    mark = REAL if seat.ring == rings.real else BELIEVED if is_believed else ""
     text = f"{ring_name(seat.ring)} {printable(seat.resident)}".rstrip()
     return f"{mark} {text}" if mark else text
 
@@ -50,22 +61,24 @@ def _words(rings: RingsView, width: int) -> list[Content]:
     real, believed = ring_name(rings.real), ring_name(rings.believed)
     mode = f" of {rings.real_mode}" if rings.real_mode else ""
     lines: list[Content]
-    if rings.real == rings.believed:
+    if rings.is_data:
+        lines = _words_about_data(real, believed, width)
+    elif rings.real == rings.believed:
         lines = [
             _longest(
                 [
                     f"{REAL} the CPU is in ring {real}{mode}",
                     f"{REAL} ring {real}{mode}",
                     f"{REAL} ring {real} {rings.real_mode}",
+                    # The manual's short form, where even that is too long.
+                    f"{REAL} ring {real} {rings.real_mode.removeprefix('VMX ')}",
                 ],
-                "bold $ring-lit",
+                _LIT,
                 width,
             )
         ]
     else:
-        really = _longest(
-            [f"{REAL} really in ring {real}{mode}", f"{REAL} really ring {real}"], "bold $ring-lit", width
-        )
+        really = _longest([f"{REAL} really in ring {real}{mode}", f"{REAL} really ring {real}"], _LIT, width)
         believes = _longest(
             [f"{BELIEVED} guest thinks ring {believed}", f"{BELIEVED} believed {believed}"], "$changed", width
         )
@@ -75,12 +88,18 @@ def _words(rings: RingsView, width: int) -> list[Content]:
         path = " → ".join(ring_name(ring) for ring in _path(rings.crossing))
         tight = path.replace(" ", "")
         label = printable(rings.crossing.label)
-        lines.append(
-            _longest(
-                [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"], "$foreground", width
-            )
-        )
+        forms = [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"]
+        lines.append(_longest(forms, "$foreground", width))
     return lines
+
+
+def _words_about_data(real: str, believed: str, width: int) -> list[Content]:
+    """Give where the CPU is, and that the guest's ring is no ring of the CPU."""
+    return [
+        _longest([f"{REAL} the CPU runs a program, ring {real}", f"{REAL} CPU in ring {real}"], _LIT, width),
+        _longest([f"{BELIEVED} the guest's ring {believed} is only data", f"{BELIEVED} ring {believed} is data",
+                  f"{BELIEVED} {believed} is data"], "$changed", width),
+    ]  # fmt: skip
 
 
 def _longest(forms: Sequence[str], style: str, width: int) -> Content:
@@ -99,7 +118,7 @@ def _path(crossing: Crossing) -> list[int]:
 
 def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
     def style(ring: int) -> str:
-        return "bold $ring-lit" if ring == rings.real else "$foreground"
+        return _LIT if ring == rings.real else "$foreground"
 
     return nested_boxes(rings.seats, rings.real, lambda seat: _label(rings, seat), style, width, height)
 
@@ -113,6 +132,13 @@ def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
         text = _label(rings, disc.seat)
         row = discs.label_row(disc)
         _write(grid, row, int(discs.centre_x - len(text) / 2), text, "bold", rings, discs)
+    inner, outer = discs.discs[-1], discs.discs[0]
+    if rings.is_data:
+        text = f"{BELIEVED} guest's ring {ring_name(rings.believed)}: data"
+        _write(grid, discs.lower_row(outer), int(discs.centre_x - len(text) / 2), text, "", rings, discs)
+    elif rings.vmm_mode and inner.outer >= len(rings.vmm_mode) / 2:
+        row = discs.lower_row(inner)
+        _write(grid, row, int(discs.centre_x - len(rings.vmm_mode) / 2), rings.vmm_mode, "", rings, discs)
     if rings.crossing is not None:
         _draw_crossing(grid, rings, rings.crossing, discs)
     return tuple(_line(row) for row in grid)
@@ -155,7 +181,8 @@ def _write(grid: list[list[_Cell]], row: int, x: int, text: str, weight: str, ri
 
 def _draw_crossing(grid: list[list[_Cell]], rings: RingsView, crossing: Crossing, discs: Discs) -> None:
     """Draw arrows right of the centre, where the bands lie side by side: one leg, or two if it went through the VMM."""
-    row = int(discs.centre_y) // 2 + 1
+    # Below the names that stand in the innermost disc.
+    row = int(discs.centre_y) // 2 + (2 if rings.vmm_mode else 1)
     for source, target in pairwise(_path(crossing)):
         start, end = discs.column_right_of_centre(source), discs.column_right_of_centre(target)
         if start != end:

@@ -22,6 +22,12 @@ class TwicePanel(Panel):
         "changed, from the old value to the new. On bare metal both columns agree: that is what bare metal means."
     )
 
+    def title_for(self, snapshot: Snapshot) -> Content:
+        """Give the title, and what else this place can show."""
+        if snapshot.side is None or self.screen.has_class("-wide"):
+            return Content(self.TITLE)
+        return Content.assemble(self.TITLE, (f" · v: {printable(snapshot.side.title)}", "$dim"))
+
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Give a heading, then one line a register; those that tell something come first where room is short."""
         name_width = max([4, *(len(row.name) for row in snapshot.registers)])
