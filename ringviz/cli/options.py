@@ -20,7 +20,8 @@ def _technique_ids(incomplete: str) -> list[str]:
     return [technique for technique in registry.available() if technique.startswith(incomplete)]
 
 
-def _cpu_ids(incomplete: str) -> list[str]:
+def cpu_ids(incomplete: str) -> list[str]:
+    """Complete the id of a CPU."""
     return [cpu for cpu in CPU_PROFILES if cpu.startswith(incomplete)]
 
 
@@ -59,7 +60,7 @@ Mmu = Annotated[
 Cpu = Annotated[
     str | None,
     typer.Option(
-        "--cpu", metavar="ID", help="The CPU whose costs are charged; see `ringviz cpus`.", autocompletion=_cpu_ids
+        "--cpu", metavar="ID", help="The CPU whose costs are charged; see `ringviz cpus`.", autocompletion=cpu_ids
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

@@ -10,7 +10,7 @@ from ringviz.facts.cpu_profile import Cost
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.source import Source, Status, by
 
-NO_FIGURE = "no figure for this CPU"
+_NO_FIGURE = "no figure for this CPU; the "
 
 
 def as_published(cause: str, figure: str, note: str = "") -> Cost:
@@ -111,9 +111,14 @@ def complete(own: Sequence[Cost], *lenders: Lender) -> Mapping[str, Cost]:
     return by("cause", *rows)
 
 
+def is_lent(row: Cost) -> bool:
+    """The row is another CPU's, for want of a figure."""
+    return row.note.startswith(_NO_FIGURE)
+
+
 def _lent(row: Cost, name: str) -> Cost:
     """Give another CPU's row, and say so; what is unknown or our own choice is the same for all."""
     if row.cycles is None or row.source.status is Status.CHOSEN:
         return row
-    note = f"{NO_FIGURE}; the {name}'s is shown"
+    note = f"{_NO_FIGURE}{name}'s is shown"
     return replace(row, source=replace(row.source, status=Status.BORROWED, note=note), note=note)

@@ -50,7 +50,10 @@ _ONE_CYCLE = "one cycle an instruction is a stated model, not a measurement: it 
 _REFLECT = "no figure for passing a trap on; the round trip of a trap that is emulated is shown"
 _GATE = "no figure for INT n on this CPU; #DE takes the same way through an interrupt gate and back"
 _HYPERCALL = "no figure for a hypercall by INT n on this CPU; #DE takes the same way through an interrupt gate and back"
-_CLI = "a handful of instructions instead of 60 cycles, says Adams & Agesen 2006; five, at one cycle each"
+_CLI = (
+    f"a handful of instructions instead of {FIGURES['p4-cli'].value} cycles, says Adams & Agesen 2006; "
+    "five, at one cycle each"
+)
 
 _P4 = by(
     "cause",
@@ -158,7 +161,7 @@ INTEL_CPUS: Mapping[str, CpuProfile] = by(
         clock_source=FIGURES["core2-clock"].source,
         costs=complete((*_CORE2.values(),), P4_LENDS),
         source=AG12.at("Table 1", note="2Q2006"),
-        note="The same VT-x as before, and exits that cost less than half",
+        note="Exits cost less than half of the Pentium 4's; still no nested paging, and every MOV to CR3 must exit",
     ),
     CpuProfile(
         id="nehalem",
