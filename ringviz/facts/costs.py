@@ -39,6 +39,8 @@ CAUSES: Mapping[str, Cause] = by(
     Cause("native-msr", "RDMSR or WRMSR", "machine", _MODEL),
     Cause("trap-emulate", "A trap to the VMM, emulation and back", "vmm", _MODEL),
     Cause("trap-reflect", "A trap to the VMM, passed on to the guest's handler", "vmm", _MODEL),
+    Cause("hidden-fault", "A page fault of the shadow's, filled in by the VMM", "vmm", _MODEL),
+    Cause("trace", "A guest write to its page tables, carried out by the VMM", "vmm", _MODEL),
     Cause("silent", "A silent instruction: no trap, no cost, no fidelity", "vmm", _MODEL),
     Cause("exit", "A hardware exit to the VMM and the entry back", "vmm", _MODEL),
     Cause("vmm-work", "The VMM's own work during an exit", "vmm", _MODEL),
@@ -175,6 +177,8 @@ _P4_COSTS: Mapping[str, Cost] = by(
     _borrowed(
         "trap-reflect", "p4-trap-rdtsc", f"{_REFLECT}; native delivery to the guest's handler is charged as well"
     ),
+    _unknown("hidden-fault", "no source for this CPU was found"),
+    _unknown("trace", "no source for this CPU was found"),
     _chosen("silent", 0, "a silent instruction runs at full speed: what it costs is fidelity"),
     _p4_exit(),
     _p4_vmm_work(),
@@ -201,6 +205,8 @@ _BARCELONA_COSTS: Mapping[str, Cost] = by(
     _P4_COSTS["native-msr"],
     _from_p4("trap-emulate"),
     _from_p4("trap-reflect"),
+    _P4_COSTS["hidden-fault"],
+    _P4_COSTS["trace"],
     _P4_COSTS["silent"],
     _barcelona_exit(),
     _unknown("vmm-work", "the VMCB is ordinary memory, so reading it has no price of its own"),
