@@ -109,6 +109,7 @@ class Recording:
         found = False
         while not self.is_at_end and (self.position < target or found):
             before = self.position
+            is_late = False
             goal = before + 1 if found else max(before + 1, min(target, before + _SLICE, self._keyframe_due()))
             stop = machine.run(goal)
             match stop:
@@ -116,6 +117,8 @@ class Recording:
                     return True
                 case BudgetSpent() | Paused():
                     self._since_progress = 0
+                    self._collect()  # the next instruction is fetched already: that is on the way to the next position
+                    is_late = wanted is not None and any(wanted(event) for event in self._news)
                 case _:
                     self._handle(stop, before)
                     if wanted is not None and not found:
@@ -127,6 +130,7 @@ class Recording:
                     self._take_keyframe()
                 if found:
                     break
+            found = found or is_late
             if cancelled():
                 break
         if self.position >= self._limit and not self.is_at_end:
@@ -144,18 +148,26 @@ class Recording:
 
     def _handle(self, stop: Any, before: int) -> None:
         outcome = self.technique.handle(stop)
+        self._collect()
+        if isinstance(outcome, Ended):
+            self._finish(outcome.how, outcome.text)
+        elif self.position == before and not self._is_overhead_only():
+            self._since_progress += 1
+            if self._since_progress > MOST_EVENTS_WITHOUT_PROGRESS:
+                self._finish("budget", NO_PROGRESS)
+
+    def _collect(self) -> None:
+        """Take the technique's new events; those of a stretch that is played again are known."""
         self._news = self.technique.events.copy()
         self.technique.events.clear()
         for event in self._news:
             if self._replayed == len(self.log):
                 self.log.append(event, self.technique.tallies())
             self._replayed += 1
-        if isinstance(outcome, Ended):
-            self._finish(outcome.how, outcome.text)
-        elif self.position == before:
-            self._since_progress += 1
-            if self._since_progress > MOST_EVENTS_WITHOUT_PROGRESS:
-                self._finish("budget", NO_PROGRESS)
+
+    def _is_overhead_only(self) -> bool:
+        """Tell whether the last stop was the VMM's own affair: one long string instruction may need many such."""
+        return bool(self._news) and all(event.charges == ("hidden-fault",) for event in self._news)
 
     _news: list[RawEvent]
 

@@ -48,6 +48,7 @@ def _indirect() -> Cost:
 
 _ONE_CYCLE = "one cycle an instruction is a stated model, not a measurement: it only gives overheads a scale"
 _REFLECT = "no figure for passing a trap on; the round trip of a trap that is emulated is shown"
+_SHADOW = "no figure for a fault of shadow tables; the round trip of a trap that is emulated is shown"
 _GATE = "no figure for INT n on this CPU; #DE takes the same way through an interrupt gate and back"
 _HYPERCALL = "no figure for a hypercall by INT n on this CPU; #DE takes the same way through an interrupt gate and back"
 _CLI = (
@@ -67,6 +68,8 @@ _P4 = by(
     interpreted("bochs-p4", is_other_cpu=True),
     as_published("trap-emulate", "p4-trap-rdtsc", "measured for RDTSC; decoding and emulation are in it"),
     borrowed("trap-reflect", "p4-trap-rdtsc", f"{_REFLECT}; native delivery to the guest's handler is charged as well"),
+    borrowed("hidden-fault", "p4-trap-rdtsc", _SHADOW),
+    borrowed("trace", "p4-trap-rdtsc", _SHADOW),
     chosen("silent", 0, "a silent instruction runs at full speed: what it costs is fidelity"),
     as_published("translate-instruction", "translate"),
     as_published("translated-callout", "p4-callout-rdtsc", "measured for RDTSC"),

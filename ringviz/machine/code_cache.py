@@ -48,7 +48,7 @@ class CodeCache:
     weights: dict[int, int] = field(default_factory=dict)
     """Linear address of a translated instruction -> what it counts for; 0 is not entered."""
     inside: set[int] = field(default_factory=set)
-    """Linear addresses of translated instructions at which one of the guest's is half done: no place to stop."""
+    """Linear addresses of translated instructions at which none of the guest's begins: no place to stop."""
     allowed: ctypes.Array[ctypes.c_uint8] = field(init=False)
     """For each byte of the cache, whether the instruction that starts there may reach the private memory."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ringviz.machine.paging import Access, mark_used, walk
+from ringviz.machine.paging import ACCESSED, Access, mark_path, mark_used, walk
 from ringviz.machine.state import CpuState
 
 
@@ -43,6 +43,8 @@ class LinearMemory:
         state = self._state
         done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, access)
         if done.physical is None:
+            if touch:
+                mark_path(self._write_entry, done)
             raise PageFault(linear, done.fault or 0)
         if touch and done.entries:
             mark_used(self._write_entry, done, is_write=access.is_write)
@@ -94,3 +96,18 @@ class LinearMemory:
 
     def _write_entry(self, address: int, value: int, size: int) -> None:
         self._physical.write_physical(address, value.to_bytes(size, "little"))
+
+
+class SpectatorMemory(LinearMemory):
+    """Linear memory for somebody who looks on: reading leaves no accessed bit behind."""
+
+    def translate(self, linear: int, access: Access, *, touch: bool = False) -> int:
+        """Give the physical address, and change nothing."""
+        del touch
+        return super().translate(linear, access, touch=False)
+
+    def is_accessed(self, linear: int) -> bool:
+        """Tell whether every entry that leads to an address bears the accessed bit."""
+        state = self._state
+        done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, Access())
+        return all(entry.level == 3 or entry.value & ACCESSED for entry in done.entries)

@@ -8,6 +8,7 @@ here. Nothing in this file knows which technique is running.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -221,6 +222,8 @@ class Machine:
                 raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
                 is_due = self.retired >= limit and not self.cpu.is_inside_sequence()
                 if raw.reason is Reason.EXIT and is_due and raw.number != _EXCEPTION + Vector.DB:
+                    if raw.number == _EXCEPTION + Vector.PF and self._is_fetch_repaired(raw.number):
+                        continue
                     # The next instruction cannot be fetched: that belongs to the way to the next one retired.
                     return BudgetSpent()
                 if raw.reason is Reason.EXIT and raw.number == _NPF:
@@ -243,6 +246,8 @@ class Machine:
                         linear = self._protected_linear(refused.physical)
                         return ProtectedAccess(linear, refused.is_write, self._stopped_instruction())
                     case Reason.POINT:
+                        if self._is_callout_answered():
+                            continue
                         stop = self._at_point()
                         if stop is not None:
                             return stop
@@ -253,6 +258,23 @@ class Machine:
             self._give_back(borrowed)
             if had_rf and self.retired > start:  # the emulator clears it at the end of a block only
                 self.cpu.state.eflags &= ~Eflags.RF
+
+    def _is_fetch_repaired(self, number: int) -> bool:
+        """Ask the VMM about a page fault on the way to the next instruction, which is fetched before `run` stops."""
+        if self.on_fetch_fault is None:
+            return False
+        stop = self._at_exit(number)
+        return isinstance(stop, Fault) and self.on_fetch_fault(stop)
+
+    on_fetch_fault: Callable[[Fault], bool] | None = None
+    """Takes a page fault in fetching the instruction at which `run` is to stop, and tells whether it is repaired."""
+
+    def _is_callout_answered(self) -> bool:
+        """Let a binary translator answer a callout for code that has no translation yet: no affair of the guest's."""
+        return self.on_callout is not None and self.on_callout()
+
+    on_callout: Callable[[], bool] | None = None
+    """Called where translated code calls the VMM; tells whether the CPU may go on at once."""
 
     def step_over(self, limit: int | None = None) -> Stop:
         """Run the one instruction at EIP even if it is watched; `BudgetSpent` says it has retired."""
@@ -393,6 +415,7 @@ class Machine:
                 outcome = self.raise_event(event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
                     self.retire()
+                    self._prefetch()
                 return outcome
             case PortIo():
                 return self._perform(stop.instruction, lambda env: transfer(env, stop.instruction))
@@ -423,7 +446,19 @@ class Machine:
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
             self.retire()
+            self._prefetch()
         return effect
+
+    def _prefetch(self) -> None:
+        """Translate the address of the next instruction.
+
+        The emulated CPU has done so whenever it stops after an instruction of its own; what is completed for it must
+        leave the same accessed bits behind.
+        """
+        state = self.cpu.state
+        if state.is_paged:
+            with suppress(PageFault):
+                self.memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 

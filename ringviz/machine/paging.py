@@ -137,3 +137,14 @@ def mark_used(write: WriteEntry, done: Walk, *, is_write: bool) -> None:
             wanted |= DIRTY
         if wanted != entry.value:
             write(entry.address, wanted, entry.size_bytes)
+
+
+def mark_path(write: WriteEntry, refused: Walk) -> None:
+    """Set the accessed bits that a walk leaves behind which ends in a fault: of the entries that led to the last one.
+
+    The manual lets the CPU mark every entry it uses, and the emulated CPU marks a directory entry on the way to its
+    table; the entry that refuses stays as it is.
+    """
+    for entry in refused.entries[:-1]:
+        if entry.level != 3 and not entry.value & ACCESSED:
+            write(entry.address, entry.value | ACCESSED, entry.size_bytes)

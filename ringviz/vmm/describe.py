@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ringviz.facts.exceptions import EXCEPTIONS, Vector
+from ringviz.facts.exceptions import EXCEPTIONS, PageFaultError, Vector
 from ringviz.facts.registers import iopl
 from ringviz.machine.bus import Bus
 from ringviz.machine.delivery import Delivered, Shutdown
@@ -32,6 +32,15 @@ def fault_name(stop: Fault) -> str:
     if stop.vector == Vector.PF and stop.linear is not None:
         return f"{name} at {stop.linear:08X}"
     return name if stop.error_code is None else f"{name}({stop.error_code:X})"
+
+
+def page_fault_text(error_code: int) -> str:
+    """`ring 3, write, no page`: what the error code of a #PF says."""
+    ring = "ring 3" if error_code & PageFaultError.U else "kernel"
+    what = "fetch" if error_code & PageFaultError.I else "write" if error_code & PageFaultError.W else "read"
+    if error_code & PageFaultError.R:
+        return f"{ring}, {what}, a reserved bit is set"
+    return f"{ring}, {what}, {'not allowed' if error_code & PageFaultError.P else 'no page'}"
 
 
 def interrupt_name(stop: SoftInterrupt) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ringviz.machine.memory import Ram
+from collections.abc import Callable, Container
+
+from ringviz.machine.memory import PAGE_SHIFT, Ram
 
 MOST_PAGES_LENT = 16
 """Pages outside the guest shown to one instruction before it has to ask again: a repeated one may want millions."""
@@ -16,7 +18,18 @@ class GuestSpace:
         self.base = base
         self.size = size
         self.touched: set[int] = set()
-        """Guest-physical pages written by the VMM on the guest's behalf; whoever reads it may empty it."""
+        """Guest frames written by the VMM on the guest's behalf; whoever reads it may empty it."""
+        self._frames: Container[int] = ()
+        self._on_written: Callable[[int, bytes, bytes], None] | None = None
+
+    def watch_writes(self, frames: Container[int], on_written: Callable[[int, bytes, bytes], None]) -> None:
+        """Tell somebody about each write to certain guest frames, after it was made.
+
+        Args:
+            frames: which; looked at anew for every write.
+            on_written: takes a guest-physical address divisible by 8, and what stood there before and stands now.
+        """
+        self._frames, self._on_written = frames, on_written
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Read bytes at a guest-physical address."""
@@ -26,10 +39,17 @@ class GuestSpace:
     def write_physical(self, address: int, data: bytes) -> None:
         """Write bytes at a guest-physical address."""
         data = data[: max(0, self.size - address)]
-        if data:
+        if not data:
+            return
+        self.touched.update((address >> PAGE_SHIFT, address + len(data) - 1 >> PAGE_SHIFT))
+        if self._on_written is None or address >> PAGE_SHIFT not in self._frames:
             self._ram.write(self.base + address, data)
-            self.touched.add(address >> 12)
-            self.touched.add(address + len(data) - 1 >> 12)
+            return
+        first = address & ~7
+        size = (address + len(data) + 7 & ~7) - first
+        old = self.read_physical(first, size)
+        self._ram.write(self.base + address, data)
+        self._on_written(first, old, self.read_physical(first, size))
 
 
 class Overlay:

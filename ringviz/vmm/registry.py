@@ -14,7 +14,6 @@ from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
 from ringviz.vmm.emulation import Emulation
 from ringviz.vmm.native import Native
-from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.translation.technique import BinaryTranslation
@@ -100,11 +99,6 @@ def check_fits(scenario: Scenario, technique: str) -> None:
         UnsupportedError: with the reason, in one line.
     """
     technique_facts(technique)
-    if issubclass(_CLASSES[technique], RingCompression) and "paging" in scenario.requires:
-        raise UnsupportedError(
-            f"{scenario.id} turns paging on: {technique} has no shadow page tables, so it cannot follow; "
-            "choose native or amd-v"
-        )
 
 
 def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> Technique:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ringviz.errors import UnsupportedError
+from ringviz.facts.exceptions import Vector
 from ringviz.facts.segments import SegmentCache
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
+from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import GuestFault
 from ringviz.machine.microcode.operands import SEGMENT_INDEX
 from ringviz.machine.state import CS, CpuState
@@ -59,6 +61,8 @@ class TrapEmulate(RingCompression):
             microcode.execute(VirtualEnvironment(ideal, overlay, None, at, cpuid=self.machine.cpuid), stop.instruction)
         except GuestFault as fault:
             expected = fault
+        except PageFault as refused:
+            expected = GuestFault(Vector.PF, refused.error_code)
         except microcode.UnsupportedError as error:
             raise UnsupportedError(f"{self.scenario.id}, at {before.eip:08X}h: {error}") from None
         self._check_supported(ideal, stop.instruction)

@@ -21,18 +21,20 @@ level = "beginner"
 source = "guest.asm"
 image = "guest.bin"
 format = "flat"
-load = 0x100000
-entry = 0x100000
-start = "protected"
+load = {load}
+entry = {load}
+start = "{start}"
 memory_mib = 4
 [limits]
 instructions = {limit}
 """
 
 
-def from_bytes(folder: Path, code: str, limit: int = LIMIT) -> str:
+def from_bytes(folder: Path, code: str, limit: int = LIMIT, start: str = "protected") -> str:
     """Write a scenario folder around a few bytes of machine code, given in hexadecimal; give its path."""
-    (folder / "scenario.toml").write_text(_SCENARIO.format(limit=limit))
+    (folder / "scenario.toml").write_text(
+        _SCENARIO.format(limit=limit, start=start, load=0x7C00 if start == "real" else 0x10_0000)
+    )
     (folder / "guest.asm").write_text("; written by hand\n")
     (folder / "guest.bin").write_bytes(bytes.fromhex(code))
     return str(folder)
@@ -40,7 +42,7 @@ def from_bytes(folder: Path, code: str, limit: int = LIMIT) -> str:
 
 def assembled(folder: Path, source: str, limit: int = LIMIT) -> str:
     """Write a scenario folder around a source for NASM, and build it; give its path."""
-    (folder / "scenario.toml").write_text(_SCENARIO.format(limit=limit))
+    (folder / "scenario.toml").write_text(_SCENARIO.format(limit=limit, start="protected", load=0x10_0000))
     (folder / "guest.asm").write_text(source)
     write_build(load_scenario(folder, is_built=False))
     return str(folder)

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from tests.cli.guests import from_bytes
 from tests.cli.program import one_complaint, ringviz, valid_json
 
 TECHNIQUES = ("native", "trap-emulate", "amd-v")
@@ -69,8 +72,9 @@ def test_the_text_fits_eighty_columns_and_has_no_colour_in_a_pipe(technique: str
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason() -> None:
-    assert "paging" in one_complaint(ringviz("stat", "paging-tour", "-t", "trap-emulate"))
+def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason(tmp_path: Path) -> None:
+    guest = from_bytes(tmp_path, "f4", start="real")
+    assert "a guest in real mode" in one_complaint(ringviz("stat", guest, "-t", "trap-emulate"))
 
 
 def test_a_technique_that_a_cpu_does_not_have_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ringviz.engine.conditions import AtAddress, OnKind, OnRingChange
@@ -11,6 +13,7 @@ from ringviz.errors import InputError, UnsupportedError
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available
+from tests.cli.guests import from_bytes
 
 TECHNIQUES = available()
 SOFTWARE = ("classic", "trap-emulate", "binary-translation")
@@ -175,9 +178,9 @@ def test_places_are_understood_in_every_spelling() -> None:
             resolve_condition(one, nonsense)
 
 
-def test_what_does_not_go_together_is_refused_with_the_reason() -> None:
-    with pytest.raises(UnsupportedError, match="no shadow page tables"):
-        session("paging-tour", "trap-emulate")
+def test_what_does_not_go_together_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="cannot run a guest in real mode"):
+        Session(find_scenario(from_bytes(tmp_path, "f4", start="real")), "trap-emulate")
     with pytest.raises(UnsupportedError, match="amd-v needs a CPU with it; p4-672"):
         Session(find_scenario("hello-serial"), "amd-v", cpu="p4-672")
     with pytest.raises(UnsupportedError, match='trap-emulate has no --mmu "nested"'):

@@ -38,15 +38,20 @@ class Run:
             before = self.position
             stop = machine.run(position)
             if isinstance(stop, (BudgetSpent, Paused)):
+                self._take_events()
                 continue
             outcome = self.technique.handle(stop)
-            self.events += self.technique.events
-            self.technique.events.clear()
+            self._take_events()
             if isinstance(outcome, Ended):
                 self.ended = outcome
-            stops = 0 if self.position > before else stops + 1
+            is_overhead = bool(self.events) and self.events[-1].charges == ("hidden-fault",)
+            stops = 0 if self.position > before or is_overhead else stops + 1
             if stops > _MOST_STOPS:
                 return
+
+    def _take_events(self) -> None:
+        self.events += self.technique.events
+        self.technique.events.clear()
 
     def finish(self) -> None:
         """Go to the end."""

@@ -14,13 +14,7 @@ from tests.vmm.lockstep import Run
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
-RING_COMPRESSION = ("classic", "trap-emulate")
-PAIRS = [
-    (scenario.id, technique)
-    for scenario in list_scenarios()
-    for technique in available()
-    if not (technique in RING_COMPRESSION and "paging" in scenario.requires)
-]
+PAIRS = [(scenario.id, technique) for scenario in list_scenarios() for technique in available()]
 LIES = {
     "CLI, PUSHF",
     "STI, POPF asking IF = 0",

@@ -12,7 +12,7 @@ from ringviz.machine.state import ESP, fields_of
 from ringviz.vmm.events import Event, Kind
 from tests.vmm.lockstep import Run, assert_lockstep, difference, heal, silent_events
 
-HONEST_UNDER_TRAP_EMULATE = ("hello-serial", "rings-tour", "syscall-roundtrip")
+HONEST_UNDER_TRAP_EMULATE = ("hello-serial", "rings-tour", "syscall-roundtrip", "paging-tour")
 
 
 @pytest.mark.parametrize("scenario_id", [scenario.id for scenario in list_scenarios()])
@@ -21,7 +21,7 @@ def test_amd_v_is_bare_metal_at_every_instruction(scenario_id: str) -> None:
     assert run.ended is not None
 
 
-@pytest.mark.parametrize("scenario_id", ["hello-serial", "rings-tour", "popf-hole"])
+@pytest.mark.parametrize("scenario_id", ["hello-serial", "rings-tour", "popf-hole", "paging-tour"])
 def test_classic_is_bare_metal_at_every_instruction(scenario_id: str) -> None:
     run = assert_lockstep(find_scenario(scenario_id), "classic")
     assert run.ended is not None

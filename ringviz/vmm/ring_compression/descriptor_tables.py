@@ -10,10 +10,12 @@ marked not present, so that its use traps:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ringviz.facts.segments import Descriptor, Gate, SegmentCache, decode_descriptor, encode_descriptor, encode_gate
-from ringviz.machine.memory import Ram
+from ringviz.machine.memory import PAGE, Ram
+from ringviz.machine.paging import ACCESSED, Access, Walk, walk
 from ringviz.machine.state import CpuState
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.ring_compression import layout
@@ -64,6 +66,35 @@ def _shadow_table(table: bytes, kernel_runs: bool) -> bytes:
     return b"".join(shadow_entry(raw, kernel_runs=kernel_runs).to_bytes(8, "little") for raw in raws)
 
 
+def pages_of(guest: CpuState, space: GuestSpace, base: int, limit: int) -> Iterator[tuple[int, int, Walk]]:
+    """Walk the guest's page tables for a descriptor table: offset and size of each piece on one page, and its walk."""
+    offset, size = 0, min(limit + 1, 0x1_0000)
+
+    def read(address: int, count: int) -> int:
+        return int.from_bytes(space.read_physical(address, count), "little")
+
+    while offset < size:
+        linear = (base + offset) & 0xFFFF_FFFF
+        count = min(size - offset, PAGE - (linear & 0xFFF))
+        yield offset, count, walk(read, guest.cr0, guest.cr3, guest.cr4, guest.efer, linear, Access())
+        offset += count
+
+
+def _guest_table(guest: CpuState, space: GuestSpace, base: int, limit: int) -> bytes:
+    """Read a descriptor table of the guest's.
+
+    Descriptors on a page that is not there, or that the guest's CPU would mark accessed when it reads one, are left
+    empty: their use then traps, and the VMM does what that CPU does.
+    """
+    if not guest.is_paged:
+        return space.read_physical(base, min(limit + 1, 0x1_0000))
+    table = bytearray(min(limit + 1, 0x1_0000))
+    for offset, count, done in pages_of(guest, space, base, limit):
+        if done.physical is not None and all(entry.level == 3 or entry.value & ACCESSED for entry in done.entries):
+            table[offset : offset + count] = space.read_physical(done.physical & 0xFFFF_FFFF, count)
+    return bytes(table)
+
+
 class DescriptorTables:
     """Shadow GDT and LDT, the VMM's IDT and TSS: real bytes in VMM memory."""
 
@@ -82,10 +113,10 @@ class DescriptorTables:
     def refresh(self, guest: CpuState, space: GuestSpace) -> None:
         """Rebuild the shadows from the guest's tables, if anything they depend on has changed."""
         kernel_runs = guest.cpl < 3
-        gdt = space.read_physical(guest.gdtr.base, min(guest.gdtr.limit + 1, 0x1_0000))
+        gdt = _guest_table(guest, space, guest.gdtr.base, guest.gdtr.limit)
         ldt = b""
         if guest.ldtr.is_usable:
-            ldt = space.read_physical(guest.ldtr.base, min(guest.ldtr.limit + 1, 0x1_0000))
+            ldt = _guest_table(guest, space, guest.ldtr.base, guest.ldtr.limit)
         key = (gdt, ldt, kernel_runs)
         if key == self._made:
             return

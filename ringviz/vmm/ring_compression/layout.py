@@ -22,11 +22,15 @@ TASK_STATE = 0x0000_3000
 INTERRUPT_TABLE = 0x0000_4000
 OPEN_BUS_PAGE = 0x0000_5000
 """A page of ones, shown to a guest that looks where its machine has nothing."""
+HOLE_TABLES_PAE = (0x0000_6000, 0x0000_7000)
+"""The same as `HOLE_TABLE` for shadows in PAE format, where a table maps 2 MiB."""
 SHADOW_GDT = 0x0001_0000
 """64 KiB: any selector with TI = 0 finds a descriptor here."""
 SHADOW_LDT = 0x0002_0000
 GUEST_TABLES = 0x0010_0000
-"""Page tables for the guest's RAM, one for every 4 MiB."""
+"""Page tables for a guest without paging, one for every 4 MiB of its RAM."""
+SHADOW_POOL = (0x0050_0000, 0x00C0_0000)
+"""Shadow page tables are made here."""
 
 GDT_LINEAR = HOLE + SHADOW_GDT
 LDT_LINEAR = HOLE + SHADOW_LDT

@@ -11,17 +11,18 @@ CPU does not check segment limits, so the machine checks just these pages (`Mach
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr4, Eflags
+from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, Shutdown, TaskGateError, deliver
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.state import CpuState
@@ -41,11 +42,13 @@ from ringviz.machine.stops import (
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.guest_space import MOST_PAGES_LENT, GuestSpace
+from ringviz.vmm.guest_space import GuestSpace
+from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.ring_compression import actions, layout
-from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables
-from ringviz.vmm.ring_compression.page_tables import PageTables
+from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables, pages_of
+from ringviz.vmm.ring_compression.let_through import access_of, is_memory_refusal, let_through
+from ringviz.vmm.ring_compression.page_tables import make_shadows
 from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
@@ -61,6 +64,10 @@ _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
+HIDDEN_FAULT = "#PF (hidden)"
+"""Cause of the events in which the VMM fills a shadow."""
+TRACE_FAULT = "#PF (trace)"
+"""Cause of the events in which the guest writes to its page tables."""
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
 HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
 
@@ -80,13 +87,13 @@ class RingCompression(Technique):
         super().__init__(scenario, setup)
         machine = self.machine
         self._space = GuestSpace(machine.ram, self.guest_base, self.guest_bytes)
-        self._pages = PageTables(machine.ram, self.guest_base, self.guest_bytes)
+        self._shadow = make_shadows(machine.ram, self._space, machine.cpu.flush_tlb)
         self._tables = DescriptorTables(machine.ram)
         machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
         machine.protected_pages = layout.HOLE_PAGES
         machine.protected_linear = lambda physical: physical + layout.HOLE
         machine.watch(SILENT_IDS)
-        self._traced: frozenset[int] = frozenset()
+        machine.on_fetch_fault = self._repair_fetch
         self._virtual: CpuState
         self._pushed: CpuState
 
@@ -103,7 +110,7 @@ class RingCompression(Technique):
 
     def guest_state(self) -> CpuState:
         """The virtual CPU."""
-        return expand(self.machine.state, self._virtual, self._pushed, LinearMemory(self._virtual, self._space))
+        return expand(self.machine.state, self._virtual, self._pushed, SpectatorMemory(self._virtual, self._space))
 
     def guest_memory(self) -> LinearMemory:
         """Guest memory under the virtual CPU."""
@@ -128,13 +135,13 @@ class RingCompression(Technique):
 
     def save_vmm(self) -> Any:
         """The virtual CPU; all else is in memory or follows from it."""
-        return self._virtual.copy(), self._pushed.copy(), self._traced
+        return self._virtual.copy(), self._pushed.copy(), self._shadow.save()
 
     def restore_vmm(self, saved: Any) -> None:
         """Take the virtual CPU back."""
-        virtual, pushed, traced = saved
+        virtual, pushed, shadow = saved
         self._virtual, self._pushed = virtual.copy(), pushed.copy()
-        self._traced = traced
+        self._shadow.restore(shadow)
         self._tables.forget()
 
     def handle(self, stop: Stop) -> Outcome:
@@ -240,7 +247,16 @@ class RingCompression(Technique):
                 Interruption(fault.vector, fault.error_code), instruction, cause, rule, "native-exception", real
             )
         except PageFault as fault:
-            raise AssertionError("a guest without paging cannot raise a page fault") from fault
+            if instruction.is_string:  # what it has done by then is done
+                self._virtual = attempt
+            return self._reflect(
+                Interruption(Vector.PF, fault.error_code, fault.linear),
+                instruction,
+                cause,
+                rule,
+                "native-page-fault",
+                real,
+            )
         self._check_supported(attempt, instruction)
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
@@ -266,11 +282,6 @@ class RingCompression(Technique):
 
     def _check_supported(self, state: CpuState, instruction: Instruction) -> None:
         """Refuse what this technique cannot follow yet or at all."""
-        if state.is_paged:
-            raise UnsupportedError(
-                f"{self.scenario.id}: the guest turns paging on at {instruction.address:08X}h; {self.id} has no"
-                " shadow page tables; say `paging = true` in scenario.toml and choose native or amd-v"
-            )
         if state.eflags & Eflags.VM:
             raise UnsupportedError(
                 f"{self.scenario.id}: the guest enters virtual-8086 mode at {instruction.address:08X}h; {self.id} does"
@@ -309,44 +320,91 @@ class RingCompression(Technique):
         return event, TRIPLE_FAULT if isinstance(result, Shutdown) else RESUME
 
     def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
-        """A memory access that the VMM's page tables or the cut-off segments refused.
+        """A memory access that the VMM's page tables or the cut-off segments refused: find out whose fault it is."""
+        linear = stop.linear or 0
+        answer = self._shadow.fault(self._virtual, linear, access_of(stop))
+        match answer:
+            case Refused(error_code):
+                return self._true_fault(stop, error_code, real)
+            case Filled():
+                return self._hidden_fault(stop, linear, answer, real, self.machine.retired), RESUME
+            case Traced() | Elsewhere():
+                return self._let_through(stop, answer, real)
 
-        Either the guest writes to a descriptor table that the VMM watches, or it reaches beyond its own machine. In
-        both cases the one instruction is let through, with the page shown for that long: the real one, or one where
-        nothing answers.
-        """
+    def _true_fault(
+        self, stop: Fault | ProtectedAccess, error_code: int, real: CpuState
+    ) -> tuple[Event | None, Outcome]:
+        """The guest's own tables refuse: its kernel is to hear of it."""
+        linear = stop.linear or 0
+        return self._reflect(
+            Interruption(Vector.PF, error_code, linear),
+            self._instruction_of(stop),
+            f"#PF at {linear:08X}",
+            f"the guest's own page tables refuse: {describe.page_fault_text(error_code)}",
+            "native-page-fault",
+            real,
+        )
+
+    def _hidden_fault(
+        self, stop: Fault | ProtectedAccess, linear: int, filled: Filled, real: CpuState, at: int
+    ) -> Event:
+        """The shadow was out of date and has been filled: the guest tries again and hears of nothing."""
+        return self._event(
+            self._instruction_of(stop),
+            self._virtual,
+            real,
+            at,
+            Kind.TRAP,
+            HIDDEN_FAULT,
+            "the guest's page tables allow it; the shadow the CPU walks did not know yet",
+            action=f"page {linear >> 12:05X} → guest frame {filled.gpa >> 12:05X}: {filled.why.value}",
+            charges=("hidden-fault",),
+            resume=self._virtual.eip,
+        )
+
+    def _repair_fetch(self, stop: Fault) -> bool:
+        """The CPU is to stop before an instruction that it cannot fetch: fill the shadow if that is all that fails."""
+        real = self.machine.state
+        self._catch_up()
+        answer = self._shadow.fault(self._virtual, stop.linear or 0, access_of(stop))
+        if not isinstance(answer, Filled):
+            return False
+        self.events.append(self._hidden_fault(stop, stop.linear or 0, answer, real, self.machine.retired))
+        self._let_go()
+        return True
+
+    def _let_through(
+        self, stop: Fault | ProtectedAccess, answer: Traced | Elsewhere, real: CpuState
+    ) -> tuple[Event | None, Outcome]:
+        """Run the one instruction with the pages it wants, and look at what it has done."""
         before = self._virtual.copy()
         at = self.machine.retired
-        linear = stop.linear or 0
-        is_own = linear < self.guest_bytes
-        instruction = stop.instruction
-        lent: list[tuple[int, int]] = []
-        shown: list[int] = []
-        inner: Stop = stop
-        while len(lent) < MOST_PAGES_LENT and _is_outside(inner):
-            page = (inner.linear or 0) >> 12
-            if page << 12 < self.guest_bytes and page in self._traced and page not in shown:
-                self._pages.show(page)
-                shown.append(page)
-            else:
-                lent.append(self._pages.lend(page, layout.OPEN_BUS_PAGE))
-            self.machine.cpu.flush_tlb()
-            inner = self.machine.step_over()
-        for item in reversed(lent):
-            self._pages.take_back(item)
-        if lent:
-            self.machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
-        for page in shown:
-            self._pages.trace(page)
-        self.machine.cpu.flush_tlb()
+        instruction = self._instruction_of(stop)
+        is_table = isinstance(answer, Traced) and self._shadow.is_page_table(answer.gpa >> 12)
+        passage = let_through(self.machine, self._shadow, self._space, self._virtual, stop)
+        inner = passage.inner
+        for filled_at, filled in passage.filled:
+            self.events.append(self._hidden_fault(stop, filled_at, filled, real, at))
         self._catch_up()
         if isinstance(inner, BudgetSpent):
             self.emulated += 1
+        cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
         if isinstance(stop, Fault):
             cause, rule = describe.fault_name(stop), "the VMM's page tables do not allow it"
+        kind, charge = Kind.TRAP, "trap-emulate"
+        if isinstance(answer, Elsewhere):
+            action = "the VMM's own pages lie there: the guest's page shown for this one instruction"
+            if not answer.is_own:
+                kind = Kind.VIOLATION
+                action = f"outside the guest's machine ({answer.gpa:08X}h): nothing answers there"
+        elif is_table:
+            charge, cause = "trace", TRACE_FAULT
+            rule = "the page holds a page table of the guest's, so the VMM keeps it read-only"
+            action = (
+                "the guest writes to its page tables: write carried out, shadow entries made from the old ones dropped"
+            )
         else:
-            cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
-        kind = Kind.TRAP if is_own else Kind.VIOLATION
+            action = "the guest writes to its descriptor table: shadow table brought up to date"
         event = self._event(
             instruction,
             before,
@@ -355,20 +413,26 @@ class RingCompression(Technique):
             kind,
             cause,
             rule,
-            action=(
-                "the guest writes to its descriptor table: shadow table brought up to date"
-                if is_own
-                else f"outside the guest's machine ({linear:08X}h): nothing answers there"
-            ),
-            charges=("trap-emulate",),
-            is_attempt=not is_own,
+            action=action,
+            charges=(charge,),
+            is_attempt=kind is Kind.VIOLATION,
             resume=self._virtual.eip,
         )
-        if not isinstance(inner, (BudgetSpent, Paused)) and not _is_outside(inner):
-            self._let_go()
-            self.events.append(event)
-            return None, self.handle(inner)
-        return event, RESUME
+        if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
+            return event, RESUME
+        self._let_go()
+        self.events.append(event)
+        return None, self.handle(inner)
+
+    def _instruction_of(self, stop: Fault | ProtectedAccess) -> Instruction | None:
+        """The instruction that was refused; where the CPU could not fetch it, as the guest's memory has it."""
+        if stop.instruction is not None:
+            return stop.instruction
+        state = self._virtual
+        memory = SpectatorMemory(state, self._space)
+        room = PAGE - (state.linear_eip & 0xFFF)
+        code = memory.peek(state.linear_eip, 15) or memory.peek(state.linear_eip, min(room, 15))
+        return None if code is None else decode(code, state.eip, state.code_bits)
 
     # ---- between the two views ---------------------------------------------------------------------------------------
 
@@ -409,36 +473,30 @@ class RingCompression(Technique):
 
     def _let_go(self) -> None:
         """Bring the VMM's tables and the real CPU in line with the virtual CPU."""
+        root = self._shadow.enter(self._virtual)
+        if self._virtual.is_paged:
+            self._shadow.prefetch(self._virtual)
         self._trace_tables()
         self._tables.refresh(self._virtual, self._space)
-        self._pushed = compress(self._virtual)
+        self._pushed = compress(self._virtual, root)
         self.machine.cpu.adopt(self._pushed.copy())
 
-    def _watched_pages(self) -> set[int]:
-        """Pages of guest RAM whose writes the VMM must hear of: those that hold the guest's descriptor tables."""
+    def _watched_frames(self) -> set[int]:
+        """Guest frames whose writes the VMM must hear of: its descriptor tables, and the page tables leading there."""
         state = self._virtual
         regions = [state.gdtr]
         if state.ldtr.is_usable:
             regions.append(type(state.gdtr)(state.ldtr.base, state.ldtr.limit))
         wanted: set[int] = set()
         for base, limit in regions:
-            last = min(base + limit, self.guest_bytes - 1)
-            if limit and base <= last:
-                wanted.update(range(base >> 12, (last >> 12) + 1))
+            if not limit:
+                continue
+            for _, _, done in pages_of(state, self._space, base, limit):
+                wanted.update(entry.address >> 12 for entry in done.entries)
+                if done.physical is not None:
+                    wanted.add((done.physical & 0xFFFF_FFFF) >> 12)
         return wanted
 
     def _trace_tables(self) -> None:
-        """Make the watched pages read-only, and all others not."""
-        wanted = self._watched_pages()
-        if wanted != self._traced:
-            for page in self._traced - wanted:
-                self._pages.show(page)
-            for page in wanted - self._traced:
-                self._pages.trace(page)
-            self._traced = frozenset(wanted)
-            self.machine.cpu.flush_tlb()
-
-
-def _is_outside(stop: Stop) -> TypeGuard[Fault | ProtectedAccess]:
-    """Tell whether an access was refused by the VMM's page tables or by the cut-off segments."""
-    return isinstance(stop, ProtectedAccess) or (isinstance(stop, Fault) and stop.vector == Vector.PF)
+        """Watch just those frames."""
+        self._shadow.watch(frame for frame in self._watched_frames() if frame << 12 < self.guest_bytes)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ringviz.facts.registers import EFLAGS_FIXED, Cr0, Cr4, Eflags
+from ringviz.facts.registers import EFLAGS_FIXED, Cr0, Cr4, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, Selector, load_cache, null_cache
 from ringviz.machine.descriptors import find_entry
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CS, SS, CpuState, TableRegister, segment
+from ringviz.vmm.mmu.shadow import Root
 from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import compress_access, cut_limit
 
@@ -24,6 +25,8 @@ _GUEST_CR4 = Cr4.TSD | Cr4.DE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT
 _VMM_CR0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.PE
 _GDTR = TableRegister(layout.GDT_LINEAR, 0xFFFF)
 _IDTR = TableRegister(layout.IDT_LINEAR, 0x7FF)
+_FLAT = Root(layout.PAGE_DIRECTORY, is_pae=False, no_execute=False)
+"""The tables of a guest without paging."""
 _TR = segment(layout.TSS_SELECTOR, layout.TSS_LINEAR, 0x67, 0x08B)
 
 
@@ -43,8 +46,13 @@ def compress_segment(cache: SegmentCache, *, carries_ring: bool) -> SegmentCache
     return segment(selector, cache.base, cut_limit(cache), compress_access(cache.access))
 
 
-def compress(virtual: CpuState) -> CpuState:
-    """Give the state in which the real CPU must run for the guest to believe in `virtual`."""
+def compress(virtual: CpuState, root: Root = _FLAT) -> CpuState:
+    """Give the state in which the real CPU must run for the guest to believe in `virtual`.
+
+    Args:
+        virtual: the virtual CPU.
+        root: the page tables to walk.
+    """
     segments = [compress_segment(cache, carries_ring=index in (CS, SS)) for index, cache in enumerate(virtual.segments)]
     ldt_limit = virtual.ldtr.limit
     ldtr = SegmentCache(layout.LDT_SELECTOR, layout.LDT_LINEAR, ldt_limit, 0x082)
@@ -60,11 +68,11 @@ def compress(virtual: CpuState) -> CpuState:
         idtr=_IDTR,
         cr0=_VMM_CR0 | virtual.cr0 & _GUEST_CR0,
         cr2=0,
-        cr3=layout.PAGE_DIRECTORY,
-        cr4=virtual.cr4 & _GUEST_CR4,
+        cr3=root.cr3,
+        cr4=virtual.cr4 & _GUEST_CR4 | (Cr4.PAE if root.is_pae else 0),
         cpl=real_ring(virtual.cpl),
         dr=virtual.dr.copy(),
-        efer=0,
+        efer=int(Efer.NXE) if root.no_execute else 0,
         sysenter=[0, 0, 0],
     )
 

@@ -37,8 +37,8 @@ class Store:
         self.flushes = 0
         self._entries: dict[tuple[Context, int], int] = {}
         self._places: dict[int, Place] = {}
-        self._pages: dict[int, frozenset[int]] = {}
-        """Guest-physical page -> numbers of the fragments made from it."""
+        self._frames: dict[int, frozenset[int]] = {}
+        """Guest frame -> numbers of the fragments made from it."""
         self._rows: dict[int, int] = {}
         """Row of the lookup table -> address it leads to."""
         self._row_context: Context | None = None
@@ -61,13 +61,13 @@ class Store:
         return self._entries.get((context, eip))
 
     @property
-    def source_pages(self) -> frozenset[int]:
-        """Guest-physical pages that translations were made from."""
-        return frozenset(self._pages)
+    def source_frames(self) -> frozenset[int]:
+        """Guest frames that translations were made from."""
+        return frozenset(self._frames)
 
-    def made_from(self, page: int) -> frozenset[int]:
-        """Numbers of the fragments made from a page."""
-        return self._pages.get(page, frozenset())
+    def made_from(self, frame: int) -> frozenset[int]:
+        """Numbers of the fragments made from a frame."""
+        return self._frames.get(frame, frozenset())
 
     def fragment_at(self, address: int) -> Fragment | None:
         """The fragment that an address lies in."""
@@ -118,8 +118,8 @@ class Store:
                 self._entries.setdefault((fragment.context, unit.instruction.address), unit.places[0].address)
             before = unit.way
         for address, data in fragment.source:
-            for page in range(address >> PAGE_SHIFT, (address + len(data) - 1 >> PAGE_SHIFT) + 1):
-                self._pages[page] = self.made_from(page) | {fragment.number}
+            for frame in range(address >> PAGE_SHIFT, (address + len(data) - 1 >> PAGE_SHIFT) + 1):
+                self._frames[frame] = self.made_from(frame) | {fragment.number}
         return fragment.address
 
     def chain(self, exit_: Exit, address: int) -> None:
@@ -165,14 +165,14 @@ class Store:
             self._empty_row(row)
         for place in gone.places:
             del self._places[place.address]
-        self._pages = {page: left for page, numbers in self._pages.items() if (left := numbers - {number})}
+        self._frames = {frame: left for frame, numbers in self._frames.items() if (left := numbers - {number})}
 
     def flush(self) -> None:
         """Throw everything away and begin at the start of the cache."""
         self.flushes += 1
         self.forget_targets()
         dispatch = self._places[DISPATCH]
-        for notes in (self.fragments, self.links, self._entries, self._places, self._pages):
+        for notes in (self.fragments, self.links, self._entries, self._places, self._frames):
             notes.clear()
         self._machine.cpu.code_replaced(_FIRST, self._next - _FIRST)
         self._next = _FIRST
@@ -183,7 +183,7 @@ class Store:
     def save(self) -> Any:
         """Give the notes; the code itself is in RAM."""
         return (
-            self.fragments.copy(), self.links.copy(), self._entries.copy(), self._places.copy(), self._pages.copy(),
+            self.fragments.copy(), self.links.copy(), self._entries.copy(), self._places.copy(), self._frames.copy(),
             self._rows.copy(), self._row_context, self._next, self.made, self.flushes,
         )  # fmt: skip
 
@@ -191,7 +191,7 @@ class Store:
         """Take the notes back; RAM has been restored."""
         fragments, links, entries, places, pages, rows, self._row_context, self._next, self.made, self.flushes = saved
         self.fragments, self.links, self._entries = fragments.copy(), links.copy(), entries.copy()
-        self._pages, self._rows = pages.copy(), rows.copy()
+        self._frames, self._rows = pages.copy(), rows.copy()
         self._note_all(places)
 
     # ---- within ------------------------------------------------------------------------------------------------------
@@ -211,10 +211,10 @@ class Store:
         self._places[place.address] = place
         self._cache.weights[place.address] = place.weight
         self._cache.allowed[place.address - layout.CACHE] = place.may_reach
-        if place.is_inside:
-            self._cache.inside.add(place.address)
-        else:
+        if place.weight & GUEST_INSTRUCTION:
             self._cache.inside.discard(place.address)
+        else:
+            self._cache.inside.add(place.address)
 
     def _note_all(self, places: dict[int, Place]) -> None:
         self._places = {}

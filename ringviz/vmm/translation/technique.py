@@ -14,10 +14,11 @@ Source: Adams & Agesen 2006, section 3.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ringviz.facts.exceptions import PageFaultError, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr0, Cr4, Eflags
 from ringviz.guest.decode import decode
@@ -25,16 +26,19 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.code_cache import unpack_tally
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
-from ringviz.machine.paging import Access
+from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.paging import ACCESSED, DIRTY, RW, Access, P
 from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
 from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, SensitiveInsn, Stop, Watched
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.outcome import RESUME, Ended, Outcome
+from ringviz.vmm.mmu.answers import Elsewhere, Traced
+from ringviz.vmm.outcome import Ended, Outcome
 from ringviz.vmm.ring_compression import layout as compression
-from ringviz.vmm.ring_compression.monitor import RingCompression
-from ringviz.vmm.ring_compression.two_views import compress
+from ringviz.vmm.ring_compression.let_through import let_through
+from ringviz.vmm.ring_compression.monitor import TRACE_FAULT, RingCompression
+from ringviz.vmm.ring_compression.page_tables import map_in_hole
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.technique import changes_between
@@ -68,21 +72,23 @@ class BinaryTranslation(RingCompression):
         super().__init__(scenario, setup)
         self._map_cache()
         self._store = Store(self.machine)
+        self.machine.on_callout = self._translate_here
         self._traps: Counter[int] = Counter()
         """How often the instruction at a guest address has met a write-protected page."""
-        self._guilty: dict[int, frozenset[int]] = {}
-        """Guest addresses of instructions that are simulated, and the guest-physical pages that they write to."""
+        self._guilty: frozenset[int] = frozenset()
+        """Guest addresses of instructions that are simulated."""
         self._mapping: tuple[int, ...] = ()
         """What decided at the last look which memory the guest's addresses mean."""
 
     def _map_cache(self) -> None:
         """Map cache and private data into the VMM's part of the address space: the CPU's pages, not the guest's."""
         for linear, physical, size, bits in (
-            (layout.CACHE, layout.CACHE_PHYSICAL, layout.CACHE_SIZE, 1),
-            (layout.PRIVATE, layout.PRIVATE_PHYSICAL, layout.PRIVATE_SIZE, 3),
+            (layout.CACHE, layout.CACHE_PHYSICAL, layout.CACHE_SIZE, P | ACCESSED | DIRTY),
+            (layout.PRIVATE, layout.PRIVATE_PHYSICAL, layout.PRIVATE_SIZE, P | RW | ACCESSED | DIRTY),
         ):
             for offset in range(0, size, PAGE):
-                self._pages.map_own(linear + offset, physical + offset, bits)
+                page = (linear + offset - compression.HOLE) >> PAGE_SHIFT
+                map_in_hole(self.machine.ram, page, physical + offset | bits)
         below = self.machine.protected_linear
         assert below is not None
 
@@ -193,14 +199,14 @@ class BinaryTranslation(RingCompression):
 
     def save_vmm(self) -> Any:
         """The notes about the cache as well."""
-        return super().save_vmm(), self._store.save(), self._traps.copy(), self._guilty.copy(), self._mapping
+        return super().save_vmm(), self._store.save(), self._traps.copy(), self._guilty, self._mapping
 
     def restore_vmm(self, saved: Any) -> None:
         """Take them back."""
-        below, store, traps, guilty, self._mapping = saved
+        below, store, traps, self._guilty, self._mapping = saved
         super().restore_vmm(below)
         self._store.restore(store)
-        self._traps, self._guilty = traps.copy(), guilty.copy()
+        self._traps = traps.copy()
         self._space.touched.clear()
 
     # ---- in and out of the cache -------------------------------------------------------------------------------------
@@ -246,7 +252,7 @@ class BinaryTranslation(RingCompression):
             context = Context.of(virtual)
             self._store.in_context(context)
             address = self._store.entry(context, virtual.eip)
-        pushed = compress(virtual)
+        pushed = self._pushed.copy()
         pushed.segments[CS], pushed.segments[GS] = layout.CODE_SEGMENT, layout.DATA_SEGMENT
         pushed.cpl = _RING_1
         pushed.eip = DISPATCH if address is None else address
@@ -273,14 +279,31 @@ class BinaryTranslation(RingCompression):
     def _check_sources(self) -> None:
         """Throw translations away whose guest code the VMM itself has written over on the guest's behalf."""
         touched, self._space.touched = self._space.touched, set()
-        for page in touched & self._store.source_pages:
-            self._invalidate(page)
+        for frame in sorted(touched & self._store.source_frames):
+            self._invalidate(frame)
+        if any(self._shadow.is_page_table(frame) for frame in touched):
+            self._check_addresses()
 
-    def _invalidate(self, page: int) -> int:
-        """Throw away the translations of code on a page that has changed; tell how many."""
+    def _check_addresses(self) -> None:
+        """Throw translations away whose guest code is no longer found at its address: page tables have changed."""
+        memory = SpectatorMemory(self._virtual, self._space)
+        still: dict[int, int | None] = {}
+        for number, fragment in list(self._store.fragments.items()):
+            linear = fragment.eip
+            for gpa, data in fragment.source:
+                page = linear >> PAGE_SHIFT
+                if page not in still:
+                    still[page] = _frame_in_use(memory, self._virtual, linear)
+                if still[page] != gpa >> PAGE_SHIFT:
+                    self._store.throw_away(number)
+                    break
+                linear += len(data)
+
+    def _invalidate(self, frame: int) -> int:
+        """Throw away the translations of code in a frame that has changed; tell how many."""
         stale = [
             number
-            for number in sorted(self._store.made_from(page))
+            for number in sorted(self._store.made_from(frame))
             if any(
                 self._space.read_physical(address, len(data)) != data
                 for address, data in self._store.fragments[number].source
@@ -296,17 +319,18 @@ class BinaryTranslation(RingCompression):
         """Translated code has called the VMM."""
         assert place.callout is not None
         way, instruction = place.callout.way, place.callout.instruction
-        if way is None:
-            self._virtual = self.guest_state()
-            return self._go_on_at(place)
-        assert instruction is not None
         self._step_out(place)
+        if way is None:
+            if not self._is_translatable(self._virtual):
+                return self._interpret_one()
+            # It could not be translated: the CPU shall say why.
+            return self._run_in_place("there is nothing to translate")
+        assert instruction is not None
         if way is Way.INTERPRET:
             outcome = self._carry_out(instruction, "callout", self._rule_of(instruction), self.machine.state)
             self._let_go()
             return outcome
-        pages = self._guilty.get(instruction.address, frozenset()) if way is Way.SIMULATE else frozenset()
-        return self._run_in_place(_CALLOUT_RULES[way], pages)
+        return self._run_in_place(_CALLOUT_RULES[way], simulated=instruction if way is Way.SIMULATE else None)
 
     @staticmethod
     def _rule_of(instruction: Instruction) -> str:
@@ -314,20 +338,27 @@ class BinaryTranslation(RingCompression):
         what = "sensitive" if form in SILENT_IDS else "privileged"
         return f"{what}: {_CALLOUT_RULES[Way.INTERPRET]}"
 
-    def _go_on_at(self, place: Place) -> Outcome:
-        """Translate what comes next, unless that has been done; then chain the way there."""
-        virtual = self._virtual
+    def _translate_here(self) -> bool:
+        """Translated code has called because it does not know what comes next: translate that, and chain the way there.
+
+        Called while the machine runs: nothing happens that the guest could be told of.
+        """
+        place = self._place_here()
+        if place is None or place.callout is None or place.callout.way is not None:
+            return False
+        virtual = self.guest_state()
         if not self._is_translatable(virtual):
-            super()._let_go()
-            return self._interpret_one()
+            return False
+        before = self._virtual
+        self._virtual = virtual
         context = Context.of(virtual)
         address = self._store.entry(context, virtual.eip)
         flushes = self._store.flushes
         if address is None:
             address = self._translate(context, virtual.eip)
-        if address is None:  # it cannot be fetched, or is no instruction: the CPU shall say which
-            super()._let_go()
-            return self._run_in_place("there is nothing to translate")
+        if address is None:
+            self._virtual = before
+            return False
         if self._store.flushes == flushes and place.address != DISPATCH:
             if place.is_miss:
                 self._store.remember_target(context, virtual.eip, address)
@@ -337,7 +368,8 @@ class BinaryTranslation(RingCompression):
                 exit_ = next(exit_ for exit_ in fragment.exits if exit_.stub_at == place.address)
                 self._store.chain(exit_, address)
         super()._let_go()
-        return RESUME
+        self._enter_cache()
+        return True
 
     def _translate(self, context: Context, eip: int) -> int | None:
         """Translate a unit and record it; None if there is no code."""
@@ -405,12 +437,12 @@ class BinaryTranslation(RingCompression):
             self.events.append(replace(event, kind=kind, charges=("translated-callout",)))
         return outcome if isinstance(outcome, Ended) else self.check_exit_port()
 
-    def _run_in_place(self, rule: str, pages: frozenset[int] = frozenset()) -> Outcome:
+    def _run_in_place(self, rule: str, simulated: Instruction | None = None) -> Outcome:
         """Run the guest's own instruction, alone, where it stands: it is innocuous, or it traps and is answered.
 
         Args:
             rule: why.
-            pages: guest-physical pages that it may write to, although the VMM watches them.
+            simulated: the instruction, where its writes are known to meet pages that the VMM watches.
         """
         linear = self._virtual.linear_eip
         if linear >= compression.HOLE:
@@ -418,17 +450,7 @@ class BinaryTranslation(RingCompression):
             return self.handle(ProtectedAccess(linear, False, None))
         before, real, at = self._virtual.copy(), self.machine.state.copy(), self.machine.retired
         instruction = self.instruction_here()
-        watched = pages & self._traced
-        for page in watched:
-            self._pages.show(page)
-        if watched:
-            self.machine.cpu.flush_tlb()
-        stop = self.machine.step_over()
-        for page in watched:
-            self._pages.trace(page)
-        if watched:
-            self.machine.cpu.flush_tlb()
-            self._space.touched |= watched
+        stop = self._simulate(simulated) if simulated is not None else self.machine.step_over()
         if not isinstance(stop, (BudgetSpent, Paused)):
             return self.handle(stop)
         self._catch_up()
@@ -452,6 +474,19 @@ class BinaryTranslation(RingCompression):
         self._let_go()
         return self.check_exit_port()
 
+    def _simulate(self, instruction: Instruction) -> Stop:
+        """Do at once what the trap of a write to a watched page would have led to."""
+        state = self._virtual
+        target = next((op for op in instruction.ops if op.kind == "mem" and op.is_written), None)
+        if target is None:  # a push, a string instruction: let it trap
+            return self.machine.step_over()
+        linear = linear_address(state, target, instruction.address_size_bits)
+        write = Fault(Vector.PF, int(PageFaultError.P | PageFaultError.W), linear, instruction)
+        passage = let_through(self.machine, self._shadow, self._space, state, write)
+        self._look_at_writes(gpa >> PAGE_SHIFT for gpa, _ in passage.written)
+        # A page that is not watched after all: the loop has ended before the instruction ran.
+        return self.machine.step_over() if passage.inner is write else passage.inner
+
     # ---- what ring compression does otherwise ------------------------------------------------------------------------
 
     def _in_the_guests_words(self, stop: Stop) -> Stop:
@@ -460,38 +495,61 @@ class BinaryTranslation(RingCompression):
             return replace(stop, instruction=super().instruction_here())
         return stop
 
-    def _watched_pages(self) -> set[int]:
+    def _watched_frames(self) -> set[int]:
         """The guest's descriptor tables, and all code that has been translated."""
-        last = self.guest_bytes >> PAGE_SHIFT
-        return super()._watched_pages() | {page for page in self._store.source_pages if page < last}
+        return super()._watched_frames() | self._store.source_frames
 
-    def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
+    def _repair_fetch(self, stop: Fault) -> bool:
+        """In the cache there is nothing to repair: what comes next has been translated."""
+        return self._place_here() is None and super()._repair_fetch(stop)
+
+    def _let_through(
+        self, stop: Fault | ProtectedAccess, answer: Traced | Elsewhere, real: CpuState
+    ) -> tuple[Event | None, Outcome]:
         """Notice writes to translated code, and instructions that keep making them."""
-        linear = stop.linear or 0
-        page = linear >> PAGE_SHIFT
-        is_watched = page in self._traced or page + 1 in self._traced
         eip, was_kernel = self._virtual.eip, self._virtual.cpl == 0
-        event, outcome = super()._outside_access(stop, real)
-        if not is_watched:
+        event, outcome = super()._let_through(stop, answer, real)
+        if not isinstance(answer, Traced):
             return event, outcome
-        stale = sum(self._invalidate(page) for page in (page, page + 1))
-        if event is not None and page in self._store.source_pages | ({page} if stale else set()):
+        frame = answer.gpa >> PAGE_SHIFT
+        is_code = frame in self._store.source_frames
+        stale = self._look_at_writes((frame, frame + 1))
+        if event is not None and is_code and event.cause != TRACE_FAULT:
             what = f"{stale} fragment{'s' if stale != 1 else ''} thrown away" if stale else "no translated byte changed"
             event = replace(event, action=f"the guest writes to a page of code that has been translated: {what}")
-        if was_kernel and event is not None:
-            self._suspect(eip, frozenset({page, page + 1}))
+        if was_kernel:
+            self._suspect(eip)
         return event, outcome
 
-    def _suspect(self, eip: int, pages: frozenset[int]) -> None:
+    def _look_at_writes(self, frames: Iterable[int]) -> int:
+        """Throw away what was made from frames that the guest has written to; tell how many fragments."""
+        stale = 0
+        for frame in sorted(set(frames)):
+            stale += self._invalidate(frame)
+            if self._shadow.is_page_table(frame):
+                self._check_addresses()
+        return stale
+
+    def _suspect(self, eip: int) -> None:
         """Count a trap against an instruction; after too many, translate it anew as a callout."""
         self._traps[eip] += 1
-        if eip in self._guilty:
-            self._guilty[eip] |= pages
-        elif self._traps[eip] >= GUILTY_AFTER:
-            self._guilty[eip] = pages
-            for number in [
-                number
-                for number, fragment in self._store.fragments.items()
-                if any(unit.instruction.address == eip for unit in fragment.units)
-            ]:
-                self._store.throw_away(number)
+        if eip in self._guilty or self._traps[eip] < GUILTY_AFTER:
+            return
+        self._guilty |= {eip}
+        for number in [
+            number
+            for number, fragment in self._store.fragments.items()
+            if any(unit.instruction.address == eip for unit in fragment.units)
+        ]:
+            self._store.throw_away(number)
+
+
+def _frame_in_use(memory: SpectatorMemory, state: CpuState, linear: int) -> int | None:
+    """The guest frame behind an address that has been fetched from since its page-table entry was last changed."""
+    try:
+        gpa = memory.translate(linear, Access(is_fetch=True))
+    except PageFault:
+        return None
+    if state.is_paged and not memory.is_accessed(linear):
+        return None
+    return gpa >> PAGE_SHIFT

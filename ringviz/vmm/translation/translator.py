@@ -163,10 +163,7 @@ class _Draft:
         """Add a callout for every open jump, and let the jump lead there."""
         for index, make, target in self._open:
             place, stub = self.places[index], self.at
-            # Counted like the instruction that it stands for: one that must wait for the next run.
-            self.put(
-                emit.callout(target, layout.CALLOUT_SELECTOR), target, GUEST_INSTRUCTION, callout=Callout(None, None)
-            )
+            self.put(emit.callout(target, layout.CALLOUT_SELECTOR), target, callout=Callout(None, None))
             self.places[index] = replace(place, raw=make(place.address, stub))
             self.exits.append(Exit(target, place.address, len(place.raw), stub))
 
