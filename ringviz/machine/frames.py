@@ -28,6 +28,9 @@ class FrameMap:
         tables = struct.pack("<1024I", *((root + 4096 * (i + 1)) | 7 for i in range(1024)))
         uc.mem_write(root, tables)
         self._entries: dict[int, int] = {}
+        self.never_written: frozenset[int] = frozenset()
+        """Physical pages that `watch_writes` leaves alone: page tables that the CPU only reads. The emulated CPU asks
+        for write access to every table it walks, and could look nothing up by itself while they are read-only."""
 
     def fill(self, page: int, frame: int, *, writable: bool) -> None:
         """Let accesses to a physical page reach a frame of emulator memory."""
@@ -48,7 +51,7 @@ class FrameMap:
     def watch_writes(self) -> None:
         """Make every page read-only, so that its next write is noticed. The caller flushes the CPU's TLB."""
         for page, entry in self._entries.items():
-            if entry & _WRITABLE:
+            if entry & _WRITABLE and page not in self.never_written:
                 entry &= ~_WRITABLE
                 self._entries[page] = entry
                 self._uc.mem_write(self.root + 4096 + 4 * page, entry.to_bytes(4, "little"))

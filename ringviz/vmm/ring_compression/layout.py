@@ -39,6 +39,17 @@ TSS_LINEAR = HOLE + TASK_STATE
 HOLE_PAGES = frozenset({TASK_STATE >> 12, INTERRUPT_TABLE >> 12, *range(SHADOW_GDT >> 12, (SHADOW_LDT >> 12) + 16)})
 """Pages of RAM mapped in the hole: the tables that the CPU itself must reach in every address space."""
 
+TABLE_PAGES = frozenset(
+    address >> 12
+    for first, end in (
+        (PAGE_DIRECTORY, HOLE_TABLE + 0x1000),
+        (HOLE_TABLES_PAE[0], HOLE_TABLES_PAE[-1] + 0x1000),
+        (GUEST_TABLES, SHADOW_POOL[1]),
+    )
+    for address in range(first, end, 0x1000)
+)
+"""Pages of RAM for page tables. Accessed and dirty bits are set from the start, so the CPU never writes there."""
+
 TSS_SELECTOR = 0xFFF0
 VMM_CODE_SELECTOR = 0xFFE0
 LDT_SELECTOR = 0xFFD0

@@ -92,6 +92,7 @@ class RingCompression(Technique):
         machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
         machine.protected_pages = layout.HOLE_PAGES
         machine.protected_linear = lambda physical: physical + layout.HOLE
+        machine.cpu.frames.never_written = layout.TABLE_PAGES
         machine.watch(SILENT_IDS)
         machine.on_fetch_fault = self._repair_fetch
         self._virtual: CpuState
