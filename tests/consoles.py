@@ -1,0 +1,38 @@
+"""What guests print, and which of their lines may tell honest machines apart.
+
+The expectations in `golden` are what QEMU printed. Some answers are about the machine itself, though: who made the CPU,
+what an address gives where nothing answers. There QEMU is another machine and no oracle, so those lines are compared
+up to their label only; what ringviz prints behind it is tested by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden"
+_CUT = b"..."
+
+MACHINE_DEPENDENT: Mapping[str, Mapping[str, str]] = {
+    "cpuid-loop": {
+        "Vendor ": "names the CPU, its highest leaf and its signature",
+    },
+}
+"""By scenario: the label that a line starts with, and why machines may differ behind it."""
+
+
+def comparable(scenario_id: str, console: bytes) -> bytes:
+    """The console with every machine-dependent line cut off behind its label."""
+    labels = tuple(label.encode() for label in MACHINE_DEPENDENT.get(scenario_id, {}))
+    return b"\n".join(_cut(line, labels) for line in console.split(b"\n"))
+
+
+def _cut(line: bytes, labels: tuple[bytes, ...]) -> bytes:
+    label = next((label for label in labels if line.startswith(label)), None)
+    return line if label is None else label + _CUT
+
+
+def behind(console: str, label: str) -> str:
+    """What the one line with this label says behind it."""
+    (line,) = (line for line in console.splitlines() if line.startswith(label))
+    return line.removeprefix(label)
