@@ -17,6 +17,10 @@ MACHINE_DEPENDENT: Mapping[str, Mapping[str, str]] = {
     "cpuid-loop": {
         "Vendor ": "names the CPU, its highest leaf and its signature",
     },
+    "hypercall-ping": {
+        "CPUID 1, ECX bit 31 -> ": "QEMU is a hypervisor that says so; bare metal has none, another VMM may keep quiet",
+        "CPUID 40000000 -> ": "the hypervisor's name: QEMU has one to give",
+    },
 }
 """By scenario: the label that a line starts with, and why machines may differ behind it."""
 

@@ -67,3 +67,11 @@ def test_cpuid_loop_names_a_cpu(technique: str) -> None:
     run.finish()
     said = behind(run.technique.machine.bus.console, "Vendor ")
     assert re.fullmatch(r"(GenuineIntel|AuthenticAMD), highest leaf [0-9A-F]{8}, signature [0-9A-F]{8}", said)
+
+
+def test_hypercall_ping_finds_nobody_on_bare_metal() -> None:
+    run = Run(find_scenario("hypercall-ping"), "native")
+    run.finish()
+    console = run.technique.machine.bus.console
+    assert behind(console, "CPUID 1, ECX bit 31 -> ") == "0: nobody who would say so."
+    assert behind(console, "CPUID 40000000 -> ") == 'EAX 00000000, name "............"'
