@@ -99,6 +99,13 @@ def _forms(guest: Scenario) -> set[str]:
             {"pushf", "popf", "cli", "sti", "sidt", "sgdt", "smsw", "sldt", "str", "mov-from-sreg", "push-sreg"}
             | {"lar", "lsl", "verr", "verw"},
         ),
+        (
+            "sensitive-17",
+            {"sgdt", "sidt", "sldt", "smsw", "pushf", "popf", "lar", "lsl", "verr", "verw", "pop-sreg", "push-sreg"}
+            | {"call-far", "jmp-far", "int", "ret-far", "str", "mov-from-sreg", "mov-to-sreg"},
+        ),
+        ("cpuid-loop", {"cpuid"}),
+        ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
         ("paging-tour", {"mov-to-cr", "mov-from-cr", "invlpg", "int", "iret"}),
     ],
 )

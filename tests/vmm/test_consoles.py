@@ -22,19 +22,19 @@ PAIRS = [
     if not (technique in RING_COMPRESSION and "paging" in scenario.requires)
 ]
 LIES = {
-    "CLI, PUSHF",
-    "STI, POPF asking IF = 0",
-    "SIDT",
-    "SGDT",
-    "STR AX",
-    "MOV AX, CS",
-    "PUSH CS",
-    "LAR of 0010",
-    "LSL of 0010",
-    "VERR of 0011",
-    "VERW of 0011",
+    "popf-hole": (
+        " -> ",
+        {"CLI, PUSHF", "STI, POPF asking IF = 0", "SIDT", "SGDT", "STR AX", "MOV AX, CS", "PUSH CS"}
+        | {"LAR of 0010", "LSL of 0010", "VERR of 0011", "VERW of 0011"},
+    ),
+    "sensitive-17": (
+        " ",
+        {"SGDT", "SIDT", "SLDT", "SMSW", "PUSHF", "POPF", "LAR", "LSL", "VERR", "VERW", "PUSH", "CALL", "JMP", "RET"}
+        | {"STR", "MOV"},
+    ),
 }
-"""Questions of popf-hole that ring compression answers wrongly."""
+"""Questions that ring compression answers wrongly: all of sensitive-17's eighteen but POP and INT n. First, what stands
+between question and answer."""
 
 
 def oracle(scenario_id: str, technique: str) -> bytes:
@@ -54,11 +54,13 @@ def test_a_guest_prints_and_ends_as_expected(scenario_id: str, technique: str) -
     assert (run.ended.how, bus.exit_code) == ("exit", EXIT_CODES[scenario_id])
 
 
-def test_ring_compression_lies_to_popf_hole_in_the_expected_lines_only() -> None:
-    truth = oracle("popf-hole", "native").decode().splitlines()
-    told = oracle("popf-hole", "trap-emulate").decode().splitlines()
+@pytest.mark.parametrize("scenario_id", LIES)
+def test_ring_compression_lies_in_the_expected_lines_only(scenario_id: str) -> None:
+    separator, lies = LIES[scenario_id]
+    truth = oracle(scenario_id, "native").decode().splitlines()
+    told = oracle(scenario_id, "trap-emulate").decode().splitlines()
     assert len(truth) == len(told)
-    assert {a.split(" -> ")[0].strip() for a, b in zip(truth, told, strict=True) if a != b} == LIES
+    assert {a.split(separator)[0].strip() for a, b in zip(truth, told, strict=True) if a != b} == lies
 
 
 @pytest.mark.parametrize("technique", available())
