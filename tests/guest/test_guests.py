@@ -106,6 +106,7 @@ def _forms(guest: Scenario) -> set[str]:
         ),
         ("cpuid-loop", {"cpuid"}),
         ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
+        ("self-modifying", {"int", "iret"}),
         ("paging-tour", {"mov-to-cr", "mov-from-cr", "invlpg", "int", "iret"}),
     ],
 )

@@ -13,8 +13,16 @@ from ringviz.machine.state import ESP, fields_of
 from ringviz.vmm.events import Event, Kind
 from tests.vmm.lockstep import Run, assert_lockstep, difference, heal, silent_events
 
-HONEST_UNDER_TRAP_EMULATE = ("hello-serial", "rings-tour", "syscall-roundtrip", "cpuid-loop", "hypercall-ping")
-RUN_BY_CLASSIC = ("hello-serial", "rings-tour", "popf-hole", "sensitive-17", "cpuid-loop", "hypercall-ping")
+HONEST_UNDER_TRAP_EMULATE = (
+    "hello-serial",
+    "rings-tour",
+    "syscall-roundtrip",
+    "cpuid-loop",
+    "hypercall-ping",
+    "self-modifying",
+)
+DECEIVED_BY_TRAP_EMULATE = ("popf-hole", "sensitive-17")
+RUN_BY_CLASSIC = (*HONEST_UNDER_TRAP_EMULATE, *DECEIVED_BY_TRAP_EMULATE)
 LIES = {
     "popf-hole": {"pushf": 2, "popf": 3}
     | dict.fromkeys(("sidt", "sgdt", "str", "smsw", "mov-from-sreg", "push-sreg", "lar", "lsl", "verr", "verw"), 1),
