@@ -21,6 +21,11 @@ MACHINE_DEPENDENT: Mapping[str, Mapping[str, str]] = {
         "CPUID 1, ECX bit 31 -> ": "QEMU is a hypervisor that says so; bare metal has none, another VMM may keep quiet",
         "CPUID 40000000 -> ": "the hypervisor's name: QEMU has one to give",
     },
+    "msr-and-cr": {
+        "CR0  NW without CD              ": "#GP by the manual; QEMU does not check it",
+        "MSR  DEAD read                  ": "#GP by the manual; QEMU answers 0 for MSRs it does not have",
+        "MSR  DEAD written               ": "#GP by the manual; QEMU takes the value and forgets it",
+    },
 }
 """By scenario: the label that a line starts with, and why machines may differ behind it."""
 

@@ -107,6 +107,10 @@ def _forms(guest: Scenario) -> set[str]:
         ("cpuid-loop", {"cpuid"}),
         ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
         ("self-modifying", {"int", "iret"}),
+        (
+            "msr-and-cr",
+            {"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw", "mov-to-dr", "mov-from-dr", "rdmsr", "wrmsr", "rdtsc"},
+        ),
         ("paging-tour", {"mov-to-cr", "mov-from-cr", "invlpg", "int", "iret"}),
     ],
 )

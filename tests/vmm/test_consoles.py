@@ -10,7 +10,7 @@ import pytest
 from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import available
-from tests.consoles import GOLDEN, behind, comparable
+from tests.consoles import GOLDEN, MACHINE_DEPENDENT, behind, comparable
 from tests.vmm.lockstep import Run
 
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
@@ -32,6 +32,7 @@ LIES = {
         {"SGDT", "SIDT", "SLDT", "SMSW", "PUSHF", "POPF", "LAR", "LSL", "VERR", "VERW", "PUSH", "CALL", "JMP", "RET"}
         | {"STR", "MOV"},
     ),
+    "msr-and-cr": ("  ", {"SMSW the same, low half"}),
 }
 """Questions that ring compression answers wrongly: all of sensitive-17's eighteen but POP and INT n. First, what stands
 between question and answer."""
@@ -77,3 +78,11 @@ def test_hypercall_ping_finds_nobody_on_bare_metal() -> None:
     console = run.technique.machine.bus.console
     assert behind(console, "CPUID 1, ECX bit 31 -> ") == "0: nobody who would say so."
     assert behind(console, "CPUID 40000000 -> ") == 'EAX 00000000, name "............"'
+
+
+@pytest.mark.parametrize("technique", available())
+def test_msr_and_cr_is_refused_what_the_manual_forbids(technique: str) -> None:
+    run = Run(find_scenario("msr-and-cr"), technique)
+    run.finish()
+    console = run.technique.machine.bus.console
+    assert {behind(console, label) for label in MACHINE_DEPENDENT["msr-and-cr"]} == {"#GP"}
