@@ -107,6 +107,7 @@ def _forms(guest: Scenario) -> set[str]:
         ("cpuid-loop", {"cpuid"}),
         ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
         ("self-modifying", {"int", "iret"}),
+        ("divzero-and-friends", {"int", "int3", "into", "mov-to-sreg", "pushf", "popf", "iret", "cli"}),
         (
             "msr-and-cr",
             {"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw", "mov-to-dr", "mov-from-dr", "rdmsr", "wrmsr", "rdtsc"},
