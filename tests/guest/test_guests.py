@@ -107,6 +107,7 @@ def _forms(guest: Scenario) -> set[str]:
         ("cpuid-loop", {"cpuid"}),
         ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
         ("self-modifying", {"int", "iret"}),
+        ("escape-attempts", {"in", "out", "rdmsr", "wrmsr", "vmxon", "vmlaunch", "vmrun", "clgi", "sidt", "sgdt"}),
         ("divzero-and-friends", {"int", "int3", "into", "mov-to-sreg", "pushf", "popf", "iret", "cli"}),
         (
             "msr-and-cr",

@@ -33,6 +33,10 @@ LIES = {
         | {"STR", "MOV"},
     ),
     "msr-and-cr": ("  ", {"SMSW the same, low half"}),
+    "escape-attempts": (
+        "  ",
+        {"SIDT says the IDT at", "SGDT says the GDT at", "read there", "write there", "read there + 8"},
+    ),
 }
 """Questions that ring compression answers wrongly: all of sensitive-17's eighteen but POP and INT n. First, what stands
 between question and answer."""
@@ -61,7 +65,7 @@ def test_ring_compression_lies_in_the_expected_lines_only(scenario_id: str) -> N
     truth = oracle(scenario_id, "native").decode().splitlines()
     told = oracle(scenario_id, "trap-emulate").decode().splitlines()
     assert len(truth) == len(told)
-    assert {a.split(separator)[0].strip() for a, b in zip(truth, told, strict=True) if a != b} == lies
+    assert {a.strip().split(separator)[0].strip() for a, b in zip(truth, told, strict=True) if a != b} == lies
 
 
 @pytest.mark.parametrize("technique", available())
@@ -86,3 +90,15 @@ def test_msr_and_cr_is_refused_what_the_manual_forbids(technique: str) -> None:
     run.finish()
     console = run.technique.machine.bus.console
     assert {behind(console, label) for label in MACHINE_DEPENDENT["msr-and-cr"]} == {"#GP"}
+
+
+@pytest.mark.parametrize("technique", available())
+def test_escape_attempts_finds_nobody_wherever_the_vmm_really_is(technique: str) -> None:
+    run = Run(find_scenario("escape-attempts"), technique)
+    run.finish()
+    console = run.technique.machine.bus.console
+    for label in MACHINE_DEPENDENT["escape-attempts"]:
+        expected = "#GP"
+        if label.startswith(("  read 0", "  read 8", "  read FFC", "  copy")):
+            expected = "FFFF5678, memory" if "00FFFFFE" in label else "FFFFFFFF, nobody"
+        assert behind(console, label).strip() == expected, label

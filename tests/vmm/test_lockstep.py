@@ -21,7 +21,7 @@ HONEST_UNDER_TRAP_EMULATE = (
     "hypercall-ping",
     "self-modifying",
 )
-DECEIVED_BY_TRAP_EMULATE = ("popf-hole", "sensitive-17", "msr-and-cr", "divzero-and-friends")
+DECEIVED_BY_TRAP_EMULATE = ("popf-hole", "sensitive-17", "msr-and-cr", "divzero-and-friends", "escape-attempts")
 RUN_BY_CLASSIC = (*HONEST_UNDER_TRAP_EMULATE, *DECEIVED_BY_TRAP_EMULATE)
 LIES = {
     "popf-hole": {"pushf": 2, "popf": 3}
@@ -30,6 +30,7 @@ LIES = {
     | dict.fromkeys(("sgdt", "sidt", "sldt", "smsw", "lar", "lsl", "verr", "verw", "str"), 1),
     "msr-and-cr": {"smsw": 1},
     "divzero-and-friends": {"pushf": 1},
+    "escape-attempts": {"sidt": 1, "sgdt": 1},
 }
 """How often each silent form gives ring compression away. Far JMP and RET themselves do not: it shows in the CS that
 is stored afterwards."""
