@@ -1,20 +1,20 @@
 """Every guest image boots in QEMU and says there what the committed expectation says.
 
 QEMU is the independent oracle: the expectations are what it printed, and ringviz is compared with the same
-files. After a deliberate change of a guest, `python -m tests.test_scenarios_qemu` writes them anew; read the diff.
+files; lines about the machine itself are cut off first (`tests.consoles`). After a deliberate change of a guest,
+`python -m tests.test_scenarios_qemu` writes them anew; read the diff.
 """
 
 import shutil
 import subprocess
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from ringviz.guest import ImageFormat, Scenario, list_scenarios
+from tests.consoles import GOLDEN, comparable
 
-GOLDEN = Path(__file__).parent / "golden"
 EXIT_CODES = GOLDEN / "exit_codes.toml"
 QEMU = shutil.which("qemu-system-i386")
 TIMEOUT_S = 60
@@ -35,7 +35,7 @@ def boot_in_qemu(scenario: Scenario) -> Ending:
     command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)
     assert not result.stderr, result.stderr
-    return Ending(result.stdout, result.returncode)
+    return Ending(comparable(scenario.id, result.stdout), result.returncode)
 
 
 def expected_ending(scenario: Scenario) -> Ending:

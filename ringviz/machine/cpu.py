@@ -162,6 +162,8 @@ class Cpu:
         self._state: CpuState | None = None
         self._clean: CpuState | None = None
         self._efer, self._sysenter = 0, [0, 0, 0]
+        self._real_rf = False
+        """RF as the emulator held it when the state was read."""
 
     # ---- state -------------------------------------------------------------------------------------------------------
 
@@ -216,6 +218,20 @@ class Cpu:
         current = self.state
         for name in CpuState.__slots__:
             setattr(current, name, getattr(state, name))
+
+    @property
+    def has_resume_flag(self) -> bool:
+        """RF is set: by an IRET just now, for the next instruction only. No state shows it."""
+        return bool(self.state.eflags & Eflags.RF) or self._real_rf
+
+    def clear_resume_flag(self) -> None:
+        """Clear RF now: the emulator does so at the end of a block only, and PUSHF would store it until then."""
+        state = self.state
+        state.eflags &= ~Eflags.RF
+        self._real_rf = False
+        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, state.eflags)
+        if self._clean is not None:
+            self._clean.eflags = state.eflags
 
     def paging_registers(self) -> tuple[int, int, int, int]:
         """CR0, CR3, CR4 and EFER as the emulator holds them, current inside callbacks too."""
@@ -549,10 +565,12 @@ class Cpu:
         cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
+        eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
+        self._real_rf = bool(eflags & Eflags.RF)
         return CpuState(
             [value & 0xFFFF_FFFF for value in gpr],
             eip & 0xFFFF_FFFF,
-            self.uc.reg_read(x86.UC_X86_REG_EFLAGS) & ~Eflags.RF,
+            eflags & ~Eflags.RF,
             caches[:6],
             caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
             caches[7],

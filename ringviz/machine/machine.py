@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
-from ringviz.facts.registers import Eflags
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
@@ -212,14 +211,17 @@ class Machine:
             skip: do not stop at the instruction at EIP for being watched.
         """
         skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
-        start, had_rf = self.retired, self.cpu.state.eflags & Eflags.RF
+        start, has_rf = self.retired, self._take_resume_flag()
         borrowed: dict[int, bool] = {}
         patience = _PATIENCE_PAGES
         try:
             while True:
-                goal = min(limit, self.retired + 1) if borrowed else limit
+                goal = min(limit, self.retired + 1) if borrowed or has_rf else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
                 raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
+                if has_rf and self.retired > start:
+                    self.cpu.clear_resume_flag()
+                    has_rf = False
                 is_due = self.retired >= limit and not self.cpu.is_inside_sequence()
                 if raw.reason is Reason.EXIT and is_due and raw.number != _EXCEPTION + Vector.DB:
                     if raw.number == _EXCEPTION + Vector.PF and self._is_fetch_repaired(raw.number):
@@ -256,8 +258,6 @@ class Machine:
                         return self._at_exit(raw.number)
         finally:
             self._give_back(borrowed)
-            if had_rf and self.retired > start:  # the emulator clears it at the end of a block only
-                self.cpu.state.eflags &= ~Eflags.RF
 
     def _is_fetch_repaired(self, number: int) -> bool:
         """Ask the VMM about a page fault on the way to the next instruction, which is fetched before `run` stops."""
@@ -279,6 +279,16 @@ class Machine:
     def step_over(self, limit: int | None = None) -> Stop:
         """Run the one instruction at EIP even if it is watched; `BudgetSpent` says it has retired."""
         return self.run(self.retired + 1 if limit is None else limit, skip=True)
+
+    def _take_resume_flag(self) -> bool:
+        """Tell whether the next instruction has RF to shield it; PUSHF goes without, for it must not store it."""
+        if not self.cpu.has_resume_flag:
+            return False
+        instruction = self.instruction_here()
+        if instruction is not None and instruction.form == "pushf":
+            self.cpu.clear_resume_flag()
+            return False
+        return True
 
     def _physical_access(self, borrowed: dict[int, bool]) -> Stop | None:
         """Answer an access to a physical page that has no frame yet, or none to write to; None means try again."""

@@ -102,9 +102,11 @@ def _flags(eflags: int, which: int) -> str:
 
 
 def _stored(data: bytes) -> str:
-    """Six bytes are a table register, the rest a number."""
+    """Six bytes are a table register, eight are the return address of a far call, the rest is a number."""
     if len(data) == 6:
         return f"base {int.from_bytes(data[2:], 'little'):08X} limit {int.from_bytes(data[:2], 'little'):04X}"
+    if len(data) == 8:
+        return f"return to {int.from_bytes(data[4:6], 'little'):04X}:{int.from_bytes(data[:4], 'little'):08X}"
     return f"{int.from_bytes(data, 'little'):0{2 * len(data)}X}"
 
 
@@ -165,7 +167,8 @@ def _stored_by(instruction: Instruction | None, run: Seen) -> str:
         return ""
     before, after, memory = run
     if instruction.form in ("pushf", "push-sreg", "call-far"):
-        data = memory.peek(after.segments[SS].base + after.gpr[ESP], instruction.operand_size_bits // 8)
+        pushes = 2 if instruction.form == "call-far" else 1
+        data = memory.peek(after.segments[SS].base + after.gpr[ESP], pushes * instruction.operand_size_bits // 8)
     else:
         target = next((op for op in instruction.ops[:1] if op.kind == "mem" and op.is_written), None)
         if target is None:

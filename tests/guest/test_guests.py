@@ -99,6 +99,20 @@ def _forms(guest: Scenario) -> set[str]:
             {"pushf", "popf", "cli", "sti", "sidt", "sgdt", "smsw", "sldt", "str", "mov-from-sreg", "push-sreg"}
             | {"lar", "lsl", "verr", "verw"},
         ),
+        (
+            "sensitive-17",
+            {"sgdt", "sidt", "sldt", "smsw", "pushf", "popf", "lar", "lsl", "verr", "verw", "pop-sreg", "push-sreg"}
+            | {"call-far", "jmp-far", "int", "ret-far", "str", "mov-from-sreg", "mov-to-sreg"},
+        ),
+        ("cpuid-loop", {"cpuid"}),
+        ("hypercall-ping", {"vmcall", "vmmcall", "cpuid", "int", "iret"}),
+        ("self-modifying", {"int", "iret"}),
+        ("escape-attempts", {"in", "out", "rdmsr", "wrmsr", "vmxon", "vmlaunch", "vmrun", "clgi", "sidt", "sgdt"}),
+        ("divzero-and-friends", {"int", "int3", "into", "mov-to-sreg", "pushf", "popf", "iret", "cli"}),
+        (
+            "msr-and-cr",
+            {"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw", "mov-to-dr", "mov-from-dr", "rdmsr", "wrmsr", "rdtsc"},
+        ),
         ("paging-tour", {"mov-to-cr", "mov-from-cr", "invlpg", "int", "iret"}),
     ],
 )

@@ -1,0 +1,396 @@
+; self-modifying: code that writes code, and code that writes itself.
+;
+; To an x86 there is no difference between code and data: a store may hit an instruction
+; and the next time the CPU comes there it executes what was stored. Boot loaders, old
+; copy protections, just-in-time compilers and kernels that patch themselves rely on it.
+; The CPU watches its own stores for that. Whoever executes guest code in another form,
+; as a binary translator does, must watch them too, or it runs code that is not there any
+; more.
+;
+; Every line prints a value that only the new code can have made.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
+KERNEL_DATA     equ 0x10
+USER_CODE       equ 0x18 + 3
+USER_DATA       equ 0x20 + 3
+TASK            equ 0x28
+
+INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
+USER_GATE       equ 0xEE            ; the same, but INT may use it from ring 3
+FLAG_IF         equ 1 << 9          ; EFLAGS: interrupts enabled
+FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
+
+; What this guest knows about machine code:
+MOV_EAX_IMM     equ 0xB8            ; MOV EAX, imm32: this byte, then the number
+SUB_EAX_IMM     equ 0x2D            ; SUB EAX, imm32: as long as ADD EAX, imm32
+RET_NEAR        equ 0xC3
+MOV_EAX_CR0     equ 0xC020          ; MOV EAX, CR0 is 0F 20 C0; NOP DWORD [EAX] is 0F 1F 00
+
+ROUNDS          equ 8
+
+COM1            equ 0x3F8           ; first serial port
+COM1_LINE_STAT  equ COM1 + 5
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+PIC1_MASK       equ 0x21
+PIC2_MASK       equ 0xA1
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+EXIT_PANIC      equ 0x7F
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Kernel code (ring 0) -----------------------------------------------------------
+start:
+    mov esp, kernel_stack_top       ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    lidt [idt_pointer]
+    mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
+    ltr ax                          ; the stack that the CPU takes when it comes from ring 3
+
+    ; Ring 3 is to run with IF = 1, as programs do, so silence all hardware first.
+    mov al, 0xFF
+    out PIC1_MASK, al
+    out PIC2_MASK, al
+
+; -- A number inside an instruction: 1 + 2 + ... + 8 --
+    mov ebx, 0                      ; the sum
+    mov ecx, ROUNDS
+.number:
+    mov eax, 1                      ; the 1 is a number in memory like any other ...
+.number_end:
+    add ebx, eax
+    inc dword [.number_end - 4]     ; ... and grows with every round
+    dec ecx
+    jnz .number
+    mov esi, text_number
+    mov eax, ebx
+    mov edx, 36
+    call report
+
+; -- An instruction that becomes another: four times plus 16, then four times minus 1 --
+    mov eax, 0
+    mov ecx, ROUNDS
+.instruction:
+    cmp ecx, ROUNDS / 2
+    jne .operation
+    mov byte [.operation], SUB_EAX_IMM
+    mov dword [.operation + 1], 1
+.operation:
+    add eax, strict dword 16        ; STRICT: the long form, or NASM takes a shorter one
+    dec ecx
+    jnz .instruction
+    mov esi, text_instruction
+    mov edx, 4 * 16 - 4 * 1
+    call report
+
+; -- The very next instruction: the CPU has most likely fetched it before the store --
+    mov byte [.next + 1], 0x42      ; (the byte behind the opcode is the number)
+.next:
+    mov al, 0x11
+    movzx eax, al
+    mov esi, text_next
+    mov edx, 0x42
+    call report
+
+; -- An innocuous instruction that becomes a privileged one --
+    mov ecx, 2
+.twice:
+    mov eax, 0
+.innocuous:
+    nop dword [eax]                 ; three bytes that do nothing; no memory is read
+    mov word [.innocuous + 1], MOV_EAX_CR0
+    dec ecx
+    jnz .twice
+    and eax, 1                      ; PE, protected mode: only the new instruction has it
+    mov esi, text_privileged
+    mov edx, 1
+    call report
+
+; -- A routine written into empty memory, called, and written anew --
+    mov byte [buffer], MOV_EAX_IMM
+    mov dword [buffer + 1], 0x11111111
+    mov byte [buffer + 5], RET_NEAR
+    call buffer
+    mov ebx, eax
+    mov dword [buffer + 1], 0x22222222
+    call buffer
+    add eax, ebx                    ; both have run
+    mov esi, text_buffer
+    mov edx, 0x33333333
+    call report
+
+; -- One routine after another copied to the same place by a string instruction --
+    mov esi, template_a
+    mov edi, buffer
+    mov ecx, template_b - template_a
+    rep movsb
+    call buffer
+    mov ebx, eax
+    mov esi, template_b
+    mov edi, buffer
+    mov ecx, templates_end - template_b
+    rep movsb
+    call buffer
+    or eax, ebx                     ; one half from each
+    mov esi, text_copied
+    mov edx, 0xAAAABBBB
+    call report
+
+; -- An instruction across two pages: its number lies two bytes before, two behind --
+    mov byte [border - 3], MOV_EAX_IMM
+    mov byte [border + 2], RET_NEAR
+    call border - 3
+    mov word [border], 0x1234       ; the upper half, on the second page
+    call border - 3
+    mov esi, text_border
+    mov edx, 0x12340000
+    call report
+    mov word [border - 2], 0x5678   ; the lower half, on the first page
+    call border - 3
+    mov esi, text_border_again
+    mov edx, 0x12345678
+    call report
+
+; -- The same in ring 3 --
+    ; DS and ES become user data now and stay so in the kernel as well: both kinds of
+    ; segment are flat, and a handler that loads no segments is a shorter one.
+    mov ax, USER_DATA
+    mov ds, ax
+    mov es, ax
+
+    ; There is no "go to ring 3". There is only "return to ring 3": build the frame
+    ; that an interrupt from there would have left, and IRET through it.
+    push dword USER_DATA            ; SS
+    push dword user_stack_top       ; ESP
+    push dword FLAG_IF | FLAGS_FIXED ; EFLAGS
+    push dword USER_CODE            ; CS: its low two bits say ring 3
+    push dword user_program         ; EIP
+    iretd
+
+; INT 0x80: the program is done; its result is in EBX.
+system_call:
+    cld                             ; the program may have left DF in any state
+    mov esi, text_user
+    mov eax, ebx
+    mov edx, 1 + 2 + 4 + 8 + 16 + 32 + 64 + 128
+    call report
+
+    cmp dword [wrong], 0
+    setne al                        ; 0 if every value was the new code's
+    out EXIT_PORT, al
+    jmp halt
+
+; Print the text at ESI and the value in EAX; if that is not the one in EDX, remember it.
+; Changes EAX, ECX, EDX and ESI.
+report:
+    mov ecx, eax
+    xor edx, eax
+    or [wrong], edx                 ; no branch: the way is the same whatever the value
+    call print
+    mov eax, ecx
+    mov ecx, 8
+    call print_hex
+    mov al, 10
+    jmp putc
+
+; Two routines of the same length that only ever run as copies.
+template_a:
+    mov eax, 0xAAAA0000
+    ret
+template_b:
+    mov eax, 0x0000BBBB
+    ret
+templates_end:
+
+; Any exception that this kernel did not plan for.
+panic:
+    mov esi, text_panic
+    call print
+    mov al, EXIT_PANIC
+    out EXIT_PORT, al
+halt:                               ; only reached where there is no exit port
+    hlt
+    jmp halt
+
+; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
+print_hex:
+    pushad
+    mov edx, eax
+    mov ebx, ecx                    ; digits to go
+    neg ecx
+    lea ecx, [ecx * 4 + 32]
+    shl edx, cl                     ; the first wanted digit is now at the top
+.digit:
+    rol edx, 4
+    mov eax, edx
+    and eax, 15
+    mov al, [hex_digits + eax]
+    call putc
+    dec ebx
+    jnz .digit
+    popad
+    ret
+
+; Send the character in AL. Changes no register.
+putc:
+    push edx
+    push eax
+    mov edx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov edx, COM1
+    out dx, al
+    pop edx
+    ret
+
+; ---- User code (ring 3) -------------------------------------------------------------
+align 4096
+user_program:
+    mov ebx, 0                      ; the sum
+    mov ecx, ROUNDS
+.number:
+    add ebx, strict dword 1         ; 1, 2, 4, ... 128
+.number_end:
+    shl dword [.number_end - 4], 1  ; a program may patch itself: no ring is needed
+    dec ecx
+    jnz .number
+    int 0x80
+.after_exit:
+    jmp .after_exit
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+wrong:
+    dd 0                            ; bits in which a value was not what it should be
+
+text_number:
+    db "A number in an instruction, 1 to 8, summed    ", 0
+text_instruction:
+    db "ADD that turned into SUB half-way             ", 0
+text_next:
+    db "The very next instruction, patched            ", 0
+text_privileged:
+    db "NOP that turned into MOV EAX, CR0: PE         ", 0
+text_buffer:
+    db "A routine written twice, both answers added   ", 0
+text_copied:
+    db "Two routines copied to one place, one by one  ", 0
+text_border:
+    db "An instruction across two pages, second half  ", 0
+text_border_again:
+    db "... and then the first half                   ", 0
+text_user:
+    db "A program that patches itself in ring 3, sum  ", 0
+text_panic:
+    db "PANIC: an exception nobody expected.", 10, 0
+hex_digits:
+    db "0123456789ABCDEF"
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+    dw 0                            ; keeps the next one aligned
+idt_pointer:
+    dw idt_end - idt - 1
+    dd idt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+    dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
+    dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+    dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
+    dw ADDR(tss) & 0xFFFF           ;      base 15:0
+    db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
+    db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
+    db 0                            ;      limit 19:16, counted in bytes
+    db ADDR(tss) >> 24              ;      base 31:24
+gdt_end:
+
+; ---- Interrupt descriptor table -----------------------------------------------------
+%macro gate 2                       ; handler, type
+    dw ADDR(%1) & 0xFFFF            ; offset 15:0
+    dw KERNEL_CODE                  ; handlers run in ring 0
+    db 0, %2
+    dw ADDR(%1) >> 16               ; offset 31:16
+%endmacro
+
+align 4096, db 0
+idt:
+%rep 32
+    gate panic, INTERRUPT_GATE
+%endrep
+    times (0x80 - 32) dq 0          ; not present
+    gate system_call, USER_GATE     ; the only gate that INT may use from ring 3
+idt_end:
+
+; ---- Task state segment, on a page of its own ---------------------------------------
+; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
+align 4096, db 0
+tss:
+    dd 0                            ; previous task: unused
+    dd kernel_stack_top             ; ESP0
+    dd KERNEL_DATA                  ; SS0
+    times 22 dd 0                   ; the rest is for task switches, which nobody uses
+    dw 0
+    dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
+tss_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+kernel_stack_top:
+    resb 4096
+user_stack_top:
+buffer:                             ; where code will be written
+    resb 4096
+border:                             ; and a page behind it
+    resb 4096
+memory_end:
