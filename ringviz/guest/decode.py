@@ -167,6 +167,7 @@ def _translate(found: Any, bits: int) -> Instruction:
     # MOVSD and CMPSD are SSE instructions too: those have an XMM register.
     is_string = name in _STRING and all(operand.size < _XMM_BYTES for operand in found.operands)
     family = name[:-1] if is_string else name
+    rep = _rep(raw) if is_string else None
     operand_size_bits = _operand_size_bits(raw, found.prefix[2], bits)
     ops = tuple(
         _operand(
@@ -177,11 +178,11 @@ def _translate(found: Any, bits: int) -> Instruction:
     return Instruction(
         address=found.address,
         raw=raw,
-        mnemonic=_FAR_SPELLING.get(name, found.mnemonic),
+        mnemonic=_FAR_SPELLING.get(name, found.mnemonic if rep is None or " " in found.mnemonic else f"{rep} {name}"),
         operands=_far_target(found.op_str, ops) if name in _FAR_SPELLING else found.op_str,
         form=form_of(name, ops),
         ops=ops,
-        rep=_REP.get(found.prefix[0]) if is_string else None,
+        rep=rep,
         has_lock=_LOCK in _prefixes(raw),
         operand_size_bits=operand_size_bits,
         address_size_bits=found.addr_size * 8,
@@ -200,6 +201,14 @@ def _plain_name(found: Any) -> str:
 def _far_target(text: str, ops: tuple[Operand, ...]) -> str:
     """Spell the target of a far transfer as assemblers do: `far ptr [eax]`, `8:0x100034`."""
     return f"far ptr {text.rsplit('ptr ', 1)[-1]}" if ops[0].kind == "mem" else text.replace(", ", ":")
+
+
+def _rep(raw: bytes) -> Literal["rep", "repne"] | None:
+    """The repeat prefix of a string instruction, the last one if there are several.
+
+    Capstone says nothing of REPNE before instructions that compare nothing, which CPUs repeat all the same.
+    """
+    return next((_REP[byte] for byte in reversed(_prefixes(raw)) if byte in _REP), None)
 
 
 def _prefixes(raw: bytes) -> bytes:

@@ -297,6 +297,8 @@ def test_what_does_not_end_a_block(code: str) -> None:
     [
         ("a4", None, True),
         ("f3a4", "rep", True),
+        ("f2a5", "repne", True),  # Capstone does not tell this one from MOVSD alone
+        ("66f2aa", "repne", True),
         ("f3a6", "rep", True),
         ("f2ae", "repne", True),
         ("f36d", "rep", True),
@@ -310,6 +312,15 @@ def test_a_repeat_prefix_counts_only_on_string_instructions(code: str, rep: str 
     instruction = decode(bytes.fromhex(code), 0x1000)
     assert instruction is not None
     assert (instruction.rep, instruction.is_string, instruction.is_rep_string) == (rep, is_string, rep is not None)
+
+
+@pytest.mark.parametrize(
+    ("code", "mnemonic"), [("f3a5", "rep movsd"), ("f2a5", "repne movsd"), ("f2a6", "repne cmpsb"), ("a5", "movsd")]
+)
+def test_a_repeat_prefix_is_always_written_down(code: str, mnemonic: str) -> None:
+    instruction = decode(bytes.fromhex(code), 0x1000)
+    assert instruction is not None
+    assert instruction.mnemonic == mnemonic
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ GUEST_BYTES = MEMORY_MIB << 20
 END = bytes.fromhex("cd40")  # int 40h
 SLOT = 16
 
-_TOML = f"""\
+_TOML = """\
 schema = 1
 title = "A test's guest"
 summary = "Assembled by hand."
@@ -48,13 +48,13 @@ level = "advanced"
 source = "guest.asm"
 image = "guest.bin"
 format = "flat"
-memory_mib = {MEMORY_MIB}
-load = {{load}}
-entry = {{entry}}
+memory_mib = {memory_mib}
+load = {load}
+entry = {entry}
 start = "protected"
-{{paging}}
+{paging}
 [limits]
-instructions = {{limit}}
+instructions = {limit}
 """
 
 _SKIP_TO_NEXT_SLOT = bytes.fromhex("83042410 832424f0 cf")  # add dword [esp], 16; and dword [esp], -16; iret
@@ -67,10 +67,21 @@ def slots(*codes: bytes) -> bytes:
     return b"".join(code + b"\x90" * (-len(code) % SLOT) for code in codes)
 
 
-def make_scenario(folder: Path, content: bytes, load: int, *, entry: int, limit: int, paging: bool = False) -> Scenario:
+def make_scenario(
+    folder: Path,
+    content: bytes,
+    load: int,
+    *,
+    entry: int,
+    limit: int,
+    paging: bool = False,
+    memory_mib: int = MEMORY_MIB,
+) -> Scenario:
     """Write a flat scenario and load it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = _TOML.format(load=load, entry=entry, limit=limit, paging="paging = true" if paging else "")
+    text = _TOML.format(
+        load=load, entry=entry, limit=limit, paging="paging = true" if paging else "", memory_mib=memory_mib
+    )
     (folder / "scenario.toml").write_text(text, encoding="utf-8")
     (folder / "guest.asm").write_text("; made by hand\n", encoding="utf-8")
     (folder / "guest.bin").write_bytes(content)

@@ -1,0 +1,215 @@
+"""Techniques held to bare metal, instruction by instruction, on one guest: all of them beside one native run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ringviz.errors import UnsupportedError
+from ringviz.facts.instructions import SILENT_IDS
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.guest import Scenario
+from ringviz.guest.instruction import Instruction
+from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.state import CpuState
+from ringviz.vmm.events import Kind
+from tests.vmm.lockstep import Run, difference, fpu_difference, heal
+from tests.vmm.random_guests import RandomGuest
+from tests.vmm.random_kernel import prologue_instructions
+from tests.vmm.vmm_memory import assert_tables_follow_the_guest, still
+
+
+@dataclass
+class Report:
+    """What became of one guest."""
+
+    retired: int = 0
+    ended: str = ""
+    """How bare metal ended, `refused` or `stuck`, or why the comparison ended before."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why, by technique; `native` if bare metal cannot run it."""
+    silent: dict[str, int] = field(default_factory=dict)
+    """By form, divergences of techniques that promise no fidelity."""
+
+
+class DivergenceError(AssertionError):
+    """A technique is not bare metal, or ringviz itself failed; the message has the guest's listing."""
+
+
+def hold(guest: RandomGuest, folder: Path, techniques: Sequence[str], *, limit: int, restore_at: int = 0) -> Report:
+    """Run a guest under techniques and on bare metal, and compare after every instruction.
+
+    Args:
+        guest: the guest.
+        folder: where to write its scenario.
+        techniques: those in question.
+        limit: instructions, the kernel's prologue not counted.
+        restore_at: after so many instructions of the body the techniques are saved, and run again from there at the
+            end; 0 for not at all.
+
+    Raises:
+        DivergenceError: at the first difference, with all that is needed to see it again.
+    """
+    scenario = guest.scenario(folder, limit=limit + prologue_instructions())
+    holding = _Holding(scenario, techniques)
+    try:
+        holding.go(restore_at)
+        holding.check_the_end()
+    except DivergenceError as error:
+        raise DivergenceError(f"{error}\n{guest.listing()}") from error.__cause__
+    except UnsupportedError as error:
+        holding.report.refused["native"] = str(error)
+        holding.report.ended = "refused"
+    except Exception as error:
+        where = f"{holding.doing}, instruction {holding.native.position}: {type(error).__name__}: {error}"
+        raise DivergenceError(f"{where}\n{guest.listing()}") from error
+    return holding.report
+
+
+class _Holding:
+    """One guest, natively and under techniques."""
+
+    def __init__(self, scenario: Scenario, techniques: Sequence[str]) -> None:
+        self.scenario = scenario
+        self.report = Report()
+        self.doing = "native"
+        self.native = Run(scenario, "native")
+        self.runs = {technique: Run(scenario, technique) for technique in techniques}
+        self.made = {technique: still(run.technique) for technique, run in self.runs.items()}
+        self.saved: dict[str, tuple[Any, bytes, int]] = {}
+        self.healed: set[str] = set()
+
+    def go(self, restore_at: int) -> None:
+        """Go to the end of the comparison."""
+        start = prologue_instructions()
+        for run in (self.native, *self.runs.values()):
+            run.reach(start)
+        native = self.native
+        while native.ended is None and native.position < native.limit and self.runs:
+            if restore_at and native.position == start + restore_at:
+                self.saved = {name: _save(run) for name, run in self.runs.items()}
+            position, state = native.position, native.technique.guest_state()
+            instruction = native.technique.machine.instruction_here()
+            if instruction is not None and is_beyond_the_emulator(instruction, state):
+                self.report.ended = "beyond the emulator"
+                break
+            self.doing = "native"
+            native.reach(position + 1)
+            for name in list(self.runs):
+                self.step(name, position, instruction)
+            if native.ended is None and native.position == position:
+                self.report.ended = "stuck"
+                break
+        self.report.retired = native.position - start
+        if native.ended is not None:
+            self.report.ended = native.ended.how
+        elif not self.report.ended:
+            self.report.ended = "budget"
+
+    def step(self, name: str, position: int, instruction: Instruction | None) -> None:
+        """Let one technique follow by one instruction."""
+        self.doing = name
+        run = self.runs[name]
+        try:
+            run.reach(position + 1)
+        except UnsupportedError as error:
+            self.report.refused[name] = str(error)
+            del self.runs[name]
+            return
+        if self.native.ended is None and self.native.position == position and run.position == position:
+            return  # both go from fault to fault: what that does to memory is a matter of when one looks
+        found = difference(self.native, run)
+        if found is None and (self.native.ended and self.native.ended.how) != (run.ended and run.ended.how):
+            found = f"ended: {self.native.ended} and {run.ended}"
+        form = instruction.form if instruction is not None else None
+        told = [event for event in run.events if event.at == position and event.is_divergence]
+        if found is None:
+            assert not told, f"nothing differs, but it says: {told[-1].action}"
+            return
+        text = instruction.text if instruction is not None else "(no instruction)"
+        at = instruction.address if instruction is not None else -1
+        where = f"{name} is not bare metal after instruction {position} at {at:08X}, {text}: {found}"
+        if TECHNIQUES[name].promises_fidelity or form not in SILENT_IDS:
+            raise DivergenceError(where)
+        if not told or told[-1].kind is not Kind.SILENT:
+            raise DivergenceError(f"{where}\nand nothing was told of it")
+        self.report.silent[form] = self.report.silent.get(form, 0) + 1
+        heal(self.native, run)
+        self.healed.add(name)
+        run.ended = self.native.ended
+        found = difference(self.native, run)
+        assert found is None, f"{where}; healed, there is still {found}"
+
+    def check_the_end(self) -> None:
+        """Check what cannot be checked after every instruction: FPU, the VMM's memory, a free run, a restored one."""
+        for name, run in self.runs.items():
+            self.doing = f"{name}, at the end"
+            found = fpu_difference(self.native, run)
+            if found is not None:
+                raise DivergenceError(f"{name} is not bare metal at the end: {found}")
+            for what, content in still(run.technique).items():
+                assert content == self.made[name][what], f"{what}: changed by the guest"
+            assert_tables_follow_the_guest(run.technique)
+            if name in self.healed or self.report.ended == "stuck":
+                continue
+            end = run.position
+            free = Run(self.scenario, name)
+            self.doing = f"{name}, running freely"
+            free.reach(end)
+            _assert_same(run, free, f"{name} stepped and run freely")
+            if name in self.saved:
+                self.doing = f"{name}, saved and restored"
+                again = _restored(run, self.saved[name])
+                again.reach(end)
+                _assert_same(free, again, f"{name} run freely and restored")
+
+
+def _assert_same(one: Run, other: Run, what: str) -> None:
+    found = difference(one, other) or fpu_difference(one, other)
+    if found is None and (one.ended and one.ended.how) != (other.ended and other.ended.how):
+        found = f"ended: {one.ended} and {other.ended}"
+    if found is not None:
+        raise DivergenceError(f"{what} differ at {one.position}: {found}")
+
+
+def _save(run: Run) -> tuple[Any, bytes, int]:
+    ram = run.technique.machine.ram
+    return run.technique.save(), ram.read(0, ram.size), len(run.events)
+
+
+def _restored(run: Run, saved: tuple[Any, bytes, int]) -> Run:
+    """Take a run back to where it was saved."""
+    state, content, _ = saved
+    ram = run.technique.machine.ram
+    for page in sorted(ram.dirty):
+        if ram.page(page) != content[page << 12 : (page + 1) << 12]:
+            ram.write(page << 12, content[page << 12 : (page + 1) << 12])
+    run.technique.restore(state)
+    run.ended = None
+    run.events.clear()
+    return run
+
+
+_RMW_THROUGH_CARRY = ("rcl", "rcr")
+
+
+def is_beyond_the_emulator(instruction: Instruction, state: CpuState) -> bool:
+    """Tell whether the emulator is known to get an instruction wrong, depending on what it did before.
+
+    RCL and RCR on memory may leave wrong flags where the page is written for the first time. An unaligned
+    read-modify-write across the start of its own running block is done twice.
+    """
+    target = next((op for op in instruction.ops if op.kind == "mem" and op.is_written), None)
+    if target is None:
+        return False
+    if instruction.mnemonic.split()[-1] in _RMW_THROUGH_CARRY:
+        return True
+    if not target.is_read:
+        return False
+    address = linear_address(state, target, instruction.address_size_bits)
+    if address % target.size_bytes == 0:
+        return False
+    # Blocks do not cross pages: only code of this page can be the running block.
+    return address >> 12 == state.linear_eip >> 12 or (address + target.size_bytes - 1) >> 12 == state.linear_eip >> 12
