@@ -43,6 +43,8 @@ def test_every_profile_prices_every_cause() -> None:
         ("native-msr", None, Status.CHOSEN),
         ("trap-emulate", 2030, Status.SEEN),
         ("trap-reflect", 2030, Status.BORROWED),
+        ("hidden-fault", 2030, Status.BORROWED),
+        ("trace", 2030, Status.BORROWED),
         ("silent", 0, Status.CHOSEN),
         ("exit", 2409 + 1931, Status.COMPUTED),
         ("vmm-work", 10 * 178, Status.COMPUTED),
@@ -144,8 +146,8 @@ def test_what_barcelona_borrows_from_the_pentium_4_is_marked() -> None:
     borrowed = [cost for cost in BARCELONA.costs.values() if cost.source.status is Status.BORROWED]
     assert {cost.cause for cost in borrowed} == {
         "native-port-io", "native-exception", "native-page-fault", "native-gate", "trap-emulate", "trap-reflect",
-        "interpreted-instruction", "translate-instruction", "translated-callout", "translated-in-cache",
-        "translated-indirect", "hypercall",
+        "hidden-fault", "trace", "interpreted-instruction", "translate-instruction", "translated-callout",
+        "translated-in-cache", "translated-indirect", "hypercall",
     }  # fmt: skip
     for cost in borrowed:
         if cost.cause == "interpreted-instruction":
