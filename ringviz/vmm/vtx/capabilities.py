@@ -2,8 +2,7 @@
 
 For each word of controls a CPU has allowed 0-settings (a bit that is 1 there must be 1) and allowed 1-settings (a bit
 that is 0 there must be 0). The first generation wants the whole default1 class set, CR3-load and CR3-store exiting
-among them, and has no secondary controls; from the generation with EPT on, the default1 class may be cleared where it
-means something.
+among them, and has no secondary controls; from the generation with EPT on, those two may be 0.
 
 Which controls beyond that a CPU offers depends on its features, and on what ringviz's machine has: controls about an
 APIC, a performance counter or an instruction that this machine lacks are not offered by any CPU here.
@@ -25,18 +24,20 @@ _FIRST_GENERATION = (
     "external-interrupt-exiting", "nmi-exiting",
     "use-tsc-offsetting", "hlt-exiting", "invlpg-exiting", "rdpmc-exiting", "rdtsc-exiting",
     "cr3-load-exiting", "cr3-store-exiting", "mov-dr-exiting", "unconditional-io-exiting", "use-io-bitmaps",
-    "use-msr-bitmaps",
     "save-debug-controls-on-exit", "acknowledge-interrupt-on-exit", "load-debug-controls-on-entry",
 )  # fmt: skip
 _BY_FEATURE: Mapping[str, tuple[str, ...]] = {
+    "msr-bitmaps": ("use-msr-bitmaps",),
     "ept": (
-        "activate-secondary-controls", "enable-ept", "descriptor-table-exiting", "wbinvd-exiting",
+        "activate-secondary-controls", "enable-ept", "wbinvd-exiting",
         "save-ia32_efer-on-exit", "load-ia32_efer-on-exit", "load-ia32_efer-on-entry",
     ),
     "vpid": ("enable-vpid",),
+    "descriptor-table-exiting": ("descriptor-table-exiting",),
     "unrestricted-guest": ("unrestricted-guest",),
 }  # fmt: skip
-OFFERED = Source.ringviz("no list of this very CPU's settings was found; what its generation is known for is offered")
+"""Which controls come with which feature of a profile."""
+OFFERED = Source.ringviz("settings that no feature of a profile tells are those of the first edition of VT-x")
 
 REVISION = 1
 """The VMCS revision identifier; a real CPU has its own."""
@@ -102,11 +103,9 @@ def _capabilities(title: str, features: frozenset[str]) -> Capabilities:
         if feature in features:
             offered.update(controls)
     must: dict[Word, int] = dict(DEFAULT1)
-    if "ept" in features:
+    if "cr3-exits-optional" in features:
         for control in _DEFAULT1_THAT_MAY_BE_0:
             must["primary"] &= ~VMX_CONTROLS[control].mask
-        must["entry"] &= ~VMX_CONTROLS["load-debug-controls-on-entry"].mask
-        must["exit"] &= ~VMX_CONTROLS["save-debug-controls-on-exit"].mask
     may = dict(must)
     for control in offered:
         row = VMX_CONTROLS[control]

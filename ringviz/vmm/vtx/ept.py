@@ -98,6 +98,8 @@ class ExtendedTables:
         self.root = root
         self.next_table = root + 0x1000
         """Host-physical address at which the next table will be made."""
+        self.must_invalidate = False
+        """The VMM has changed an entry that the CPU may have cached, and has not executed INVEPT yet."""
         for offset in range(0, guest_bytes, 0x1000):
             self.map(offset, guest_base + offset)
 
@@ -109,6 +111,13 @@ class ExtendedTables:
     def map(self, gpa: int, hpa: int | None, allowed: int = _ALL) -> None:
         """Map one guest-physical page, or unmap it."""
         self._ram.write_int(self._leaf(gpa), 0 if hpa is None else hpa | _WRITE_BACK | allowed, 8)
+
+    def show(self, gpa: int, hpa: int | None) -> None:
+        """Map one page, or unmap it, and note that INVEPT is due where that changes anything."""
+        wanted = 0 if hpa is None else hpa | _WRITE_BACK | _ALL
+        if self._ram.read_int(self._leaf(gpa), 8) != wanted:
+            self._ram.write_int(self._leaf(gpa), wanted, 8)
+            self.must_invalidate = True
 
     def _leaf(self, gpa: int) -> int:
         """Address of the last-level entry for a page, with tables made on the way."""

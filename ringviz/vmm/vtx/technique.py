@@ -122,6 +122,7 @@ class VtX(Technique):
             self.machine.second_level = self.ept
             if not self.is_unrestricted:
                 build_ept_directory(ram)
+                self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
         else:
             self.identity = IdentityTables(ram, self.guest_base, self.guest_bytes)
         self._virtual_cr3 = self._virtual_efer = 0
@@ -302,6 +303,8 @@ class VtX(Technique):
             real.cr3 = layout.IDENTITY_DIRECTORY if self.ept is None else EPT_DIRECTORY_GPA
             if self.ept is not None:
                 real.cr4 |= Cr4.PSE
+        if self.ept is not None and not self.is_unrestricted:
+            self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if owns_cr3 else None)
         wanted = self._wanted_controls(owns_cr3=owns_cr3)
         exceptions = 0 if guest.cr0 & Cr0.NE else 1 << Vector.MF
         if owns_cr3 and self.ept is None:
@@ -750,6 +753,9 @@ class VtX(Technique):
         entered = self.vmx.vmresume()
         assert isinstance(entered, Entered), entered
         self.machine.cpu.adopt(real)
+        if self.ept is not None and self.ept.must_invalidate:
+            self.machine.forget_translations()
+            self.ept.must_invalidate = False
         if changed.keys() & fields.keys():
             self._take_up_controls()
 
