@@ -77,6 +77,8 @@ _VMX_FORMS = frozenset(form for form in INSTRUCTION_EXITS if form.startswith("vm
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
 """Executed under masks and read shadows, which the emulated CPU has not: microcode does it."""
+_STOPS_BY_ITSELF = frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr"}) | _PORT_FORMS
+"""The machine stops at these in any case; to watch them would be to pass them."""
 _DESCRIPTOR_FORMS = frozenset({"lgdt", "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str"})
 _HOST_CR4_WHILE_UNPAGED = Cr4.PSE | Cr4.PAE | Cr4.PGE
 _ROOT = -1
@@ -334,7 +336,7 @@ class VtX(Technique):
         self._loads_efer = controls.has("load-ia32_efer-on-entry")
         forms = RETURNS | _VIEWED | {"invd"}
         for row in INSTRUCTION_EXITS.values():
-            if row.control is not None and controls.has(row.control):
+            if row.control is not None and controls.has(row.control) and row.form not in _STOPS_BY_ITSELF:
                 forms |= {row.form}
         self.machine.watch(forms)
 
