@@ -101,7 +101,7 @@ def stat(
     """
     setup = choose(technique, mmu, cpu, controls)
     profile = setup.cpu
-    check_fits(scenario, technique)
+    check_fits(scenario, technique, setup)
     recording = _run(scenario, technique, setup, progress)
     cycles = _cycles(recording, profile)
     slowdown = verdict = None

@@ -129,6 +129,12 @@ SDM3C = Work(
     "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3C",
     Status.MANUAL,
 )
+SDM3D = Work(
+    "SDM3D",
+    "Intel SDM Vol. 3D",
+    "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3D",
+    Status.MANUAL,
+)
 APM2 = Work(
     "APM2", "AMD APM Vol. 2", "AMD64 Architecture Programmer's Manual, Volume 2: System Programming", Status.MANUAL
 )
@@ -162,6 +168,7 @@ WORKS: Mapping[str, Work] = by(
     SDM2,
     SDM3A,
     SDM3C,
+    SDM3D,
     APM2,
     APM3,
 )

@@ -161,6 +161,7 @@ class Cpu:
         ram.on_code_written = self._code_was_written
         self._state: CpuState | None = None
         self._clean: CpuState | None = None
+        self._must_clear_rf = False
         self._efer, self._sysenter = 0, [0, 0, 0]
         self._real_rf = False
         """RF as the emulator held it when the state was read."""
@@ -175,6 +176,11 @@ class Cpu:
     @retired.setter
     def retired(self, value: int) -> None:
         self.slots[Slot.RETIRED] = value
+
+    def retire(self) -> None:
+        """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
+        self.slots[Slot.RETIRED] += 1
+        self._must_clear_rf = True
 
     @property
     def tally(self) -> int:
@@ -599,13 +605,14 @@ class Cpu:
                 for number, value in enumerate(state.gpr):
                     if value != clean.gpr[number]:
                         write(_GPR_IDS[number], value)
-            if state.eflags != clean.eflags:
+            if state.eflags != clean.eflags or self._must_clear_rf:
                 write(x86.UC_X86_REG_EFLAGS, state.eflags)
             if state.cr2 != clean.cr2:
                 write(x86.UC_X86_REG_CR2, state.cr2)
             if state.eip != clean.eip:
                 write(x86.UC_X86_REG_EIP, state.eip)
         self._clean = state.copy()
+        self._must_clear_rf = False
         return state.eip
 
     def _enter(self, state: CpuState) -> None:
@@ -627,6 +634,7 @@ class Cpu:
         self.flush_tlb()
         slots = self.slots
         slots[Slot.LIMIT] = slots[Slot.RETIRED]  # no guest block may start
+        slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0  # or the block of the last stop would pass as its own replay
         slots[Slot.REP_PC] = NONE
         slots[Slot.ENTERING] = 1
         status = uclib.uc_emu_start(

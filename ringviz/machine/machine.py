@@ -119,7 +119,7 @@ class Machine:
 
     def retire(self) -> None:
         """Count one instruction that was completed on the guest's behalf, and not by running it."""
-        self.cpu.retired += 1
+        self.cpu.retire()
 
     @property
     def state(self) -> CpuState:

@@ -18,9 +18,10 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.translation.technique import BinaryTranslation
 from ringviz.vmm.trap_emulate import TrapEmulate
+from ringviz.vmm.vtx.technique import VtX
 
 _CLASSES: Mapping[str, type[Technique]] = MappingProxyType(
-    {cls.id: cls for cls in (Native, Emulation, Classic, TrapEmulate, BinaryTranslation, AmdV)}
+    {cls.id: cls for cls in (Native, Emulation, Classic, TrapEmulate, BinaryTranslation, VtX, AmdV)}
 )
 _DEFAULT_CPU = "p4-672"
 _CPU_BY_FEATURE = {"amd-v": "barcelona"}
@@ -44,22 +45,28 @@ def technique_facts(technique: str) -> TechniqueFacts:
     return TECHNIQUES[technique]
 
 
-def choose_mmu(technique: str, mmu: str | None) -> str:
-    """Settle the way of memory virtualization.
+_SECOND_LEVEL = frozenset({"ept", "npt"})
+"""Features that give a CPU second-level paging."""
+
+
+def choose_mmu(technique: str, mmu: str | None, cpu: CpuProfile | None = None) -> str:
+    """Settle the way of memory virtualization: the one asked for, or the best one that the CPU has.
 
     Raises:
         UnsupportedError: the technique does not have it.
     """
     offered = _CLASSES[technique_facts(technique).id].mmus
     if mmu is None:
+        if cpu is not None and not cpu.features & _SECOND_LEVEL:
+            return next((way for way in offered if way != "nested"), offered[0])
         return offered[0]
     if mmu not in offered:
         raise UnsupportedError(f'{technique} has no --mmu "{mmu}"; choose {" or ".join(offered)}')
     return mmu
 
 
-def choose_cpu(technique: str, mmu: str, cpu: str | None) -> CpuProfile:
-    """Settle the cost profile: the one asked for, or the technique's default.
+def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
+    """Settle the CPU: the one asked for, or the technique's default, which has what a way of memory asks for.
 
     Raises:
         InputError: no such profile.
@@ -67,16 +74,25 @@ def choose_cpu(technique: str, mmu: str, cpu: str | None) -> CpuProfile:
     """
     row = technique_facts(technique)
     if cpu is None:
-        cpu = _CPU_BY_FEATURE.get(row.needs_feature or "", _DEFAULT_CPU)
+        cpu = _default_cpu(row, mmu)
     if cpu not in CPU_PROFILES:
         raise InputError(f'CPU "{cpu}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
     profile = CPU_PROFILES[cpu]
     if row.needs_feature is not None and row.needs_feature not in profile.features:
         fitting = ", ".join(p.id for p in CPU_PROFILES.values() if row.needs_feature in p.features)
         raise UnsupportedError(f"{technique} needs a CPU with it; {cpu} ({profile.title}) has none; try {fitting}")
-    if mmu == "nested" and not profile.features & {"npt", "ept"}:
+    if mmu == "nested" and not profile.features & _SECOND_LEVEL:
         raise UnsupportedError(f"--mmu nested needs nested paging; {cpu} ({profile.title}) has none")
     return profile
+
+
+def _default_cpu(technique: TechniqueFacts, mmu: str | None) -> str:
+    """Name the CPU for a technique when none is asked for: for nested paging the oldest that has it."""
+    default = _CPU_BY_FEATURE.get(technique.needs_feature or "", _DEFAULT_CPU)
+    if mmu != "nested" or CPU_PROFILES[default].features & _SECOND_LEVEL:
+        return default
+    able = [p for p in CPU_PROFILES.values() if technique.needs_feature in p.features and p.features & _SECOND_LEVEL]
+    return min(able, key=lambda profile: profile.year).id if able else default
 
 
 def choose(technique: str, mmu: str | None = None, cpu: str | None = None, controls: Iterable[str] = ()) -> Setup:
@@ -86,19 +102,25 @@ def choose(technique: str, mmu: str | None = None, cpu: str | None = None, contr
         InputError: a name is unknown.
         UnsupportedError: the choices do not go together; one line says which rule is broken.
     """
-    chosen_mmu = choose_mmu(technique, mmu)
-    setup = Setup(chosen_mmu, choose_cpu(technique, chosen_mmu, cpu), tuple(sorted(controls)))
+    asked = None if mmu is None else choose_mmu(technique, mmu)
+    profile = choose_cpu(technique, asked, cpu)
+    setup = Setup(choose_mmu(technique, mmu, profile), profile, tuple(sorted(controls)))
     _CLASSES[technique].check_setup(setup)
     return setup
 
 
-def check_fits(scenario: Scenario, technique: str) -> None:
+def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -> None:
     """Refuse a scenario that needs what a technique does not have.
 
     Raises:
         UnsupportedError: with the reason, in one line.
     """
     technique_facts(technique)
+    if technique == VtX.id and "paging" in scenario.requires and (setup or choose(technique)).mmu == "shadow":
+        raise UnsupportedError(
+            f"{scenario.id} turns paging on: {technique} without EPT has no shadow page tables, so it cannot follow; "
+            "choose a CPU with EPT, or native or amd-v"
+        )
 
 
 def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> Technique:
@@ -113,7 +135,7 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         ScenarioError: the image cannot be loaded.
         UnsupportedError: the technique cannot run this guest.
     """
-    check_fits(scenario, technique)
+    check_fits(scenario, technique, setup)
     image = load_image(scenario)
     if image.start is StartState.LONG:
         raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")

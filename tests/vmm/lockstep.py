@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ringviz.guest import Scenario
 from ringviz.machine.memory import PAGE_SHIFT
@@ -20,8 +20,10 @@ _MOST_STOPS = 1_000
 class Run:
     """One run, driven without the engine."""
 
-    def __init__(self, scenario: Scenario, technique: str, cpu: str | None = None) -> None:
-        self.technique: Technique = power_on(scenario, technique, choose(technique, cpu=cpu))
+    def __init__(
+        self, scenario: Scenario, technique: str, cpu: str | None = None, controls: Sequence[str] = ()
+    ) -> None:
+        self.technique: Technique = power_on(scenario, technique, choose(technique, cpu=cpu, controls=controls))
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
@@ -97,7 +99,13 @@ def fpu_difference(one: Run, other: Run) -> str | None:
 
 
 def assert_lockstep(
-    scenario: Scenario, technique: str, against: str = "native", *, each: Callable[[Run], None] | None = None
+    scenario: Scenario,
+    technique: str,
+    against: str = "native",
+    *,
+    cpu: str | None = None,
+    controls: Sequence[str] = (),
+    each: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run two techniques instruction by instruction; fail at the first difference.
 
@@ -105,13 +113,15 @@ def assert_lockstep(
         scenario: the guest.
         technique: the one in question.
         against: the reference.
+        cpu: the CPU below both; None is the default of the one in question.
+        controls: settings of the one in question.
         each: looks at the run in question after every instruction.
 
     Returns:
         The run in question, at its end.
     """
-    cpu = default_cpu(technique)
-    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu)
+    cpu = cpu or default_cpu(technique)
+    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls)
     while one.ended is None and other.ended is None and other.position < other.limit:
         position = other.position + 1
         eip = other.technique.guest_state().eip

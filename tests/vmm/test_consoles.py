@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from ringviz.cli.list import can_run
 from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import available
@@ -14,7 +15,12 @@ from tests.consoles import GOLDEN, MACHINE_DEPENDENT, behind, comparable
 from tests.vmm.lockstep import Run
 
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
-PAIRS = [(scenario.id, technique) for scenario in list_scenarios() for technique in available()]
+PAIRS = [
+    (scenario.id, technique)
+    for scenario in list_scenarios()
+    for technique in available()
+    if can_run(technique, scenario)
+]
 LIES = {
     "popf-hole": (
         " -> ",

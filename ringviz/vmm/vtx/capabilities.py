@@ -1,0 +1,126 @@
+"""What the VMX of a CPU can do, as its capability MSRs say it.
+
+For each word of controls a CPU has allowed 0-settings (a bit that is 1 there must be 1) and allowed 1-settings (a bit
+that is 0 there must be 0). The first generation wants the whole default1 class set, CR3-load and CR3-store exiting
+among them, and has no secondary controls; from the generation with EPT on, those two may be 0.
+
+Which controls beyond that a CPU offers depends on its features, and on what ringviz's machine has: controls about an
+APIC, a performance counter or an instruction that this machine lacks are not offered by any CPU here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from ringviz.errors import UnsupportedError
+from ringviz.facts.costs import CpuProfile
+from ringviz.facts.registers import CR4_RESERVED, Cr0, Cr4
+from ringviz.facts.source import Source
+from ringviz.facts.vmx import CONTROL_MSRS, DEFAULT1, VMX_CONTROLS, Word
+
+_FIRST_GENERATION = (
+    "external-interrupt-exiting", "nmi-exiting",
+    "use-tsc-offsetting", "hlt-exiting", "invlpg-exiting", "rdpmc-exiting", "rdtsc-exiting",
+    "cr3-load-exiting", "cr3-store-exiting", "mov-dr-exiting", "unconditional-io-exiting", "use-io-bitmaps",
+    "save-debug-controls-on-exit", "acknowledge-interrupt-on-exit", "load-debug-controls-on-entry",
+)  # fmt: skip
+_BY_FEATURE: Mapping[str, tuple[str, ...]] = {
+    "msr-bitmaps": ("use-msr-bitmaps",),
+    "ept": (
+        "activate-secondary-controls", "enable-ept", "wbinvd-exiting",
+        "save-ia32_efer-on-exit", "load-ia32_efer-on-exit", "load-ia32_efer-on-entry",
+    ),
+    "vpid": ("enable-vpid",),
+    "descriptor-table-exiting": ("descriptor-table-exiting",),
+    "unrestricted-guest": ("unrestricted-guest",),
+}  # fmt: skip
+"""Which controls come with which feature of a profile."""
+OFFERED = Source.ringviz("settings that no feature of a profile tells are those of the first edition of VT-x")
+
+REVISION = 1
+"""The VMCS revision identifier; a real CPU has its own."""
+CR3_TARGETS = 4
+PHYSICAL_BITS = 36
+_DEFAULT1_THAT_MAY_BE_0 = ("cr3-load-exiting", "cr3-store-exiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The capability MSRs of one CPU, in the form that is needed here."""
+
+    cpu_title: str
+    features: frozenset[str]
+    must_be_1: Mapping[Word, int]
+    """Allowed 0-settings."""
+    may_be_1: Mapping[Word, int]
+    """Allowed 1-settings."""
+    cr0_fixed_1: int
+    """CR0 bits that must be 1 in VMX operation (IA32_VMX_CR0_FIXED0)."""
+    cr4_fixed_1: int
+    cr4_may_be_1: int
+
+    def allows(self, control: str, *, value: bool) -> bool:
+        """Tell whether a control may have a setting."""
+        row = VMX_CONTROLS[control]
+        return bool(self.may_be_1[row.word] & row.mask) if value else not self.must_be_1[row.word] & row.mask
+
+    def refuse(self, control: str, *, value: bool) -> None:
+        """Do nothing if a control may have a setting.
+
+        Raises:
+            UnsupportedError: it may not; the message names the rule.
+        """
+        if self.allows(control, value=value):
+            return
+        row = VMX_CONTROLS[control]
+        msr = f"{CONTROL_MSRS[row.word]:X}h"
+        which, must = ("1-setting", 0) if value else ("0-setting", 1)
+        raise UnsupportedError(
+            f"“{row.name}” has no allowed {which} on the {self.cpu_title}: its capability MSR {msr} says that bit"
+            f" {row.bit} of the {row.word} controls must be {must}"
+        )
+
+    def adjusted(self, word: Word, controls: frozenset[str]) -> int:
+        """Give a word of controls with these set, and what must be 1 besides."""
+        value = self.must_be_1[word]
+        for control in controls:
+            row = VMX_CONTROLS[control]
+            if row.word == word:
+                value |= row.mask
+        return value
+
+    def capability_msr(self, word: Word) -> int:
+        """The 64-bit MSR for a word of controls: allowed 0-settings low, allowed 1-settings high."""
+        return self.must_be_1[word] | self.may_be_1[word] << 32
+
+
+@cache
+def _capabilities(title: str, features: frozenset[str]) -> Capabilities:
+    offered = set(_FIRST_GENERATION)
+    for feature, controls in _BY_FEATURE.items():
+        if feature in features:
+            offered.update(controls)
+    must: dict[Word, int] = dict(DEFAULT1)
+    if "cr3-exits-optional" in features:
+        for control in _DEFAULT1_THAT_MAY_BE_0:
+            must["primary"] &= ~VMX_CONTROLS[control].mask
+    may = dict(must)
+    for control in offered:
+        row = VMX_CONTROLS[control]
+        may[row.word] |= row.mask
+    return Capabilities(
+        title, features, must, may, Cr0.PE | Cr0.NE | Cr0.PG, int(Cr4.VMXE), ~CR4_RESERVED & 0xFFFF_FFFF
+    )
+
+
+def capabilities_of(cpu: CpuProfile) -> Capabilities:
+    """Give what a CPU's VMX can do.
+
+    Raises:
+        UnsupportedError: the CPU has no VT-x.
+    """
+    if "vt-x" not in cpu.features:
+        raise UnsupportedError(f"{cpu.title} has no VT-x")
+    return _capabilities(cpu.title, cpu.features)

@@ -1,0 +1,24 @@
+"""Where the VMM keeps its structures in RAM. The guest's RAM begins behind them."""
+
+from __future__ import annotations
+
+VMXON_REGION = 0x0000_1000
+VMCS_REGION = 0x0000_2000
+IO_BITMAP_A, IO_BITMAP_B = 0x0000_3000, 0x0000_4000
+MSR_BITMAP = 0x0000_5000
+OPEN_BUS = 0x0000_6000
+"""A page of ones, shown where nothing answers."""
+IDENTITY_DIRECTORY = 0x0000_8000
+"""Page directory that maps linear addresses to themselves, for a guest that believes paging to be off."""
+IDENTITY_TABLES = 0x0010_0000
+"""Page tables under it, one for every 4 MiB of linear addresses."""
+EPT_TABLES = 0x0050_0000
+GUEST_BASE = 0x0100_0000
+"""Host-physical address of guest-physical 0."""
+
+IO_BITMAP_BYTES, MSR_BITMAP_BYTES = 0x1000, 0x1000
+
+HOST_CODE, HOST_DATA, HOST_TASK = 0x08, 0x10, 0x18
+"""Selectors that a VM exit loads."""
+HOST_ENTRY = 0x0008_0000
+"""Where a VM exit continues, and the VMM's stack below it."""

@@ -1,0 +1,812 @@
+"""The VT-x VMM: what its VMCS asks for, and what it does at each VM exit.
+
+The guest runs in VMX non-root operation with its kernel in ring 0. What leaves it is decided by the fields of the
+VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it changed, and goes on with VMRESUME.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from ringviz.errors import UnsupportedError
+from ringviz.facts.exceptions import Vector
+from ringviz.facts.instructions import INSTRUCTIONS
+from ringviz.facts.registers import Cr0, Cr4, Eflags
+from ringviz.facts.vmx import (
+    CONTROL_FIELDS,
+    EXIT_REASONS,
+    FIELDS_BY_NAME,
+    INSTRUCTION_EXITS,
+    VMX_CONTROLS,
+    InterruptionType,
+    Reason,
+)
+from ringviz.guest.image import Image
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.scenario import Scenario
+from ringviz.machine import microcode
+from ringviz.machine.delivery import Delivered, Interruption, Shutdown, TaskGateError, deliver
+from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.machine import Completion
+from ringviz.machine.memory import PAGE
+from ringviz.machine.microcode import Effect, GuestFault
+from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.state import EAX, ECX, CpuState
+from ringviz.machine.stops import (
+    BudgetSpent,
+    Fault,
+    NestedFault,
+    Paused,
+    PortIo,
+    SensitiveInsn,
+    SoftInterrupt,
+    Stop,
+    Watched,
+)
+from ringviz.vmm import describe
+from ringviz.vmm.environment import VirtualEnvironment
+from ringviz.vmm.events import Change, Event, Kind
+from ringviz.vmm.guest_space import MOST_PAGES_LENT
+from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
+from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.setup import Setup
+from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.vtx import layout
+from ringviz.vmm.vtx.capabilities import Capabilities, capabilities_of
+from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
+from ringviz.vmm.vtx.exits import Controls, VmExit, exception_exit, instruction_exit, interruption_information
+from ringviz.vmm.vtx.guest_area import guest_fields, store_guest
+from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, IdentityTables, build_ept_directory
+from ringviz.vmm.vtx.noting_space import NotingSpace
+from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
+from ringviz.vmm.vtx.vmcs import Vmcs
+
+_OWN = (
+    "external-interrupt-exiting", "nmi-exiting", "hlt-exiting", "rdpmc-exiting", "use-io-bitmaps",
+)  # fmt: skip
+"""What this VMM wants everywhere: interrupts, ports and performance counters belong to the whole machine, and HLT
+tells it that the guest is idle. CPUID and INVD exit whether it wants or not, and all MSRs do while no bitmap is used."""
+_OWN_MMU = ("invlpg-exiting", "cr3-load-exiting", "cr3-store-exiting")
+"""While the real CR3 is the VMM's."""
+_EPT = ("activate-secondary-controls", "enable-ept")
+_WHERE_OFFERED = ("enable-vpid", "unrestricted-guest", "load-ia32_efer-on-entry", "save-ia32_efer-on-exit")
+
+_VMX_FORMS = frozenset(form for form in INSTRUCTION_EXITS if form.startswith("vm"))
+_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
+_VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
+"""Executed under masks and read shadows, which the emulated CPU has not: microcode does it."""
+_STOPS_BY_ITSELF = frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr"}) | _PORT_FORMS
+"""The machine stops at these in any case; to watch them would be to pass them."""
+_DESCRIPTOR_FORMS = frozenset({"lgdt", "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str"})
+_HOST_CR4_WHILE_UNPAGED = Cr4.PSE | Cr4.PAE | Cr4.PGE
+_ROOT = -1
+_HANDLER = "VMM in VMX root (“ring −1”)"
+_VPID = 1
+
+_READS = ("VM_EXIT_REASON", "VM_EXIT_INSTRUCTION_LENGTH", "GUEST_RIP")
+"""What the VMM reads at every exit caused by an instruction."""
+_MORE_READS: dict[Reason, tuple[str, ...]] = {
+    Reason.EXCEPTION_NMI: ("VM_EXIT_INTR_INFO", "VM_EXIT_INTR_ERROR_CODE", "EXIT_QUALIFICATION", "IDT_VECTORING_INFO"),
+    Reason.INVLPG: ("EXIT_QUALIFICATION",),
+    Reason.CR_ACCESS: ("EXIT_QUALIFICATION", "CR0_READ_SHADOW", "CR4_READ_SHADOW"),
+    Reason.MOV_DR: ("EXIT_QUALIFICATION", "GUEST_DR7"),
+    Reason.IO_INSTRUCTION: ("EXIT_QUALIFICATION",),
+    Reason.GDTR_IDTR_ACCESS: ("EXIT_QUALIFICATION", "VM_EXIT_INSTRUCTION_INFO"),
+    Reason.LDTR_TR_ACCESS: ("EXIT_QUALIFICATION", "VM_EXIT_INSTRUCTION_INFO"),
+    Reason.EPT_VIOLATION: ("EXIT_QUALIFICATION", "GUEST_PHYSICAL_ADDRESS"),
+}
+
+
+class VtX(Technique):
+    """Hardware assistance as Intel built it."""
+
+    id: ClassVar[str] = "vt-x"
+    mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
+    guest_base: ClassVar[int] = layout.GUEST_BASE
+
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
+        ram = self.machine.ram
+        self.capabilities: Capabilities = capabilities_of(setup.cpu)
+        self.uses_ept = setup.mmu == "nested"
+        self.is_unrestricted = self.uses_ept and self.capabilities.allows("unrestricted-guest", value=True)
+        self._space = NotingSpace(ram, self.guest_base, self.guest_bytes)
+        ram.write(layout.IO_BITMAP_A, b"\xff" * layout.IO_BITMAP_BYTES)  # every port is the VMM's
+        ram.write(layout.IO_BITMAP_B, b"\xff" * layout.IO_BITMAP_BYTES)
+        ram.write(layout.MSR_BITMAP, b"\xff" * layout.MSR_BITMAP_BYTES)
+        ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+        self.ept: ExtendedTables | None = None
+        self.identity: IdentityTables | None = None
+        if self.uses_ept:
+            self.ept = ExtendedTables(ram, layout.EPT_TABLES, self.guest_base, self.guest_bytes)
+            self.machine.second_level = self.ept
+            if not self.is_unrestricted:
+                build_ept_directory(ram)
+                self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
+        else:
+            self.identity = IdentityTables(ram, self.guest_base, self.guest_bytes)
+        self._virtual_cr3 = self._virtual_efer = 0
+        """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
+        self._image_before_exit = self._image_at_exit = b""
+        self._event: Event | None = None
+        self.vmx = VmxUnit(ram, self.capabilities)
+        self._prepare()
+
+    # ---- the calls ---------------------------------------------------------------------------------------------------
+
+    def power_on(self, state: CpuState) -> None:
+        """Write the guest's state into the VMCS, and launch it."""
+        self._check_supported(state)
+        real, fields = self._compose(state)
+        for name, value in (fields | guest_fields(real)).items():
+            self._write(name, value)
+        entered = self.vmx.vmlaunch()
+        assert isinstance(entered, Entered), entered
+        self.machine.cpu.load(real)
+        self._take_up_controls()
+        self._image_before_exit = self._image_at_exit = self.vmx.vmcs.image()
+
+    def guest_state(self) -> CpuState:
+        """The CPU with the read shadows in place of what the masks hide."""
+        real, controls = self.machine.state, self._controls
+        guest = real.copy()
+        guest.cr0 = real.cr0 & ~controls.cr0_mask | controls.cr0_shadow & controls.cr0_mask
+        guest.cr4 = real.cr4 & ~controls.cr4_mask | controls.cr4_shadow & controls.cr4_mask
+        if not self.is_unrestricted and not guest.cr0 & Cr0.PG:
+            guest.cr3 = self._virtual_cr3
+        if not self._loads_efer:
+            guest.efer = self._virtual_efer
+        return guest
+
+    def guest_memory(self) -> LinearMemory:
+        """Guest-physical memory under the guest's own control registers."""
+        return LinearMemory(self.guest_state(), self._space)
+
+    def save_vmm(self) -> Any:
+        """What is not in memory."""
+        return (
+            self.vmx.save(),
+            self._virtual_cr3,
+            self._virtual_efer,
+            self._image_before_exit,
+            self._image_at_exit,
+            None if self.ept is None else self.ept.next_table,
+        )
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take it back; the controls are in the VMCS, which is in memory."""
+        vmx, self._virtual_cr3, self._virtual_efer, self._image_before_exit, self._image_at_exit, next_table = saved
+        self.vmx.restore(vmx)
+        if self.ept is not None:
+            self.ept.next_table = next_table
+        self._take_up_controls()
+
+    def handle(self, stop: Stop) -> Outcome:
+        """Decide as the CPU does whether the stop is a VM exit; if so, the VMM answers it."""
+        try:
+            return self._handle(stop)
+        except (microcode.UnsupportedError, TaskGateError) as error:
+            where = self.machine.state.eip
+            raise UnsupportedError(
+                f"{self.scenario.id}, at {where:08X}h: {error}; under VT-x it would exit with reason"
+                f" {Reason.TASK_SWITCH.value}, and the VMM would have to switch tasks itself"
+            ) from None
+
+    def _handle(self, stop: Stop) -> Outcome:
+        match stop:
+            case Watched() if stop.form in RETURNS:
+                inner = watched_return(self, stop)
+                return RESUME if inner is None else self.handle(inner)
+            case Watched() | SensitiveInsn() | PortIo():
+                return self._instruction(stop, stop.instruction)
+            case Fault():
+                return self._fault(stop)
+            case SoftInterrupt():
+                return self._soft_interrupt(stop)
+            case NestedFault():
+                return self._outside(stop)
+            case _:
+                raise AssertionError(f"a stop that VT-x cannot meet: {stop}")
+
+    def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
+        """The CPU's own rules in non-root operation, and the exits that the controls ask for now."""
+        form = instruction.form
+        word, why = on_bare_cpu(form, cpl)
+        row = INSTRUCTION_EXITS.get(form or "")
+        if form is None or row is None or (word == "faults" and row.needs != "exit-first"):
+            return word, why
+        rule = self._rule_before(instruction)
+        return (word, why) if rule is None else ("exits", rule)
+
+    def _rule_before(self, instruction: Instruction) -> str | None:
+        """Why an instruction will exit, told before its operands are known; None if it will not."""
+        controls = self._controls
+        row = INSTRUCTION_EXITS[instruction.form or ""]
+        registers = {operand.register for operand in instruction.ops}
+        match row.form:
+            case "mov-to-cr" if "cr3" in registers:
+                return "“CR3-load exiting” is 1" if controls.has("cr3-load-exiting") else None
+            case "mov-to-cr" if registers & {"cr0", "cr4"}:
+                return f"if it changes a bit of the {'CR0' if 'cr0' in registers else 'CR4'} guest/host mask"
+            case "mov-from-cr":
+                return "“CR3-store exiting” is 1" if "cr3" in registers and controls.has("cr3-store-exiting") else None
+            case "clts":
+                return "if the guest's TS is set" if controls.cr0_mask & Cr0.TS else None
+            case "lmsw":
+                return "if it changes a bit of the CR0 guest/host mask" if controls.cr0_mask & 0xF else None
+            case "mov-to-cr":
+                return None
+            case "in" | "out" | "ins" | "outs" if controls.has("use-io-bitmaps"):
+                return "if the I/O bitmap marks the port"
+            case "in" | "out" | "ins" | "outs":
+                has = controls.has("unconditional-io-exiting")
+                return "“Unconditional I/O exiting” is 1" if has else None
+            case "rdmsr" | "wrmsr":
+                return "if the MSR bitmap marks it" if controls.has("use-msr-bitmaps") else "“Use MSR bitmaps” is 0"
+            case _ if row.control is None:
+                return "unconditional in VMX non-root operation"
+            case _:
+                return f"“{VMX_CONTROLS[row.control].name}” is 1" if controls.has(row.control) else None
+
+    # ---- setting up --------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Enter VMX operation, and make the VMCS current with everything that does not depend on the guest."""
+        ram = self.machine.ram
+        for region in (layout.VMXON_REGION, layout.VMCS_REGION):
+            Vmcs(ram, region).revision = 1
+        self._must(self.vmx.vmxon(layout.VMXON_REGION))
+        self._must(self.vmx.vmclear(layout.VMCS_REGION))
+        self._must(self.vmx.vmptrld(layout.VMCS_REGION))
+        fixed = {
+            "IO_BITMAP_A": layout.IO_BITMAP_A,
+            "IO_BITMAP_B": layout.IO_BITMAP_B,
+            "VMCS_LINK_POINTER": (1 << 64) - 1,
+            "HOST_CR0": Cr0.PE | Cr0.NE | Cr0.PG | Cr0.ET | Cr0.WP,
+            "HOST_CR4": int(Cr4.VMXE),
+            "HOST_CS_SELECTOR": layout.HOST_CODE,
+            "HOST_TR_SELECTOR": layout.HOST_TASK,
+            "HOST_RIP": layout.HOST_ENTRY,
+            "HOST_RSP": layout.HOST_ENTRY,
+        }
+        fixed |= {f"HOST_{name}_SELECTOR": layout.HOST_DATA for name in ("ES", "SS", "DS", "FS", "GS")}
+        if self.capabilities.allows("use-msr-bitmaps", value=True):
+            fixed["MSR_BITMAP"] = layout.MSR_BITMAP
+        if self.ept is not None:
+            fixed["EPT_POINTER"] = self.ept.pointer
+        if self.capabilities.allows("enable-vpid", value=True):
+            fixed["VIRTUAL_PROCESSOR_ID"] = _VPID
+        for name, value in fixed.items():
+            self._write(name, value)
+
+    def _wanted_controls(self, *, owns_cr3: bool) -> frozenset[str]:
+        """The controls that the VMM sets, by id."""
+        wanted = set(_OWN)
+        if owns_cr3:
+            wanted.update(_OWN_MMU)
+        if self.uses_ept:
+            wanted.update(_EPT)
+            wanted.update(c for c in _WHERE_OFFERED if self.capabilities.allows(c, value=True))
+        return frozenset(wanted)
+
+    def _compose(self, guest: CpuState) -> tuple[CpuState, dict[str, int]]:
+        """Give the real CPU state for what the guest is to see, and the control fields that go with it."""
+        real = guest.copy()
+        owns_cr3 = not self.is_unrestricted and not guest.cr0 & Cr0.PG
+        fixed = Cr0.NE if self.is_unrestricted else Cr0.PE | Cr0.NE | Cr0.PG
+        cr0_mask = fixed | Cr0.CD | Cr0.NW
+        real.cr0 = guest.cr0 & ~cr0_mask | fixed
+        cr4_mask = int(Cr4.VMXE) | (_HOST_CR4_WHILE_UNPAGED if owns_cr3 else 0)
+        real.cr4 = guest.cr4 & ~cr4_mask | Cr4.VMXE
+        if owns_cr3:
+            self._virtual_cr3 = guest.cr3
+            real.cr3 = layout.IDENTITY_DIRECTORY if self.ept is None else EPT_DIRECTORY_GPA
+            if self.ept is not None:
+                real.cr4 |= Cr4.PSE
+        if self.ept is not None and not self.is_unrestricted:
+            self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if owns_cr3 else None)
+        wanted = self._wanted_controls(owns_cr3=owns_cr3)
+        exceptions = 0 if guest.cr0 & Cr0.NE else 1 << Vector.MF
+        if owns_cr3 and self.ept is None:
+            exceptions |= 1 << Vector.PF
+        fields = {
+            name: self.capabilities.adjusted(word, wanted)
+            for word, name in CONTROL_FIELDS.items()
+            if word != "secondary" or self.uses_ept
+        }
+        fields |= {
+            "EXCEPTION_BITMAP": exceptions,
+            "CR0_GUEST_HOST_MASK": cr0_mask,
+            "CR0_READ_SHADOW": guest.cr0,
+            "CR4_GUEST_HOST_MASK": cr4_mask,
+            "CR4_READ_SHADOW": guest.cr4,
+        }
+        if "load-ia32_efer-on-entry" in wanted:
+            fields["GUEST_IA32_EFER"] = guest.efer
+        else:
+            self._virtual_efer, real.efer = guest.efer, 0
+        return real, fields
+
+    def _take_up_controls(self) -> None:
+        """Read the controls out of the VMCS, as the CPU does at a VM entry."""
+        fields = self.vmx.vmcs.fields()
+        self._controls = controls = Controls.of(fields)
+        self._loads_efer = controls.has("load-ia32_efer-on-entry")
+        forms = RETURNS | _VIEWED | {"invd"}
+        for row in INSTRUCTION_EXITS.values():
+            if row.control is not None and controls.has(row.control) and row.form not in _STOPS_BY_ITSELF:
+                forms |= {row.form}
+        self.machine.watch(forms)
+
+    # ---- instructions ------------------------------------------------------------------------------------------------
+
+    def _instruction(self, stop: Stop, instruction: Instruction) -> Outcome:
+        """An instruction that could exit: does it?"""
+        guest = self.guest_state()
+        port = stop if isinstance(stop, PortIo) else None
+        if port is None and instruction.form in _PORT_FORMS:
+            number, size, is_input = port_of(guest, instruction)
+            port = PortIo(is_input, number, size, instruction)
+        memory = LinearMemory(guest, self._space)
+        leaves = instruction_exit(self._controls, instruction, guest, memory, port, self._byte)
+        self._space.take()
+        if leaves is None:
+            return self._runs(stop, instruction)
+        if instruction.form in _VMX_FORMS:
+            return self._refuse(leaves, instruction)
+        return self._emulate(leaves, instruction)
+
+    def _byte(self, hpa: int) -> int:
+        return self.machine.ram.read_int(hpa, 1)
+
+    def _runs(self, stop: Stop, instruction: Instruction) -> Outcome:
+        """The CPU executes it in non-root operation."""
+        if isinstance(stop, Watched) and stop.form not in _VIEWED:
+            inner = self.machine.step_over()
+            return RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
+        if isinstance(stop, Watched):
+            stop = SensitiveInsn(stop.form, instruction)
+        before, at = self.machine.state.copy(), self.machine.retired
+        attempt = self.guest_state()
+        try:
+            effect = microcode.execute(self._environment(attempt), instruction)
+        except GuestFault as fault:
+            return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
+        except PageFault as fault:
+            if instruction.is_string:
+                self._merge(attempt)
+            return self._exception(Interruption(Vector.PF, fault.error_code, fault.linear), stop, instruction)
+        self._merge(attempt)
+        self._tell_strays(instruction)
+        if effect is Effect.UNFINISHED:
+            return RESUME
+        self.machine.retire()
+        return self._told_in_guest(stop, before, at, effect)
+
+    def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
+        """Record what the CPU did without an exit, where a learner would call it an event."""
+        event = hardware_event(self, stop, before, self.machine.state, at, completion)
+        if event is not None:
+            self.events.append(event)
+        if isinstance(completion, Shutdown):
+            return self._triple_fault(getattr(stop, "instruction", None))
+        return HALTED if completion is Effect.HALTED else self.check_exit_port()
+
+    def _environment(self, state: CpuState) -> VirtualEnvironment:
+        machine = self.machine
+        return VirtualEnvironment(
+            state, self._space, machine.bus, machine.retired, machine.cpu.flush_tlb, cpuid=machine.cpuid
+        )
+
+    def _merge(self, guest: CpuState) -> None:
+        """Make a changed view the CPU's state, as non-root operation does: masked bits stay as they are."""
+        real, controls = self.machine.state, self._controls
+        guest.cr0 = guest.cr0 & ~controls.cr0_mask | real.cr0 & controls.cr0_mask
+        guest.cr4 = guest.cr4 & ~controls.cr4_mask | real.cr4 & controls.cr4_mask
+        if controls.has("cr3-load-exiting"):
+            guest.cr3 = real.cr3
+        if not self._loads_efer:
+            guest.efer = real.efer
+        self.machine.cpu.adopt(guest)
+
+    def _emulate(self, leaves: VmExit, instruction: Instruction) -> Outcome:
+        """The VMM executes the instruction on the guest's behalf."""
+        before = self.machine.state.copy()
+        event = self._leave(leaves, instruction)
+        old = self.guest_state()
+        guest = old.copy()
+        try:
+            effect = microcode.execute(self._environment(guest), instruction)
+        except GuestFault as fault:
+            return self._inject(event, Interruption(fault.vector, fault.error_code), before, old)
+        except PageFault as fault:
+            if not instruction.is_string:
+                guest = old
+            guest.cr2 = fault.linear
+            return self._inject(event, Interruption(Vector.PF, fault.error_code, fault.linear), before, guest)
+        self._space.take()  # the VMM's own look beyond the guest's memory is no exit
+        self._check_supported(guest, instruction)
+        if effect is Effect.UNFINISHED:
+            self._resume(guest)
+            return RESUME
+        self.machine.retire()
+        self.emulated += 1
+        if instruction.form in _PORT_FORMS:
+            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
+            event = replace(event, native_charges=("native-port-io",))
+        self._resume(guest)
+        self._tell(event, self._action(instruction, old, guest), before, old)
+        return HALTED if effect is Effect.HALTED else self.check_exit_port()
+
+    def _refuse(self, leaves: VmExit, instruction: Instruction) -> Outcome:
+        """A VMX instruction: the virtual CPU has none, so the VMM injects #UD."""
+        before = self.machine.state.copy()
+        event = self._leave(leaves, instruction)
+        return self._inject(event, Interruption(Vector.UD), before, self.guest_state())
+
+    def _action(self, instruction: Instruction, old: CpuState, new: CpuState) -> str:
+        """What the VMM did, in a few words."""
+        form = instruction.form or ""
+        if form in _PORT_FORMS:
+            port, size, is_input = port_of(old, instruction)
+            return "virtual " + describe.port_action(self.machine.bus, PortIo(is_input, port, size, instruction), new)
+        registers = {operand.register for operand in instruction.ops}
+        for name in ("cr0", "cr3", "cr4"):
+            if name in registers or (name == "cr0" and form in ("clts", "lmsw")):
+                was, is_now = getattr(old, name), getattr(new, name)
+                if form == "mov-from-cr":
+                    return f"virtual {name.upper()} read: {was:X}"
+                return f"virtual {name.upper()} {was:X} → {is_now:X}"
+        return {
+            "cpuid": "CPUID of the virtual machine",
+            "hlt": "the virtual CPU waits for an interrupt",
+            "rdmsr": f"virtual MSR {old.gpr[ECX]:X}h read",
+            "wrmsr": f"virtual MSR {old.gpr[ECX]:X}h written",
+            "invlpg": "the page's translation is forgotten",
+            "rdtsc": "time-stamp counter of the virtual machine",
+        }.get(form, "emulated on the virtual CPU")
+
+    # ---- exceptions and interrupts -----------------------------------------------------------------------------------
+
+    def _fault(self, stop: Fault) -> Outcome:
+        """The CPU raised an exception in the guest."""
+        instruction = stop.instruction
+        if stop.vector == Vector.UD and instruction is not None and instruction.form in _VMX_FORMS:
+            return self._instruction(stop, instruction)
+        if stop.vector == Vector.PF and self._is_beyond(stop):
+            if instruction is not None and instruction.form in _PORT_FORMS:
+                return self._port_map_outside(stop, instruction)
+            return self._outside(stop)
+        if stop.vector == Vector.MF and not self.guest_state().cr0 & Cr0.NE:
+            return self._fpu_error(stop)
+        return self._exception(Interruption(stop.vector, stop.error_code, stop.linear), stop, instruction)
+
+    def _exception(self, event: Interruption, stop: Stop, instruction: Instruction | None) -> Outcome:
+        """An exception of the guest: an exit if the exception bitmap says so, else through the guest's own table."""
+        self._space.take()
+        state = self.machine.state
+        length = instruction.size if instruction is not None and event.is_software else 0
+        leaves = exception_exit(self._controls, event, dr6=state.dr[6], length=length)
+        if leaves is not None:
+            return self._reflect(leaves, event, instruction)
+        before, at = state.copy(), self.machine.retired
+        completion = self._deliver(event, instruction)
+        return self._told_in_guest(stop, before, at, completion)
+
+    def _soft_interrupt(self, stop: SoftInterrupt) -> Outcome:
+        """INT n never exits; INT3, INTO and INT1 do as their exceptions."""
+        is_software = not stop.is_privileged_gate_exempt
+        next_eip = (self.machine.state.eip + stop.instruction.size) & 0xFFFF_FFFF
+        is_exception = stop.instruction.form != "int"
+        event = Interruption(stop.vector, is_software=is_software, next_eip=next_eip)
+        if is_exception:
+            leaves = exception_exit(self._controls, event, dr6=self.machine.state.dr[6], length=stop.instruction.size)
+            if leaves is not None:
+                return self._reflect(leaves, event, stop.instruction)
+        before, at = self.machine.state.copy(), self.machine.retired
+        completion = self._deliver(event, stop.instruction)
+        if isinstance(completion, Delivered) and len(completion.chain) == 1:
+            self.machine.retire()
+        return self._told_in_guest(stop, before, at, completion)
+
+    def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
+        """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
+        result = deliver(self.machine.state, self.guest_memory(), event)
+        self._tell_strays(instruction, event)
+        return result
+
+    def _reflect(self, leaves: VmExit, event: Interruption, instruction: Instruction | None) -> Outcome:
+        """An exception that the exception bitmap sends to the VMM: it has no use for it and hands it back."""
+        before = self.machine.state.copy()
+        record = self._leave(leaves, instruction)
+        guest = self.guest_state()
+        if event.vector == Vector.PF and event.linear is not None:
+            guest.cr2 = event.linear  # an exit leaves CR2 alone, and so does an injection
+        native = "native-page-fault" if event.vector == Vector.PF else "native-exception"
+        return self._inject(replace(record, native_charges=(native,)), event, before, guest)
+
+    def _inject(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
+        """Resume the guest with an event for its own handler; the CPU delivers it at the VM entry."""
+        old = guest.copy()
+        self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
+        if what.error_code is not None:
+            self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
+        if what.next_eip is not None:
+            self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
+        self._resume(guest)
+        result = deliver(self.machine.state, self.guest_memory(), what)
+        if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
+            self.machine.retire()
+            self.emulated += 1
+        name = describe.vector_name(what.vector)
+        self._tell(event, f"{name} injected, {describe.delivered_text(result, self.machine.state)}", before, old)
+        self._tell_strays(None, what)
+        if isinstance(result, Shutdown):
+            return self._triple_fault(None)
+        return RESUME
+
+    def _triple_fault(self, instruction: Instruction | None) -> Outcome:
+        """Unconditional exit: the guest is dead."""
+        before = self.machine.state.copy()
+        event = self._leave(VmExit(Reason.TRIPLE_FAULT, "unconditional"), instruction)
+        self._tell(event, "the guest is dead: nothing to resume", before, self.guest_state())
+        return TRIPLE_FAULT
+
+    def _fpu_error(self, stop: Fault) -> Outcome:
+        """An FPU error of a guest with CR0.NE = 0, which expects it as an interrupt and not as #MF.
+
+        VMX fixes the real NE to 1. The VMM raises the virtual FERR line, where nobody listens, and carries the
+        instruction out with the error held back.
+        """
+        before = self.machine.state.copy()
+        leaves = exception_exit(self._controls, Interruption(Vector.MF))
+        assert leaves is not None, "the exception bitmap follows the guest's NE"
+        event = self._leave(leaves, stop.instruction)
+        old = self.guest_state()
+        self.machine.state.cr0 &= ~Cr0.NE
+        inner = self.machine.step_over()
+        self.machine.state.cr0 |= Cr0.NE
+        if isinstance(inner, BudgetSpent):
+            self.emulated += 1
+        self._resume(self.guest_state())
+        self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
+        return RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
+
+    # ---- beyond the guest's memory -----------------------------------------------------------------------------------
+
+    def _is_beyond(self, stop: Fault) -> bool:
+        """A page fault of the VMM's own page tables, which the guest knows nothing about."""
+        return self.ept is None and not self.guest_state().cr0 & Cr0.PG
+
+    def _outside(self, stop: Fault | NestedFault) -> Outcome:
+        """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
+        inner: Stop = stop
+        lent: list[int] = []
+        while len(lent) < MOST_PAGES_LENT:
+            if isinstance(inner, NestedFault):
+                address = inner.gpa
+                leaves = self._ept_violation(inner)
+            elif isinstance(inner, Fault) and inner.vector == Vector.PF and self._is_beyond(inner):
+                address = inner.linear or 0
+                event = Interruption(Vector.PF, inner.error_code, inner.linear)
+                found = exception_exit(self._controls, event)
+                assert found is not None, "page faults exit while the real page tables are the VMM's"
+                leaves = found
+            else:
+                break
+            self._violation(leaves, inner.instruction, address)
+            self._lend(address & ~0xFFF)
+            lent.append(address & ~0xFFF)
+            inner = self.machine.step_over()
+        self._take_back(lent)
+        if isinstance(inner, BudgetSpent):
+            self.emulated += 1
+            return RESUME
+        again = isinstance(inner, (NestedFault, Paused)) or (isinstance(inner, Fault) and len(lent) == MOST_PAGES_LENT)
+        return RESUME if again else self.handle(inner)
+
+    def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:
+        """Record an exit for an access to what is not the guest's."""
+        state = self.machine.state
+        rule = "no EPT entry there" if leaves.reason is Reason.EPT_VIOLATION else leaves.rule
+        event = replace(self._leave(leaves, instruction), is_attempt=True, kind=Kind.VIOLATION, rule=rule)
+        guest = self.guest_state()
+        self._resume(guest)
+        self._tell(event, f"outside the guest's memory ({address:08X}h): nothing answers there", state.copy(), guest)
+
+    def _lend(self, page: int) -> None:
+        """Let a page of the address space lead to a page of ones."""
+        if self.ept is not None:
+            self.ept.map(page, layout.OPEN_BUS)
+        else:
+            assert self.identity is not None
+            self.identity.lend(page >> 12, layout.OPEN_BUS)
+            self.machine.cpu.flush_tlb()
+
+    def _take_back(self, pages: list[int]) -> None:
+        """Let it lead nowhere again, and forget what was written to it."""
+        for page in pages:
+            if self.ept is not None:
+                self.ept.map(page, None)
+                self.machine.cpu.frames.drop(page >> 12)
+            else:
+                assert self.identity is not None
+                self.identity.take_back(page >> 12)
+        self.machine.cpu.flush_tlb()
+        self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+
+    def _ept_violation(self, stop: NestedFault) -> VmExit:
+        assert self.ept is not None
+        done = self.ept.walk(stop.gpa, is_write=stop.is_write, is_fetch=stop.is_fetch)
+        linear = self._linear_of(stop)
+        qualification = violation_qualification(
+            done,
+            is_write=stop.is_write,
+            is_fetch=stop.is_fetch,
+            is_linear_valid=linear is not None,
+            is_table_walk=stop.is_table_walk,
+        )
+        return VmExit(Reason.EPT_VIOLATION, "no EPT entry there", qualification, linear=linear, physical=stop.gpa)
+
+    def _linear_of(self, stop: NestedFault) -> int | None:
+        """The linear address behind a guest-physical one, where it can be told."""
+        return stop.gpa if not self.guest_state().cr0 & Cr0.PG else None
+
+    def _port_map_outside(self, stop: Fault, instruction: Instruction) -> Outcome:
+        """The I/O permission map of a port instruction lies beyond the guest's memory: the VMM emulates it."""
+        leaves = exception_exit(self._controls, Interruption(Vector.PF, stop.error_code, stop.linear))
+        assert leaves is not None
+        self._violation(leaves, instruction, stop.linear or 0)
+        guest = self.guest_state()
+        try:
+            effect = microcode.execute(self._environment(guest), instruction)
+        except GuestFault as fault:
+            return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
+        self._space.take()
+        self.machine.cpu.adopt(self._compose(guest)[0])
+        if effect is not Effect.UNFINISHED:
+            self.machine.retire()
+            self.emulated += 1
+        return self.check_exit_port()
+
+    def _tell_strays(self, instruction: Instruction | None, during: Interruption | None = None) -> None:
+        """Record the exits for accesses beyond the guest's memory that the CPU itself made on the way."""
+        for gpa, is_write in self._space.take()[:1]:
+            if self.ept is None:
+                error = 2 if is_write else 0
+                found = exception_exit(self._controls, Interruption(Vector.PF, error, gpa), during=during)
+                if found is None:
+                    continue
+                leaves = found
+            else:
+                leaves = self._ept_violation(NestedFault(gpa, is_write, False, False, False, instruction))
+                if during is not None:
+                    leaves = replace(leaves, idt_vectoring=interruption_information(during))
+            self._violation(leaves, instruction, gpa)
+
+    # ---- VM exit and VM entry ----------------------------------------------------------------------------------------
+
+    def _leave(self, leaves: VmExit, instruction: Instruction | None) -> Event:
+        """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it."""
+        state, vmcs = self.machine.state, self.vmx.vmcs
+        self._image_before_exit = vmcs.image()
+        store_guest(vmcs, state)
+        if self._controls.has("save-ia32_efer-on-exit"):
+            vmcs.put("GUEST_IA32_EFER", state.efer)
+        report = {
+            "VM_EXIT_REASON": leaves.reason,
+            "EXIT_QUALIFICATION": leaves.qualification,
+            "VM_EXIT_INSTRUCTION_LENGTH": leaves.length,
+            "VM_EXIT_INTR_INFO": leaves.interruption,
+            "VM_EXIT_INTR_ERROR_CODE": leaves.error_code,
+            "IDT_VECTORING_INFO": leaves.idt_vectoring,
+            "IDT_VECTORING_ERROR_CODE": leaves.idt_error_code,
+            "VM_ENTRY_INTR_INFO": vmcs.get("VM_ENTRY_INTR_INFO") & 0x7FFF_FFFF,
+        }
+        if leaves.linear is not None:
+            report["GUEST_LINEAR_ADDRESS"] = leaves.linear
+        if leaves.physical is not None:
+            report["GUEST_PHYSICAL_ADDRESS"] = leaves.physical
+        if leaves.io_registers is not None:
+            report |= dict(zip(("IO_RCX", "IO_RSI", "IO_RDI", "IO_RIP"), leaves.io_registers, strict=True))
+        for name, value in report.items():
+            vmcs.put(name, value)
+        self._image_at_exit = vmcs.image()
+        self.vmx.reads = self.vmx.writes = 0
+        for name in (*_READS, *_MORE_READS.get(leaves.reason, ())):
+            self._read(name)
+        row = EXIT_REASONS[leaves.reason]
+        detail = [
+            ("EXIT_REASON", f"{leaves.reason.value}"),
+            ("EXIT_QUALIFICATION", f"{leaves.qualification:X}h"),
+            ("VM_EXIT_INSTRUCTION_LENGTH", f"{leaves.length}"),
+        ]
+        if leaves.interruption:
+            detail.append(("VM_EXIT_INTR_INFO", f"{leaves.interruption:X}h"))
+        if leaves.physical is not None:
+            detail.append(("GUEST_PHYSICAL_ADDRESS", f"{leaves.physical:X}h"))
+        if leaves.idt_vectoring:
+            detail.append(("IDT_VECTORING_INFO", f"{leaves.idt_vectoring:X}h"))
+        return Event(
+            at=self.machine.retired,
+            address=state.eip,
+            instruction=text_of(instruction),
+            form=instruction.form if instruction is not None else None,
+            kind=Kind.EXIT,
+            cause=f"VM exit {row.number}, {row.name}",
+            rule=leaves.rule,
+            handler=_HANDLER,
+            action="",
+            charges=("exit", "vmm-work"),
+            from_ring=state.cpl,
+            via_ring=_ROOT,
+            detail=tuple(detail),
+        )
+
+    def _resume(self, guest: CpuState) -> None:
+        """Write what the VMM changed, and enter the guest again."""
+        real, fields = self._compose(guest)
+        now = self.vmx.vmcs.fields()
+        changed = {name: value for name, value in (fields | guest_fields(real)).items() if now[name] != value}
+        for name, value in changed.items():
+            self._write(name, value)
+        entered = self.vmx.vmresume()
+        assert isinstance(entered, Entered), entered
+        self.machine.cpu.adopt(real)
+        if self.ept is not None and self.ept.must_invalidate:
+            self.machine.forget_translations()
+            self.ept.must_invalidate = False
+        if changed.keys() & fields.keys():
+            self._take_up_controls()
+
+    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState) -> None:
+        """Complete the record of an exit: what was done, what it changed, what it read and wrote."""
+        after = self.machine.state
+        changes = changes_between(before, after, is_real=True)
+        told = {change.name for change in changes}
+        guest_changes = changes_between(old_guest, self.guest_state(), is_real=False)
+        changes += tuple(change for change in guest_changes if change.name not in told)
+        counts = (("VMREADs", str(self.vmx.reads)), ("VMWRITEs", str(self.vmx.writes)))
+        self.events.append(
+            replace(
+                event,
+                action=action,
+                to_ring=after.cpl,
+                resume=after.eip,
+                changes=changes,
+                detail=event.detail + counts,
+            )
+        )
+
+    def _read(self, name: str) -> int:
+        """VMREAD, which must not fail."""
+        result = self.vmx.vmread(FIELDS_BY_NAME[name].encoding)
+        assert isinstance(result, Success), f"VMREAD of {name}: {result}"
+        return result.value
+
+    def _write(self, name: str, value: int) -> None:
+        """VMWRITE, which must not fail."""
+        result = self.vmx.vmwrite(FIELDS_BY_NAME[name].encoding, value)
+        assert isinstance(result, Success), f"VMWRITE of {name}: {result}"
+
+    @staticmethod
+    def _must(result: object) -> None:
+        assert isinstance(result, Success), result
+
+    # ---- limits ------------------------------------------------------------------------------------------------------
+
+    def _check_supported(self, guest: CpuState, instruction: Instruction | None = None) -> None:
+        """Refuse what this CPU cannot run in VMX non-root operation, and what this VMM cannot follow."""
+        where = "" if instruction is None else f" at {instruction.address:08X}h"
+        if not guest.is_protected and not self.is_unrestricted:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest is in real mode{where}; VMX operation fixes CR0.PE to 1 on the"
+                f" {self.setup.cpu.title}, which has no unrestricted guest"
+            )
+        if guest.is_paged and self.ept is None:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest turns paging on{where}; vt-x without EPT has no shadow page"
+                " tables; say `paging = true` in scenario.toml and choose native or a CPU with EPT"
+            )
