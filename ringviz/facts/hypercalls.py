@@ -50,14 +50,21 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
     "number",
     _call(0, "set_trap_table", "Register handlers for exceptions and interrupts", "table", "LIDT"),
     _call(
-        1, "mmu_update", "Change page-table entries, many at once", "requests count done domain", "MOV to a page table",
+        1,
+        "mmu_update",
+        "Change page-table entries, many at once",
+        "requests count done domain",
+        "MOV to a page table",
         offered=False,
     ),  # fmt: skip
     _call(2, "set_gdt", "Have frames checked and used as the GDT", "frames entries", "LGDT"),
     _call(3, "stack_switch", "Say which stack the kernel is to be entered on", "ss esp", "LTR, MOV to TSS.ESP0"),
     _call(
-        4, "set_callbacks", "Register where to be called for events and for failed returns",
-        "event_cs event_eip failsafe_cs failsafe_eip", "LIDT",
+        4,
+        "set_callbacks",
+        "Register where to be called for events and for failed returns",
+        "event_cs event_eip failsafe_cs failsafe_eip",
+        "LIDT",
     ),  # fmt: skip
     _call(5, "fpu_taskswitch", "Set or clear CR0.TS", "set", "CLTS, MOV to CR0"),
     _call(6, "sched_op_compat", "Give the CPU away, or end", "command argument", "HLT"),
@@ -65,23 +72,33 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
     _call(8, "set_debugreg", "Write a debug register", "number value", "MOV to DR"),
     _call(9, "get_debugreg", "Read a debug register", "number", "MOV from DR"),
     _call(
-        10, "update_descriptor", "Have one descriptor checked and changed", "address_lo address_hi low high",
+        10,
+        "update_descriptor",
+        "Have one descriptor checked and changed",
+        "address_lo address_hi low high",
         "MOV to the GDT or LDT",
     ),  # fmt: skip
     _call(12, "memory_op", "Ask for more memory or give some back", "command argument", offered=False),
     _call(13, "multicall", "Several hypercalls in one", "list count"),
     _call(
-        14, "update_va_mapping", "Change the page-table entry of an address", "address entry flags",
+        14,
+        "update_va_mapping",
+        "Change the page-table entry of an address",
+        "address entry flags",
         "MOV to a page table, INVLPG",
     ),  # fmt: skip
     _call(15, "set_timer_op", "Ask for a timer event", "time_lo time_hi", "OUT to the timer", offered=False),
     _call(16, "event_channel_op_compat", "Event channels, older form", "operation", "OUT to the interrupt controller"),
     _call(17, "xen_version", "Ask which hypervisor this is", "command argument", "CPUID"),
     _call(18, "console_io", "Print or read text", "command count buffer", "IN, OUT to the serial port"),
-    _call(19, "physdev_op_compat", "Manage devices, older form", "operation", "OUT, POPF asking for IOPL", offered=False),
+    _call(
+        19, "physdev_op_compat", "Manage devices, older form", "operation", "OUT, POPF asking for IOPL", offered=False
+    ),
     _call(20, "grant_table_op", "Share memory with other domains", "command operations count", offered=False),
     _call(21, "vm_assist", "Switch help of the hypervisor on or off", "command type"),
-    _call(22, "update_va_mapping_otherdomain", "The same for another domain", "address entry flags domain", offered=False),
+    _call(
+        22, "update_va_mapping_otherdomain", "The same for another domain", "address entry flags domain", offered=False
+    ),
     _call(23, "iret", "Return to where the frame on the stack says", "", "IRET, POPF asking for IF"),
     _call(24, "vcpu_op", "Manage virtual CPUs", "command vcpu argument", offered=False),
     _call(26, "mmuext_op", "Page-table base, TLB and LDT", "operations count done domain", "MOV to CR3, INVLPG, LLDT"),

@@ -300,7 +300,6 @@ def _check_names(scenario: Scenario, where: str) -> None:
             " the image and its symbols (.sym)"
         )
 
-
     if scenario.guest.paravirt:
         second = scenario.files(Variant.PARAVIRT)
         if _has_twins(scenario.source_path, scenario.image_path, scenario.symbols_path, second.image, second.symbols):
