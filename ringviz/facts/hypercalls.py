@@ -56,7 +56,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "requests count done domain",
         "MOV to a page table",
         offered=False,
-    ),  # fmt: skip
+    ),
     _call(2, "set_gdt", "Have frames checked and used as the GDT", "frames entries", "LGDT"),
     _call(3, "stack_switch", "Say which stack the kernel is to be entered on", "ss esp", "LTR, MOV to TSS.ESP0"),
     _call(
@@ -65,7 +65,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "Register where to be called for events and for failed returns",
         "event_cs event_eip failsafe_cs failsafe_eip",
         "LIDT",
-    ),  # fmt: skip
+    ),
     _call(5, "fpu_taskswitch", "Set or clear CR0.TS", "set", "CLTS, MOV to CR0"),
     _call(6, "sched_op_compat", "Give the CPU away, or end", "command argument", "HLT"),
     _call(7, "dom0_op", "Control other domains", "operation", offered=False),
@@ -77,7 +77,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "Have one descriptor checked and changed",
         "address_lo address_hi low high",
         "MOV to the GDT or LDT",
-    ),  # fmt: skip
+    ),
     _call(12, "memory_op", "Ask for more memory or give some back", "command argument", offered=False),
     _call(13, "multicall", "Several hypercalls in one", "list count"),
     _call(
@@ -86,7 +86,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "Change the page-table entry of an address",
         "address entry flags",
         "MOV to a page table, INVLPG",
-    ),  # fmt: skip
+    ),
     _call(15, "set_timer_op", "Ask for a timer event", "time_lo time_hi", "OUT to the timer", offered=False),
     _call(16, "event_channel_op_compat", "Event channels, older form", "operation", "OUT to the interrupt controller"),
     _call(17, "xen_version", "Ask which hypervisor this is", "command argument", "CPUID"),

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringviz.errors import ScenarioError, ToolError
@@ -28,7 +28,7 @@ class Build:
     image: bytes
     symbols: str
     """The text of the symbol file."""
-    source_map: SourceMap = SourceMap()
+    source_map: SourceMap = field(default_factory=SourceMap)
 
 
 def find_nasm() -> str:

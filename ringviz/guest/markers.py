@@ -31,7 +31,7 @@ def check_markers(scenario: Scenario, builds: Mapping[Variant, SourceMap]) -> No
             for other in found[:number]:
                 if other.address == symbol.address or _short(other.name) == _short(symbol.name):
                     raise ScenarioError(
-                        f"{where}: {other.name} and {symbol.name}, expected markers with names and addresses of their own"
+                        f"{where}: {other.name} and {symbol.name}, expected names and addresses of their own"
                     )
         names[variant] = {_short(symbol.name) for symbol in found}
     if len(names) > 1:

@@ -17,8 +17,6 @@ class Kind(Enum):
     """A guest exception or software interrupt that the VMM handed back to the guest's own handler."""
     SILENT = "silent"
     """A sensitive instruction that did not trap and told or did the wrong thing."""
-    HYPERCALL = "hypercall"
-    """A call of a kernel that knows its VMM: it asks instead of trying."""
     EXIT = "exit"
     """A #VMEXIT (hardware assistance) and the re-entry."""
     TRANSLATE = "translate"

@@ -7,19 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from ringviz.guest import list_scenarios
+from ringviz.errors import UnsupportedError
+from ringviz.guest import Scenario, list_scenarios
 from ringviz.guest.scenario import find_scenario
-from ringviz.vmm.registry import available
+from ringviz.vmm.registry import available, check_fits
 from tests.vmm.lockstep import Run
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
-RING_COMPRESSION = ("classic", "trap-emulate")
+
+
+def fits(scenario: Scenario, technique: str) -> bool:
+    """Tell whether a technique takes a scenario."""
+    try:
+        check_fits(scenario, technique)
+    except UnsupportedError:
+        return False
+    return True
+
+
 PAIRS = [
-    (scenario.id, technique)
-    for scenario in list_scenarios()
-    for technique in available()
-    if not (technique in RING_COMPRESSION and "paging" in scenario.requires)
+    (scenario.id, technique) for scenario in list_scenarios() for technique in available() if fits(scenario, technique)
 ]
 LIES = {
     "CLI, PUSHF",

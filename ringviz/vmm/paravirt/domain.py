@@ -26,6 +26,9 @@ class Callback(NamedTuple):
     offset: int
 
 
+_NOWHERE = Callback(0, 0)
+
+
 class Channel(NamedTuple):
     """One event channel that is in use."""
 
@@ -40,8 +43,8 @@ class Domain:
     """The guest, as the hypervisor keeps it in mind. Values are replaced, never changed."""
 
     traps: dict[int, Handler] = field(default_factory=dict)
-    event: Callback = Callback(0, 0)
-    failsafe: Callback = Callback(0, 0)
+    event: Callback = _NOWHERE
+    failsafe: Callback = _NOWHERE
     kernel_ss: int = FLAT_RING1_DS
     kernel_esp: int = 0
     gdt_pages: tuple[int, ...] = ()

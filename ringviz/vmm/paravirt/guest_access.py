@@ -1,4 +1,4 @@
-"""Reading and writing the guest's memory on behalf of a hypercall: never above the line, never past a page that refuses.
+"""Reading and writing the guest's memory for a hypercall: never the hypervisor's, never past a page that refuses.
 
 As in Xen, addresses in arguments are linear ones, whatever the guest's segments say.
 """

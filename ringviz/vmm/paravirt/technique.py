@@ -63,7 +63,7 @@ SILENT_HERE = frozenset({"pushf", "popf", "sgdt", "sidt", "sldt", "str", "smsw"}
 """Silent instructions that show a ring 1 kernel what is not its own. The others tell it the truth: it knows its ring,
 its selectors and its descriptors."""
 _ARGUMENTS = (EBX, ECX, EDX, ESI, EDI)
-_HANDLER = "hypervisor in ring 0"
+_HANDLER = "VMM in ring 0"
 _KERNEL_RING, _VMM_RING = 1, 0
 _CR0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.PE
 HALTED = Ended("halted", "the guest blocked, and no event can wake it")
