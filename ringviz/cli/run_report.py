@@ -19,6 +19,8 @@ DIVERGENCES = (
 )
 """`After` counts retired guest instructions."""
 
+_SMALL = 0.1
+"""A factor below it would lose its digits to rounding."""
 ANSWER = "answer"
 """What the engine calls that which a silent instruction gives; any other name is that of a register or a place."""
 
@@ -41,7 +43,9 @@ def direct(run: "Stat") -> str:
 
 def slowdown(run: "Stat") -> str:
     """Say how many times the modelled cycles of bare metal the run takes, if that is known."""
-    return "" if run.slowdown is None else f"{run.slowdown:.2f}×"
+    if run.slowdown is None:
+        return ""
+    return f"{run.slowdown:.2f}×" if run.slowdown >= _SMALL or not run.slowdown else f"{run.slowdown:.2g}×"
 
 
 def fidelity(run: "Stat") -> str:
@@ -49,7 +53,9 @@ def fidelity(run: "Stat") -> str:
     if run.fidelity is None:
         return ""
     first = run.fidelity.first_divergence
-    return "identical" if first is None else f"diverges at {first.retired:,}: {first.instruction}"
+    if first is not None:
+        return f"diverges at {first.retired:,}: {first.instruction}"
+    return "identical" if run.fidelity.markers is None else f"identical at {run.fidelity.markers:,} markers"
 
 
 def attempts(run: "Stat") -> str:

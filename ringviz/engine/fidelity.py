@@ -9,50 +9,24 @@ code (the test suite compares after every single instruction, to hold this argum
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ringviz.engine.divergence import Divergence, Fidelity
+from ringviz.engine.markers import check_at_markers
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
-from ringviz.facts.instructions import SILENT_IDS
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.state import fields_of
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended
-from ringviz.vmm.registry import choose, power_on
+from ringviz.vmm.registry import choose, power_on, technique_facts
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.silent import compare_answers
 from ringviz.vmm.technique import Technique, text_of
 
+__all__ = ["Divergence", "Fidelity", "check_fidelity"]
+
 _AT_LEAST_EVERY = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """One place where the guest got something else than on bare metal."""
-
-    retired: int
-    address: int
-    instruction: str
-    what: str
-    native: int | str
-    here: int | str
-    form: str | None = None
-
-    @property
-    def is_silent(self) -> bool:
-        """The instruction is one that the facts call silent."""
-        return self.form in SILENT_IDS
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """The verdict."""
-
-    identical: bool
-    first_divergence: Divergence | None
-    divergences: tuple[Divergence, ...]
-    """The first one, then every silent instruction that gave another answer than it gave on bare metal."""
 
 
 class _Runner:
@@ -110,6 +84,8 @@ def check_fidelity(
 ) -> Fidelity:
     """Run a scenario on bare metal and under a technique, on the same CPU, and name the first difference.
 
+    A technique that runs a recompiled kernel is compared at markers (`ringviz.engine.markers`).
+
     Args:
         scenario: the guest.
         technique: id.
@@ -119,6 +95,8 @@ def check_fidelity(
     Raises:
         RingvizError: the technique cannot run the scenario.
     """
+    if technique_facts(technique).alignment == "marker":
+        return check_at_markers(scenario, technique, setup, progress)
     limit = scenario.limits.instructions
     setup = setup or choose(technique)
     here, native = _pair(scenario, technique, setup, limit)

@@ -33,6 +33,12 @@ class NativeReference:
         count = len(log) if at_end else log.before(position)
         return position * self._per_instruction + log.native_cycles(count)
 
+    def cycles_of_all(self, cancelled: Cancelled = never) -> int | None:
+        """Cycles of bare metal for the whole run; None if it was cancelled."""
+        self._recording.play_to_the_end(cancelled)
+        end = self._recording.end
+        return None if end is None else self.cycles_at(end.position, at_end=True)
+
 
 @lru_cache(maxsize=4)
 def native_reference(scenario: Scenario, cpu_id: str) -> NativeReference:

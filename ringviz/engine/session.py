@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.ledger import ledger
+from ringviz.engine.markers import marker_track
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.engine.reference import NATIVE, native_reference
 from ringviz.engine.snapshots import Moment, build_snapshot
@@ -24,7 +25,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
-from ringviz.vmm.registry import choose, technique_facts
+from ringviz.vmm.registry import choose, technique_facts, variant_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Session:
         self.technique: TechniqueFacts = technique_facts(technique)
         self.setup = choose(technique, mmu, cpu, controls)
         self._recording = Recording(scenario, technique, self.setup)
-        self._source: SourceMap = load_source_map(scenario)
+        self._source: SourceMap = load_source_map(scenario, variant_for(technique))
         self._marks = Marks()
         self._before: Moment | None = None
 
@@ -177,13 +178,24 @@ class Session:
         controls: Sequence[str] = (),
         cancelled: Cancelled = never,
     ) -> Session:
-        """Open the same guest at the same retired instruction under another technique, or the same built otherwise.
+        """Open the same guest at the same place under another technique, or the same built otherwise.
+
+        The same place is the same retired instruction. Between the original kernel and a recompiled one, whose
+        instructions are others, it is the last marker passed; before the first marker the start, and at the end the
+        end.
 
         Raises:
             RingvizError: the technique cannot run this guest, or the CPU does not have it.
         """
         other = Session(self.scenario, technique, mmu, cpu, controls)
-        other.seek(self.position, cancelled)
+        if other.technique.alignment == self.technique.alignment:
+            other.seek(self.position, cancelled)
+        elif self.is_over:
+            other.run(cancelled)
+        else:
+            passed = marker_track(self.scenario, self.technique.id, self.setup).count_at(self.position, cancelled)
+            track = marker_track(other.scenario, other.technique.id, other.setup)
+            other.seek(track.position_of(passed, cancelled), cancelled)
         return other
 
     def _play_last_step(self, position: int) -> None:
@@ -233,7 +245,7 @@ class Session:
 
     def ledger(self) -> LedgerView:
         """The bill up to here."""
-        native = native_reference(self.scenario, self.cpu.id).cycles_at(self.position, at_end=self.is_over)
+        native = self._native_cycles()
         technique = self._recording.technique
         return ledger(
             self._recording.log,
@@ -244,6 +256,13 @@ class Session:
             self.event_count(),
             native,
         )
+
+    def _native_cycles(self) -> int | None:
+        """What bare metal pays up to here; a recompiled kernel shares no place with it but the end."""
+        reference = native_reference(self.scenario, self.cpu.id)
+        if self.technique.alignment == "marker":
+            return reference.cycles_of_all() if self.is_over else None
+        return reference.cycles_at(self.position, at_end=self.is_over)
 
     def snapshot(self) -> Snapshot:
         """All that one screen shows of this moment."""

@@ -77,6 +77,7 @@ _P4 = by(
     chosen("translated-cli", 5, _CLI),
     _indirect(),
     borrowed("hypercall", "p4-divzero", _HYPERCALL),
+    unknown("hypercall-entry", "the VMM's own work for one call; the way there and back is charged once"),
     _p4_exit(),
     vmcs_reads("p4-vmread"),
     as_published("vmread", "p4-vmread"),

@@ -32,6 +32,9 @@ XEN03 = Work(
     Status.SEEN,
 )
 XENIF = Work("XENIF", "Xen 2.0 interface manual", "Xen 2.0 interface manual, for x86", Status.SEEN)
+XENH = Work("XENH", "Xen public header", "Xen 3.0 public headers: xen.h, arch-x86/xen.h, errno.h", Status.SEEN)
+XENSCHED = Work("XENSCHED", "Xen public header sched.h", "Xen 3.0 public headers: sched.h", Status.SEEN)
+XENEVT = Work("XENEVT", "Xen public header event_channel.h", "Xen 3.0 public headers: event_channel.h", Status.SEEN)
 ROBIN_IRVINE = Work(
     "ROBIN_IRVINE",
     "Robin & Irvine 2000",
@@ -152,6 +155,9 @@ WORKS: Mapping[str, Work] = by(
     BHARGAVA,
     XEN03,
     XENIF,
+    XENH,
+    XENSCHED,
+    XENEVT,
     ROBIN_IRVINE,
     POPEK_GOLDBERG,
     AMD06,

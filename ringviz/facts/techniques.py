@@ -31,6 +31,9 @@ class TechniqueFacts:
     promises_fidelity: bool
     """False where the technique is known to break on the silent instructions."""
     source: Source
+    alignment: Literal["instruction", "marker"] = "instruction"
+    """Where it can be compared with bare metal: after every instruction of the same code, or, where the kernel was
+    recompiled and has other instructions, at the markers that both builds have."""
 
 
 TECHNIQUES: Mapping[str, TechniqueFacts] = by(
@@ -106,6 +109,7 @@ TECHNIQUES: Mapping[str, TechniqueFacts] = by(
         0,
         True,
         XEN03.at(""),
+        alignment="marker",
     ),
     TechniqueFacts(
         "vt-x",

@@ -4,14 +4,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringviz.errors import ScenarioError, ToolError
 from ringviz.guest.image import read_image_file
 from ringviz.guest.listing import read_listing
-from ringviz.guest.scenario import Scenario, shown_path
-from ringviz.guest.symbols import format_symbols, normalized
+from ringviz.guest.markers import check_markers
+from ringviz.guest.scenario import Scenario, Variant, shown_path
+from ringviz.guest.symbols import SourceMap, format_symbols, normalized
 
 _HOW_TO_GET_NASM = "apt-get install nasm, brew install nasm, or https://www.nasm.us"
 _TIMEOUT_S = 60
@@ -26,6 +28,7 @@ class Build:
     image: bytes
     symbols: str
     """The text of the symbol file."""
+    source_map: SourceMap = field(default_factory=SourceMap)
 
 
 def find_nasm() -> str:
@@ -40,20 +43,34 @@ def find_nasm() -> str:
     return nasm
 
 
-def build(scenario: Scenario) -> Build:
+def build(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Build:
     """Assemble the scenario's guest in memory; nothing is written to its folder.
 
     Raises:
         ToolError: NASM is missing, or is a version whose listing cannot be read.
         ScenarioError: NASM refuses the source; its first complaint, with the line.
     """
-    return assemble(scenario.source_path)
+    files = scenario.files(variant)
+    return assemble(files.source, files.defines)
+
+
+def _build_all(scenario: Scenario) -> dict[Variant, Build]:
+    """Assemble every build of a scenario, and make sure that they can be compared.
+
+    Raises:
+        ToolError, ScenarioError: as for `build`; or the builds have different markers.
+    """
+    builds = {variant: build(scenario, variant) for variant in scenario.variants}
+    check_markers(scenario, {variant: result.source_map for variant, result in builds.items()})
+    return builds
 
 
 def write_build(scenario: Scenario) -> tuple[Path, ...]:
-    """Assemble the guest and write image and symbol file into the folder; return the files that changed."""
-    result = build(scenario)
-    wanted = {scenario.image_path: result.image, scenario.symbols_path: result.symbols.encode()}
+    """Assemble the guest and write images and symbol files into the folder; return the files that changed."""
+    wanted: dict[Path, bytes] = {}
+    for variant, result in _build_all(scenario).items():
+        files = scenario.files(variant)
+        wanted |= {files.image: result.image, files.symbols: result.symbols.encode()}
     changed = []
     for path, content in wanted.items():
         try:
@@ -66,7 +83,7 @@ def write_build(scenario: Scenario) -> tuple[Path, ...]:
 
 
 def verify(scenario: Scenario) -> tuple[str, ...]:
-    """Compare the folder's image and symbol file with a fresh build.
+    """Compare the folder's images and symbol files with a fresh build.
 
     Returns:
         One line for each file that differs; empty if all is well.
@@ -75,21 +92,22 @@ def verify(scenario: Scenario) -> tuple[str, ...]:
         ImageError: the folder's image cannot be read at all.
         ToolError, ScenarioError: as for `build`.
     """
-    result = build(scenario)
     problems = []
-    image = read_image_file(scenario)
-    if image != result.image:
-        problems.append(f"{shown_path(scenario.image_path)}: {_first_difference(image, result.image)}")
-    if not scenario.symbols_path.is_file():
-        problems.append(f"{shown_path(scenario.symbols_path)}: missing")
-    # As with the source, a checkout on Windows may have given this text file other line ends.
-    elif normalized(scenario.symbols_path.read_bytes()) != result.symbols.encode():
-        problems.append(f"{shown_path(scenario.symbols_path)}: differs from a fresh build of {scenario.guest.source}")
+    for variant, result in _build_all(scenario).items():
+        files = scenario.files(variant)
+        image = read_image_file(scenario, variant)
+        if image != result.image:
+            problems.append(f"{shown_path(files.image)}: {_first_difference(image, result.image)}")
+        if not files.symbols.is_file():
+            problems.append(f"{shown_path(files.symbols)}: missing")
+        # As with the source, a checkout on Windows may have given this text file other line ends.
+        elif normalized(files.symbols.read_bytes()) != result.symbols.encode():
+            problems.append(f"{shown_path(files.symbols)}: differs from a fresh build of {files.source.name}")
     return tuple(problems)
 
 
-def assemble(source_path: Path) -> Build:
-    """Assemble one NASM source with `nasm -f bin`."""
+def assemble(source_path: Path, defines: Iterable[str] = ()) -> Build:
+    """Assemble one NASM source with `nasm -f bin`, with names defined for its `%ifdef`."""
     nasm = find_nasm()
     where = shown_path(source_path)
     try:
@@ -100,19 +118,20 @@ def assemble(source_path: Path) -> Build:
         work = Path(folder)
         # NASM works on a copy: its messages then name no path, and the map file needs no quoting.
         (work / _SOURCE_NAME).write_bytes(source)
-        _run_nasm(nasm, work, source_path, where)
+        _run_nasm(nasm, work, source_path, where, tuple(defines))
         image = _read_output(work / "guest.bin")
         listing = _read_output(work / "guest.lst").decode("utf-8", "replace")
         map_text = _read_output(work / "guest.map").decode("utf-8", "replace")
     if not image:
         raise ScenarioError(f"{where}: assembles to nothing, expected a guest")
     source_map = read_listing(listing, map_text, source.decode("utf-8", "replace"), image)
-    return Build(image, format_symbols(source_map, source, image))
+    return Build(image, format_symbols(source_map, source, image), source_map)
 
 
-def _run_nasm(nasm: str, work: Path, source_path: Path, where: str) -> None:
+def _run_nasm(nasm: str, work: Path, source_path: Path, where: str, defines: tuple[str, ...]) -> None:
     include_folder = f"{source_path.resolve().parent}{os.sep}"
     command = [nasm, "-f", "bin", "-I", include_folder, "--before", "[map symbols segments guest.map]"]
+    command += [f"-D{name}" for name in defines]
     command += ["-l", "guest.lst", "-o", "guest.bin", _SOURCE_NAME]
     # NASMENV holds options of the user's: they would make the bytes depend on the machine.
     environment = {name: value for name, value in os.environ.items() if name != "NASMENV"}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ringviz.errors import ImageError
 from ringviz.guest import bootsector, flat, multiboot
 from ringviz.guest.layout import Layout
-from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, shown_path
+from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, Variant, shown_path
 
 
 class Segment(NamedTuple):
@@ -48,32 +48,33 @@ class Image:
     """General registers that do not start as 0."""
 
 
-def load_image(scenario: Scenario) -> Image:
-    """Read the scenario's image and lay it out in guest memory.
+def load_image(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Image:
+    """Read one of the scenario's images and lay it out in guest memory.
 
     Raises:
         ImageError: truncated, oversized, or not of the format it claims; one line that begins with the file.
     """
-    content = read_image_file(scenario)
+    content = read_image_file(scenario, variant)
     try:
         return parse_image(content, scenario.guest)
     except ImageError as error:
-        raise ImageError(f"{shown_path(scenario.image_path)}: {error}") from None
+        raise ImageError(f"{shown_path(scenario.files(variant).image)}: {error}") from None
 
 
-def read_image_file(scenario: Scenario) -> bytes:
+def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> bytes:
     """Return the image file's bytes, after a look at its size: a guest larger than its memory is not even read.
 
     Raises:
         ImageError: it cannot be read, is empty, or larger than the guest's memory.
     """
-    where = shown_path(scenario.image_path)
+    path = scenario.files(variant).image
+    where = shown_path(path)
     memory_bytes = scenario.guest.memory_bytes
     try:
-        size = scenario.image_path.stat().st_size
+        size = path.stat().st_size
         if size > memory_bytes:
             raise ImageError(f"{where}: {size:,} bytes, expected no more than the guest's memory of {memory_bytes:,}")
-        content = scenario.image_path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror}") from None
     if not content:

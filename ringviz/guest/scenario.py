@@ -6,7 +6,7 @@ A scenario is a folder with a `scenario.toml`; `schema.py` has the list of its k
 import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,8 @@ from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean
 SCENARIO_FILE = "scenario.toml"
 FOLDERS_VARIABLE = "RINGVIZ_SCENARIOS"
 """Environment variable: more folders to look for scenarios in, separated as in PATH."""
+PARAVIRT_DEFINE = "PARAVIRT"
+"""What the source of a kernel asks for with `%ifdef`."""
 _MAX_TOML_BYTES = 1 << 20
 _MAX_SHOWN_PATH = 200
 
@@ -36,6 +38,25 @@ class ImageFormat(StrEnum):
     MULTIBOOT = "multiboot"
     BOOTSECTOR = "bootsector"
     FLAT = "flat"
+
+
+class Variant(StrEnum):
+    """Which of a scenario's builds: the kernel as it was written, or the one recompiled for a VMM."""
+
+    ORIGINAL = "original"
+    PARAVIRT = "paravirt"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFiles:
+    """What one build is made from, and what it becomes."""
+
+    source: Path
+    defines: tuple[str, ...]
+    """Names that the assembler defines: those that `%ifdef` asks for."""
+    image: Path
+    symbols: Path
+    """Symbols and source lines of the image, written by the same build: `guest.sym` for `guest.bin`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,8 @@ class GuestSpec:
     """Format flat only: the mode of the CPU at the entry: real, protected or long."""
     paging: bool
     """The guest sets CR0.PG. A technique that cannot shadow its page tables refuses the scenario."""
+    paravirt: bool = False
+    """There is a second build of the kernel, recompiled for a VMM: `guest.paravirt.bin` beside `guest.bin`."""
 
     @property
     def memory_bytes(self) -> int:
@@ -85,6 +108,8 @@ class Scenario:
     level: Level
     guest: GuestSpec
     limits: Limits
+    leftovers: tuple[tuple[str, frozenset[str]], ...] = field(default=(), kw_only=True)
+    """By marker: registers that hold nothing there that the kernel counts on, such as scratch of a printing loop."""
 
     @property
     def requires(self) -> frozenset[str]:
@@ -105,6 +130,26 @@ class Scenario:
     def symbols_path(self) -> Path:
         """Symbols and source lines of the image, written by the same build: `guest.sym` for `guest.bin`."""
         return self.image_path.with_suffix(".sym")
+
+    def files(self, variant: Variant) -> GuestFiles:
+        """The files of one build.
+
+        The recompiled kernel comes from the same source with `PARAVIRT` defined, unless the folder has a source of its
+        own for it: `guest.paravirt.asm`.
+        """
+        if variant is Variant.ORIGINAL:
+            return GuestFiles(self.source_path, (), self.image_path, self.symbols_path)
+        own = _for_paravirt(self.source_path)
+        image = _for_paravirt(self.image_path)
+        symbols = image.with_suffix(".sym")
+        if own.is_file():
+            return GuestFiles(own, (), image, symbols)
+        return GuestFiles(self.source_path, (PARAVIRT_DEFINE,), image, symbols)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The builds there are."""
+        return (Variant.ORIGINAL, Variant.PARAVIRT) if self.guest.paravirt else (Variant.ORIGINAL,)
 
 
 def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
@@ -129,6 +174,7 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         entry=cast(int | None, values["guest.entry"]),
         start=cast(str | None, values["guest.start"]),
         paging=cast(bool, values["guest.paging"]),
+        paravirt=cast(bool, values["guest.paravirt"]),
     )
     scenario = Scenario(
         id=folder.name,
@@ -138,11 +184,14 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         level=Level(cast(str, values["level"])),
         guest=guest,
         limits=Limits(cast(int, values["limits.instructions"])),
+        leftovers=cast(tuple[tuple[str, frozenset[str]], ...], values["leftovers"]),
     )
     _check_names(scenario, where)
     _check_file(scenario, where, "guest.source", scenario.source_path)
     if is_built:
         _check_file(scenario, where, "guest.image", scenario.image_path)
+        if guest.paravirt:
+            _check_file(scenario, where, "guest.paravirt", scenario.files(Variant.PARAVIRT).image)
     return scenario
 
 
@@ -245,12 +294,29 @@ def _read_toml(path: Path, where: str) -> dict[str, object]:
 
 def _check_names(scenario: Scenario, where: str) -> None:
     """Refuse names by which a build, which writes image and symbols, would overwrite the source or one another."""
-    names = [path.name.lower() for path in (scenario.source_path, scenario.symbols_path)]
-    if scenario.image_path.name.lower() in names or names[0] == names[1]:
+    if _has_twins(scenario.source_path, scenario.image_path, scenario.symbols_path):
         raise ScenarioError(
             f'{where}: guest.image: found "{scenario.guest.image}", expected three different names for the source,'
             " the image and its symbols (.sym)"
         )
+
+    if scenario.guest.paravirt:
+        second = scenario.files(Variant.PARAVIRT)
+        if _has_twins(scenario.source_path, scenario.image_path, scenario.symbols_path, second.image, second.symbols):
+            raise ScenarioError(
+                f'{where}: guest.paravirt: found the names "{second.image.name}" and "{second.symbols.name}" taken,'
+                " expected them free for the second build"
+            )
+
+
+def _has_twins(*paths: Path) -> bool:
+    """Tell whether two of these files are one, on a file system that does not tell capitals apart."""
+    return len({path.name.lower() for path in paths}) < len(paths)
+
+
+def _for_paravirt(path: Path) -> Path:
+    """Give the name of the second build's file: `guest.paravirt.bin` for `guest.bin`."""
+    return path.with_name(f"{path.stem}.paravirt{path.suffix}")
 
 
 def _check_file(scenario: Scenario, where: str, key: str, path: Path) -> None:

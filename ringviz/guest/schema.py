@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 LEVELS = ("beginner", "intermediate", "advanced")
 FORMATS = ("multiboot", "bootsector", "flat")
 START_MODES = ("real", "protected", "long")
+MARKER_PREFIX = "marker_"
+"""Labels of the guest's source that begin so, local ones too, are places where its builds can be compared."""
 MAX_MEMORY_MIB = 256
 _MAX_NAME_CHARS = 100
 """Every file system has a limit, and an error of its own for longer names."""
@@ -99,8 +101,14 @@ KEYS = (
     Key("guest", "entry", int, _between(0, 2**32 - 1), formats=("flat",)),
     Key("guest", "start", str, _one_of(START_MODES), formats=("flat",)),
     Key("guest", "paging", bool, _anything, default=False, is_optional=True),
+    Key("guest", "paravirt", bool, _anything, default=False, is_optional=True),
     Key("limits", "instructions", int, _between(1, 10**12)),
 )
+
+LEFTOVERS = "leftovers"
+"""The one table whose keys are names of the guest's own: its markers."""
+COMPARED = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "flags")
+"""What is compared at a marker, and may be declared a leftover there; `flags` are the arithmetic flags."""
 
 _TYPE_NAMES = {int: "a whole number", str: "a text in quotes", bool: "true or false", dict: "a table"}
 _MAX_SHOWN_CHARS = 60
@@ -116,7 +124,7 @@ def check(document: Mapping[str, object], where: str) -> dict[str, object]:
     Raises:
         ScenarioError: one line about the first thing that is wrong.
     """
-    given = _flatten(document, where)
+    given = _flatten({name: value for name, value in document.items() if name != LEFTOVERS}, where)
     values: dict[str, object] = {}
     for key in KEYS:
         if key.dotted in given:
@@ -125,7 +133,26 @@ def check(document: Mapping[str, object], where: str) -> dict[str, object]:
             values[key.dotted] = key.default
     for key in KEYS:
         _check_presence(key, values, where)
-    return {key.dotted: values.get(key.dotted) for key in KEYS}
+    checked: dict[str, object] = {key.dotted: values.get(key.dotted) for key in KEYS}
+    checked[LEFTOVERS] = _checked_leftovers(document.get(LEFTOVERS, {}), where)
+    return checked
+
+
+def _checked_leftovers(table: object, where: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Check the table of markers and the registers that mean nothing there."""
+    if not isinstance(table, dict):
+        raise ScenarioError(f"{where}: {LEFTOVERS}: found {_shown(table)}, expected a table: [{LEFTOVERS}]")
+    rows = []
+    for marker, registers in table.items():
+        key = f"{LEFTOVERS}.{clipped(marker)}"
+        if not marker.startswith(MARKER_PREFIX):
+            raise ScenarioError(f"{where}: {key}: unknown key, expected a label that starts with {MARKER_PREFIX}")
+        names = registers if isinstance(registers, list) else [registers]
+        for name in names:
+            if name not in COMPARED or not isinstance(registers, list):
+                raise ScenarioError(f"{where}: {key}: found {_shown(name)}, expected a list of {', '.join(COMPARED)}")
+        rows.append((marker, frozenset(names)))
+    return tuple(rows)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -154,7 +181,7 @@ def _flatten(document: Mapping[str, object], where: str) -> dict[str, object]:
 def _known(name: str, table: str, where: str) -> None:
     names = [key.name for key in KEYS if key.table == table]
     if not table:
-        names += sorted({key.table for key in KEYS if key.table})
+        names += sorted({key.table for key in KEYS if key.table} | {LEFTOVERS})
     if name in names:
         return
     home = next((key.dotted for key in KEYS if key.name == name), None)

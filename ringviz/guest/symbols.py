@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ringviz.errors import ScenarioError
-from ringviz.guest.scenario import Scenario, shown_path
+from ringviz.guest.scenario import Scenario, Variant, shown_path
 
 
 class Section(NamedTuple):
@@ -100,26 +100,27 @@ class SourceMap:
         return SourceLine(line.number, self.source[line.number - 1])
 
 
-def load_source_map(scenario: Scenario) -> SourceMap:
-    """Read the scenario's symbols and source lines; empty if the folder has no such file.
+def load_source_map(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> SourceMap:
+    """Read the symbols and source lines of one of the scenario's builds; empty if the folder has no such file.
 
     Raises:
         ScenarioError: the file is broken, or belongs to another source or image than the folder has.
     """
-    path = scenario.symbols_path
+    files = scenario.files(variant)
+    path = files.symbols
     if not path.is_file():
         return SourceMap()
     where = shown_path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        source = normalized(scenario.source_path.read_bytes())
-        image = scenario.image_path.read_bytes()
+        source = normalized(files.source.read_bytes())
+        image = files.image.read_bytes()
     except UnicodeDecodeError:
         raise ScenarioError(f"{where}: not UTF-8, expected a file written by `ringviz build`") from None
     except OSError as error:
         raise ScenarioError(f"{where}: cannot be read: {error.strerror}") from None
     digests, source_map = parse_symbols(text, source, where)
-    for kind, path, content in (("source", scenario.source_path, source), ("image", scenario.image_path, image)):
+    for kind, path, content in (("source", files.source, source), ("image", files.image, image)):
         if digests.get(kind) != _sha256(content):
             raise ScenarioError(f"{shown_path(path)}: not the file that {where} was made with; run `ringviz build`")
     return source_map

@@ -9,11 +9,13 @@ from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.image import StartState, load_image
-from ringviz.guest.scenario import Scenario
+from ringviz.guest.scenario import Scenario, Variant
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
 from ringviz.vmm.emulation import Emulation
 from ringviz.vmm.native import Native
+from ringviz.vmm.paravirt.not_recompiled import refusal
+from ringviz.vmm.paravirt.technique import Paravirt
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.translation.technique import BinaryTranslation
@@ -21,7 +23,7 @@ from ringviz.vmm.trap_emulate import TrapEmulate
 from ringviz.vmm.vtx.technique import VtX
 
 _CLASSES: Mapping[str, type[Technique]] = MappingProxyType(
-    {cls.id: cls for cls in (Native, Emulation, Classic, TrapEmulate, BinaryTranslation, VtX, AmdV)}
+    {cls.id: cls for cls in (Native, Emulation, Classic, TrapEmulate, BinaryTranslation, Paravirt, VtX, AmdV)}
 )
 _DEFAULT_CPU = "p4-672"
 _CPU_BY_FEATURE = {"amd-v": "barcelona"}
@@ -121,6 +123,13 @@ def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -
             f"{scenario.id} turns paging on: {technique} without EPT has no shadow page tables, so it cannot follow; "
             "choose a CPU with EPT, or native or amd-v"
         )
+    if variant_for(technique) not in scenario.variants:
+        raise UnsupportedError(refusal(scenario, technique))
+
+
+def variant_for(technique: str) -> Variant:
+    """Which of a scenario's builds a technique runs."""
+    return Variant.PARAVIRT if technique_facts(technique).alignment == "marker" else Variant.ORIGINAL
 
 
 def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> Technique:
@@ -136,7 +145,7 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         UnsupportedError: the technique cannot run this guest.
     """
     check_fits(scenario, technique, setup)
-    image = load_image(scenario)
+    image = load_image(scenario, variant_for(technique))
     if image.start is StartState.LONG:
         raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
     made = _CLASSES[technique](scenario, setup or choose(technique))

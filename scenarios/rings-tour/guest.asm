@@ -5,6 +5,10 @@
 ; general-protection exception (#GP, vector 13) and enters the kernel's handler on
 ; the kernel's stack. The handler reports what it caught, steps the program over the
 ; instruction and returns. At the end the program leaves through INT 0x80.
+;
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor. The program does
+; not change; its faults go to the hypervisor in ring 0 first, which hands them to this
+; kernel in ring 1.
 
 bits 32
 BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
@@ -14,8 +18,13 @@ org BASE
 MULTIBOOT_MAGIC equ 0x1BADB002
 MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
 
+%ifdef PARAVIRT
+KERNEL_CODE     equ 0x08 + 1        ; selectors: index in the GDT * 8 + the ring that asks:
+KERNEL_DATA     equ 0x10 + 1        ; this kernel knows that it runs in ring 1
+%else
 KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
 KERNEL_DATA     equ 0x10
+%endif
 USER_CODE       equ 0x18 + 3
 USER_DATA       equ 0x20 + 3
 TASK            equ 0x28
@@ -32,6 +41,27 @@ PIC1_MASK       equ 0x21
 PIC2_MASK       equ 0xA1
 EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
 EXIT_PANIC      equ 0x7F
+
+%ifdef PARAVIRT
+HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
+SET_TRAP_TABLE  equ 0
+SET_GDT         equ 2
+STACK_SWITCH    equ 3
+SCHED_OP        equ 6
+MULTICALL       equ 13
+UPDATE_MAPPING  equ 14
+CONSOLE_IO      equ 18
+IRET_CALL       equ 23
+SHUTDOWN        equ 2               ; command of SCHED_OP
+CONSOLE_WRITE   equ 0               ; command of CONSOLE_IO
+FLUSH_PAGE      equ 2               ; forget the old entry of this page
+PAGE_READ_ONLY  equ 1 + 4           ; page-table entry: present, for all rings, not writable
+PAGE_WRITABLE   equ 1 + 2 + 4
+SHARED_FRAME    equ 36              ; in the start_info page that ESI points to at the entry
+FRAME_LIST      equ 72
+UPCALL_MASK     equ 1               ; in the shared page: 1 is what IF = 0 is on bare metal
+MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
+%endif
 
 ; ---- Multiboot header: how the loader finds its way --------------------------------
 align 4
@@ -51,13 +81,23 @@ start:
     cld                             ; LODSB is to walk upwards
 
     ; The loader's segments work, but nobody says where their table is: bring our own.
+%ifdef PARAVIRT
+    call meet_hypervisor
+%else
     lgdt [gdt_pointer]
+%endif
     jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
 .reload:
     mov ax, KERNEL_DATA
     mov ds, ax
     mov es, ax
     mov ss, ax
+%ifdef PARAVIRT
+    mov ebx, batch                  ; handlers and kernel stack, two calls for the price of one
+    mov ecx, 2
+    mov eax, MULTICALL
+    int HYPERCALL
+%else
     lidt [idt_pointer]
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
@@ -67,6 +107,7 @@ start:
     mov al, 0xFF
     out PIC1_MASK, al
     out PIC2_MASK, al
+%endif
 
     mov esi, text_welcome
     call print
@@ -84,7 +125,11 @@ start:
     push dword FLAG_IF | FLAGS_FIXED ; EFLAGS
     push dword USER_CODE            ; CS: its low two bits say ring 3
     push dword user_program         ; EIP
+%ifdef PARAVIRT
+    jmp return_from_interrupt
+%else
     iretd
+%endif
 
 ; #GP, vector 13. On the stack: error code, then EIP, CS, EFLAGS, ESP, SS of the program.
 general_protection:
@@ -101,6 +146,7 @@ general_protection:
     add edi, ATTEMPT_BYTES
     jmp .search
 .found:
+.marker_found:
     mov esi, [edi + ATTEMPT_NAME]
     call print
     mov esi, text_from_ring
@@ -127,11 +173,19 @@ general_protection:
     add [esp + 36], eax
     popad
     add esp, 4                      ; IRET expects the error code gone
+%ifdef PARAVIRT
+return_from_interrupt:
+    push eax                        ; this kind of IRET wants EAX as well, and unlike a plain
+    mov eax, IRET_CALL              ; one of ring 1 it does as the frame says about IF
+    int HYPERCALL
+%else
     iretd
+%endif
 
 ; INT 0x80, the way out. On the stack: EIP, CS, EFLAGS, ESP, SS of the program.
 system_call:
     cld
+.marker_goodbye:
     mov esi, text_back
     call print
     mov eax, [faults]
@@ -142,20 +196,87 @@ system_call:
 
     mov eax, [faults]
     sub eax, ATTEMPTS               ; 0 if every attempt was caught
+.marker_told:
+%ifdef PARAVIRT
+    jmp shut_down
+%else
     out EXIT_PORT, al
     jmp halt
+%endif
 
 ; Any exception that this kernel did not plan for.
 panic:
     mov esi, text_panic
     call print
     mov al, EXIT_PANIC
+%ifdef PARAVIRT
+    call shut_down
+%else
     out EXIT_PORT, al
+%endif
 halt:                               ; only reached where there is no exit port
     hlt
     jmp halt
 
+%ifdef PARAVIRT
+; Find the shared page, and have the segments checked. ESI: the start_info page. Changes
+; no register.
+meet_hypervisor:
+    pushad
+    mov ebx, shared_info            ; the page that we share appears where we want it
+    mov ecx, [esi + SHARED_FRAME]
+    or ecx, PAGE_WRITABLE
+    mov edx, FLUSH_PAGE
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+
+    ; The hypervisor wants to read our GDT first, and nobody may change it afterwards:
+    ; give up the right to write to its page, then name the page's machine frame.
+    mov ecx, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
+    mov ecx, [ecx + 4 * (ADDR(gdt) >> 12)]
+    mov [gdt_frame], ecx
+    shl ecx, 12
+    or ecx, PAGE_READ_ONLY
+    mov ebx, gdt
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+    mov ebx, gdt_frame              ; a list of one frame
+    mov ecx, (gdt_end - gdt) / 8
+    mov eax, SET_GDT
+    int HYPERCALL
+    popad
+    ret
+
+; End the run with the exit code that AL makes.
+shut_down:
+    movzx ecx, al
+    mov ebx, SHUTDOWN
+    mov eax, SCHED_OP
+    int HYPERCALL
+    jmp halt
+%endif
+
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+%ifdef PARAVIRT
+print:                              ; the whole text in one call
+    push ebx
+    push ecx
+    push edx
+    mov edx, esi                    ; where it begins
+.measure:
+    lodsb
+    test al, al
+    jnz .measure
+    lea ecx, [esi - 1]
+    sub ecx, edx                    ; how long it is
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop edx
+    pop ecx
+    pop ebx
+    ret
+%else
 print:
     lodsb
     test al, al
@@ -164,6 +285,7 @@ print:
     jmp print
 .done:
     ret
+%endif
 
 ; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
 print_hex:
@@ -186,6 +308,18 @@ print_hex:
 
 ; Send the character in AL. Changes no register.
 putc:
+%ifdef PARAVIRT
+    pushad
+    push eax
+    mov edx, esp                    ; the character is a text of length 1
+    mov ecx, 1
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop eax
+    popad
+    ret
+%else
     push edx
     push eax
     mov edx, COM1_LINE_STAT
@@ -198,6 +332,7 @@ putc:
     out dx, al
     pop edx
     ret
+%endif
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -261,6 +396,17 @@ hex_digits:
     db "0123456789ABCDEF"
 
 align 4
+%ifdef PARAVIRT
+gdt_frame:
+    dd 0                            ; the machine frame that the table is in
+gdt_pointer:                        ; nobody reads it: the program's LGDT is to fault
+    dw 0
+    dd 0
+
+batch:                              ; number, room for the answer, six arguments
+    dd SET_TRAP_TABLE, 0, idt, 0, 0, 0, 0, 0
+    dd STACK_SWITCH, 0, KERNEL_DATA, kernel_stack_top, 0, 0, 0, 0
+%else
 gdt_pointer:
     dw gdt_end - gdt - 1            ; limit: the last valid byte
     dd gdt
@@ -268,6 +414,7 @@ gdt_pointer:
 idt_pointer:
     dw idt_end - idt - 1
     dd idt
+%endif
 
 ; ---- Global descriptor table, on a page of its own ----------------------------------
 ; A VMM that keeps a shadow of this table must notice every write to it, and it can
@@ -276,18 +423,51 @@ idt_pointer:
 align 4096, db 0
 gdt:
     dq 0                            ; selector 0 is never valid
+%ifdef PARAVIRT
+    dq 0x00CFBB000000FFFF           ; 0x08 ring 1 code: base 0, as far as the hypervisor lets it
+    dq 0x00CFB3000000FFFF           ; 0x10 ring 1 data: likewise
+%else
     dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
     dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+%endif
     dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
     dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+%ifdef PARAVIRT
+    dq 0                            ; 0x28 the TSS is the hypervisor's
+%else
     dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
     dw ADDR(tss) & 0xFFFF           ;      base 15:0
     db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
     db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
     db 0                            ;      limit 19:16, counted in bytes
     db ADDR(tss) >> 24              ;      base 31:24
+%endif
 gdt_end:
 
+%ifdef PARAVIRT
+; ---- Trap table: the same as a list, for the hypervisor -----------------------------
+%macro trap 3                       ; vector, for which ring and how, handler
+    db %1, %2
+    dw KERNEL_CODE
+    dd %3
+%endmacro
+
+align 4096, db 0
+idt:
+%assign vector 0
+%rep 13
+    trap vector, MASKS_EVENTS, panic
+%assign vector vector + 1
+%endrep
+    trap 13, MASKS_EVENTS, general_protection
+%assign vector 14
+%rep 18
+    trap vector, MASKS_EVENTS, panic
+%assign vector vector + 1
+%endrep
+    trap 0x80, 3, system_call       ; ring 3 may, and the mask stays: a gate can do that alone
+    trap 0, 0, 0                    ; the end
+%else
 ; ---- Interrupt descriptor table -----------------------------------------------------
 %macro gate 2                       ; handler, type
     dw ADDR(%1) & 0xFFFF            ; offset 15:0
@@ -308,7 +488,14 @@ idt:
     times (0x80 - 32) dq 0          ; not present
     gate system_call, USER_TRAP_GATE ; the only gate that INT may use from ring 3
 idt_end:
+%endif
 
+%ifdef PARAVIRT
+; ---- The page that we share with the hypervisor -------------------------------------
+align 4096, db 0
+shared_info:
+    times 4096 db 0                 ; it is mapped over these
+%else
 ; ---- Task state segment, on a page of its own ---------------------------------------
 ; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
 align 4096, db 0
@@ -320,6 +507,7 @@ tss:
     dw 0
     dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
 tss_end:
+%endif
 image_end:
 
 ; ---- Memory that needs no place in the file -----------------------------------------

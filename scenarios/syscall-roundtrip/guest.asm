@@ -4,6 +4,10 @@
 ; and stack (the program's to the kernel's, found in the TSS) and saves where it came
 ; from; on the way out IRET undoes all three. Nothing is printed between the trips, so
 ; what you see is the price of the door itself.
+;
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor. The program does
+; not change at all. The kernel runs in ring 1 and asks for what only ring 0 may do, but
+; the door itself needs nobody's help: the hypervisor puts a gate of ours into its table.
 
 bits 32
 BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
@@ -13,8 +17,13 @@ org BASE
 MULTIBOOT_MAGIC equ 0x1BADB002
 MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
 
+%ifdef PARAVIRT
+KERNEL_CODE     equ 0x08 + 1        ; selectors: index in the GDT * 8 + the ring that asks:
+KERNEL_DATA     equ 0x10 + 1        ; this kernel knows that it runs in ring 1
+%else
 KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
 KERNEL_DATA     equ 0x10
+%endif
 USER_CODE       equ 0x18 + 3
 USER_DATA       equ 0x20 + 3
 TASK            equ 0x28
@@ -37,6 +46,26 @@ PIC2_MASK       equ 0xA1
 EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
 EXIT_PANIC      equ 0x7F
 
+%ifdef PARAVIRT
+HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
+SET_TRAP_TABLE  equ 0
+SET_GDT         equ 2
+STACK_SWITCH    equ 3
+SCHED_OP        equ 6
+UPDATE_MAPPING  equ 14
+CONSOLE_IO      equ 18
+IRET_CALL       equ 23
+SHUTDOWN        equ 2               ; command of SCHED_OP
+CONSOLE_WRITE   equ 0               ; command of CONSOLE_IO
+FLUSH_PAGE      equ 2               ; forget the old entry of this page
+PAGE_READ_ONLY  equ 1 + 4           ; page-table entry: present, for all rings, not writable
+PAGE_WRITABLE   equ 1 + 2 + 4
+SHARED_FRAME    equ 36              ; in the start_info page that ESI points to at the entry
+FRAME_LIST      equ 72
+UPCALL_MASK     equ 1               ; in the shared page: 1 is what IF = 0 is on bare metal
+MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
+%endif
+
 ; ---- Multiboot header: how the loader finds its way --------------------------------
 align 4
 multiboot_header:
@@ -55,13 +84,26 @@ start:
     cld                             ; LODSB is to walk upwards
 
     ; The loader's segments work, but nobody says where their table is: bring our own.
+%ifdef PARAVIRT
+    call meet_hypervisor
+%else
     lgdt [gdt_pointer]
+%endif
     jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
 .reload:
     mov ax, KERNEL_DATA
     mov ds, ax
     mov es, ax
     mov ss, ax
+%ifdef PARAVIRT
+    mov ebx, idt                    ; our handlers, as a list
+    mov eax, SET_TRAP_TABLE
+    int HYPERCALL
+    mov ebx, KERNEL_DATA            ; the stack that the CPU takes when it comes from ring 3:
+    mov ecx, kernel_stack_top       ; the hypervisor writes it into its TSS, for ring 1
+    mov eax, STACK_SWITCH
+    int HYPERCALL
+%else
     lidt [idt_pointer]
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
@@ -71,6 +113,7 @@ start:
     mov al, 0xFF
     out PIC1_MASK, al
     out PIC2_MASK, al
+%endif
 
     ; DS and ES become user data now and stay so in the kernel as well: both kinds of
     ; segment are flat, and a handler that loads no segments is a shorter one.
@@ -85,7 +128,13 @@ start:
     push dword FLAG_IF | FLAGS_FIXED ; EFLAGS
     push dword USER_CODE            ; CS: its low two bits say ring 3
     push dword user_program         ; EIP
+%ifdef PARAVIRT
+    push eax                        ; this kind of IRET wants EAX as well, and unlike a plain
+    mov eax, IRET_CALL              ; one of ring 1 it does as the frame says about IF
+    int HYPERCALL
+%else
     iretd
+%endif
 
 ; INT 0x80. On the stack, the kernel's own: EIP, CS, EFLAGS, ESP, SS of the program.
 system_call:
@@ -101,6 +150,10 @@ system_call:
     cmp eax, SYS_EXIT
     jne panic                       ; this kernel knows two calls only
 
+%ifdef PARAVIRT
+    mov byte [shared_info + UPCALL_MASK], 1 ; no gate of the CPU's does this for us
+%endif
+.marker_exit:
     cld                             ; the program may have left DF in any state
     mov eax, [calls]
     call print_decimal
@@ -122,20 +175,87 @@ system_call:
 
     mov eax, TRIPS
     sub eax, ebx                    ; 0 if every answer was right
+.marker_told:
+%ifdef PARAVIRT
+    jmp shut_down
+%else
     out EXIT_PORT, al
     jmp halt
+%endif
 
 ; Any exception that this kernel did not plan for.
 panic:
     mov esi, text_panic
     call print
     mov al, EXIT_PANIC
+%ifdef PARAVIRT
+    call shut_down
+%else
     out EXIT_PORT, al
+%endif
 halt:                               ; only reached where there is no exit port
     hlt
     jmp halt
 
+%ifdef PARAVIRT
+; Find the shared page, and have the segments checked. ESI: the start_info page. Changes
+; no register.
+meet_hypervisor:
+    pushad
+    mov ebx, shared_info            ; the page that we share appears where we want it
+    mov ecx, [esi + SHARED_FRAME]
+    or ecx, PAGE_WRITABLE
+    mov edx, FLUSH_PAGE
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+
+    ; The hypervisor wants to read our GDT first, and nobody may change it afterwards:
+    ; give up the right to write to its page, then name the page's machine frame.
+    mov ecx, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
+    mov ecx, [ecx + 4 * (ADDR(gdt) >> 12)]
+    mov [gdt_frame], ecx
+    shl ecx, 12
+    or ecx, PAGE_READ_ONLY
+    mov ebx, gdt
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+    mov ebx, gdt_frame              ; a list of one frame
+    mov ecx, (gdt_end - gdt) / 8
+    mov eax, SET_GDT
+    int HYPERCALL
+    popad
+    ret
+
+; End the run with the exit code that AL makes.
+shut_down:
+    movzx ecx, al
+    mov ebx, SHUTDOWN
+    mov eax, SCHED_OP
+    int HYPERCALL
+    jmp halt
+%endif
+
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+%ifdef PARAVIRT
+print:                              ; the whole text in one call
+    push ebx
+    push ecx
+    push edx
+    mov edx, esi                    ; where it begins
+.measure:
+    lodsb
+    test al, al
+    jnz .measure
+    lea ecx, [esi - 1]
+    sub ecx, edx                    ; how long it is
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop edx
+    pop ecx
+    pop ebx
+    ret
+%else
 print:
     lodsb
     test al, al
@@ -144,6 +264,7 @@ print:
     jmp print
 .done:
     ret
+%endif
 
 ; Print EAX in decimal. Changes no register.
 print_decimal:
@@ -187,6 +308,18 @@ print_hex:
 
 ; Send the character in AL. Changes no register.
 putc:
+%ifdef PARAVIRT
+    pushad
+    push eax
+    mov edx, esp                    ; the character is a text of length 1
+    mov ecx, 1
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop eax
+    popad
+    ret
+%else
     push edx
     push eax
     mov edx, COM1_LINE_STAT
@@ -199,6 +332,7 @@ putc:
     out dx, al
     pop edx
     ret
+%endif
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -207,6 +341,7 @@ user_program:
     mov ebx, 0                      ; right answers
 .trip:
     mov eax, SYS_GETPID
+.marker_ask:
     int 0x80                        ; into ring 0 and back
     cmp eax, PROCESS_ID
     jne .next
@@ -243,6 +378,10 @@ hex_digits:
     db "0123456789ABCDEF"
 
 align 4
+%ifdef PARAVIRT
+gdt_frame:
+    dd 0                            ; the machine frame that the table is in
+%else
 gdt_pointer:
     dw gdt_end - gdt - 1            ; limit: the last valid byte
     dd gdt
@@ -250,6 +389,7 @@ gdt_pointer:
 idt_pointer:
     dw idt_end - idt - 1
     dd idt
+%endif
 
 ; ---- Global descriptor table, on a page of its own ----------------------------------
 ; A VMM that keeps a shadow of this table must notice every write to it, and it can
@@ -258,18 +398,45 @@ idt_pointer:
 align 4096, db 0
 gdt:
     dq 0                            ; selector 0 is never valid
+%ifdef PARAVIRT
+    dq 0x00CFBB000000FFFF           ; 0x08 ring 1 code: base 0, as far as the hypervisor lets it
+    dq 0x00CFB3000000FFFF           ; 0x10 ring 1 data: likewise
+%else
     dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
     dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+%endif
     dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
     dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+%ifdef PARAVIRT
+    dq 0                            ; 0x28 the TSS is the hypervisor's
+%else
     dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
     dw ADDR(tss) & 0xFFFF           ;      base 15:0
     db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
     db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
     db 0                            ;      limit 19:16, counted in bytes
     db ADDR(tss) >> 24              ;      base 31:24
+%endif
 gdt_end:
 
+%ifdef PARAVIRT
+; ---- Trap table: the same as a list, for the hypervisor -----------------------------
+%macro trap 3                       ; vector, for which ring and how, handler
+    db %1, %2
+    dw KERNEL_CODE
+    dd %3
+%endmacro
+
+align 4096, db 0
+idt:
+%assign vector 0
+%rep 32
+    trap vector, MASKS_EVENTS, panic
+%assign vector vector + 1
+%endrep
+    trap 0x80, 3, system_call       ; ring 3 may, and the mask stays: a gate can do that alone
+    trap 0, 0, 0                    ; the end
+%else
 ; ---- Interrupt descriptor table -----------------------------------------------------
 %macro gate 2                       ; handler, type
     dw ADDR(%1) & 0xFFFF            ; offset 15:0
@@ -286,7 +453,14 @@ idt:
     times (0x80 - 32) dq 0          ; not present
     gate system_call, USER_GATE     ; the only gate that INT may use from ring 3
 idt_end:
+%endif
 
+%ifdef PARAVIRT
+; ---- The page that we share with the hypervisor -------------------------------------
+align 4096, db 0
+shared_info:
+    times 4096 db 0                 ; it is mapped over these
+%else
 ; ---- Task state segment, on a page of its own ---------------------------------------
 ; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
 align 4096, db 0
@@ -298,6 +472,7 @@ tss:
     dw 0
     dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
 tss_end:
+%endif
 image_end:
 
 ; ---- Memory that needs no place in the file -----------------------------------------

@@ -56,6 +56,7 @@ def test_every_profile_prices_every_cause() -> None:
         ("translated-cli", 5, Status.CHOSEN),
         ("translated-indirect", 51 - 11, Status.COMPUTED),
         ("hypercall", 889, Status.BORROWED),
+        ("hypercall-entry", None, Status.CHOSEN),
         ("vmread", 178, Status.SEEN),
         ("vmwrite", 171, Status.SEEN),
     ],

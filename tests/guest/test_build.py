@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written_gets_one_line(tmp_path: Path, monkeypat
         raise PermissionError(13, "Permission denied", str(path))
 
     built = build(scenario)
-    monkeypatch.setattr("ringviz.guest.build.build", lambda scenario: built)
+    monkeypatch.setattr("ringviz.guest.build.build", lambda *_: built)
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(ScenarioError, match=r"^made/guest\.bin: cannot be written: Permission denied$"):
         write_build(scenario)

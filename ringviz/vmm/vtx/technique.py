@@ -11,18 +11,15 @@ from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
-from ringviz.facts.instructions import INSTRUCTIONS
-from ringviz.facts.registers import Cr0, Cr4, Eflags
+from ringviz.facts.registers import Cr0, Cr4
 from ringviz.facts.vmx import (
     CONTROL_FIELDS,
     EXIT_REASONS,
     FIELDS_BY_NAME,
     INSTRUCTION_EXITS,
     VMX_CONTROLS,
-    InterruptionType,
     Reason,
 )
-from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
@@ -32,7 +29,7 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
-from ringviz.machine.state import EAX, ECX, CpuState
+from ringviz.machine.state import ECX, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
@@ -46,7 +43,7 @@ from ringviz.machine.stops import (
 )
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
-from ringviz.vmm.events import Change, Event, Kind
+from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome

@@ -1,0 +1,80 @@
+"""What the hypervisor knows of its guest: all that hypercalls have registered, as one value that can be saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ringviz.facts.hypercalls import FLAT_RING1_DS
+
+
+class Handler(NamedTuple):
+    """One entry of the trap table: where an exception or interrupt goes."""
+
+    selector: int
+    offset: int
+    dpl: int
+    """The outermost ring that may raise it by instruction."""
+    masks_events: bool
+    """Entering sets the event mask, as an interrupt gate clears IF."""
+
+
+class Callback(NamedTuple):
+    """Where the guest wants to be called."""
+
+    selector: int
+    offset: int
+
+
+_NOWHERE = Callback(0, 0)
+
+
+class Channel(NamedTuple):
+    """One event channel that is in use."""
+
+    kind: str
+    """`unbound`, `interdomain`, `virq` or `ipi`."""
+    peer: int = 0
+    """The channel at the other end, or the number of the virtual interrupt."""
+
+
+@dataclass(slots=True)
+class Domain:
+    """The guest, as the hypervisor keeps it in mind. Values are replaced, never changed."""
+
+    traps: dict[int, Handler] = field(default_factory=dict)
+    event: Callback = _NOWHERE
+    failsafe: Callback = _NOWHERE
+    kernel_ss: int = FLAT_RING1_DS
+    kernel_esp: int = 0
+    gdt_pages: tuple[int, ...] = ()
+    """The guest's pages that are its GDT, in order."""
+    gdt_entries: int = 0
+    ldt_pages: tuple[int, ...] = ()
+    ldt_entries: int = 0
+    channels: dict[int, Channel] = field(default_factory=dict)
+    """By port; port 0 is never used."""
+    assists: frozenset[int] = frozenset()
+    """Types of help switched on."""
+    calls: dict[int, int] = field(default_factory=dict)
+    """How often a hypercall was made at each address."""
+    tables_version: int = 0
+    """Counts changes of descriptors; the CPU reloads its segments after each."""
+    loaded_version: int = 0
+
+    def copy(self) -> Domain:
+        """Give an independent copy."""
+        return Domain(
+            self.traps.copy(), self.event, self.failsafe, self.kernel_ss, self.kernel_esp, self.gdt_pages,
+            self.gdt_entries, self.ldt_pages, self.ldt_entries, self.channels.copy(), self.assists, self.calls.copy(),
+            self.tables_version, self.loaded_version,
+        )  # fmt: skip
+
+    @property
+    def table_pages(self) -> frozenset[int]:
+        """Pages that hold descriptors: the guest must not write to them."""
+        return frozenset(self.gdt_pages) | frozenset(self.ldt_pages)
+
+
+class DomainCrash(Exception):  # noqa: N818 - the end of a guest, not an error of ours
+    """The guest has left itself no way on: Xen ends it."""
