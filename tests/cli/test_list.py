@@ -24,8 +24,8 @@ def test_a_scenario_lists_only_techniques_that_can_run_it() -> None:
         for technique in every:
             if technique not in techniques:
                 assert ringviz("stat", scenario, "-t", technique).returncode == 2
-    for technique in ids["paging-tour"]:
-        assert ringviz("stat", "paging-tour", "-t", technique).returncode == 0
+    assert "trap-emulate" in ids["paging-tour"]
+    assert ringviz("stat", "paging-tour", "-t", "trap-emulate").returncode == 0
 
 
 def test_list_names_every_scenario_and_technique_within_eighty_columns() -> None:
