@@ -74,6 +74,10 @@ class CodeCache:
             return not is_fetch
         return is_fetch and not is_write and self.holds(physical)
 
+    def instructions_in(self, pc: int, length: int) -> tuple[int, ...]:
+        """Offsets of the translated instructions that begin in a block."""
+        return tuple(offset for offset in range(length) if pc + offset in self.weights)
+
     def weigh(self, pc: int, offsets: tuple[int, ...]) -> tuple[int, ...]:
         """What the instructions of a block of translated code count for."""
         weights = self.weights

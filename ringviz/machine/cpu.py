@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -496,6 +496,9 @@ class Cpu:
         scan = _scan(code, 32 if is_32bit else 16)
         key = block_key(pc, length)
         is_new = False
+        cache = self._cache if self._cache is not None and self._cache.holds(address) else None
+        if cache is not None and scan.end != length:  # the CPU ends a block within an instruction that must fault
+            scan = replace(scan, offsets=cache.instructions_in(pc, length), end=length)
         if len(scan.offsets) != count or scan.end != length:
             scan = _Scan((), (), None, may_be_replay=count == 1, end=0)
             if key not in self._obscure:
@@ -507,15 +510,13 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        is_translated = self._cache is not None and self._cache.holds(address)
-        if is_translated and self._cache is not None:
-            weights = self._cache.weigh(pc, scan.offsets)
-        else:
-            weights = (GUEST_INSTRUCTION,) * count
+        weights = (GUEST_INSTRUCTION,) * count
+        if cache is not None and len(scan.offsets) == count:
+            weights = cache.weigh(pc, scan.offsets)
         self._blocks[key] = (code, address, scan, weights)
         rep = None if scan.rep_offset is None else pc + scan.rep_offset
         # Translated code never writes over itself.
-        may_be_replay = scan.may_be_replay and not is_translated
+        may_be_replay = scan.may_be_replay and cache is None
         try:
             self.hooks.know_block(pc, length, sum(weights), rep, may_be_replay=may_be_replay)
         except TableFullError:
@@ -524,7 +525,7 @@ class Cpu:
             return
         for offset, form in scan.forms:
             # What is left in translated code is innocuous, but for the calls of the translator's own.
-            is_watched = form == _CALLOUT if is_translated else form in self._watched
+            is_watched = form in self._watched if cache is None else form == _CALLOUT
             if is_watched and pc + offset not in self._points:
                 self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
                 is_new = True

@@ -128,14 +128,13 @@ class BinaryTranslation(RingCompression):
 
     def guest_state(self) -> CpuState:
         """The virtual CPU; in the cache, EIP is recovered from the place in the translation."""
-        state = super().guest_state()
         place = self._place_here()
         if place is None:
-            return state
-        real = self.machine.state
-        state.eip = self._virtual.eip if place.address == DISPATCH else place.eip
-        if place.is_miss:
-            state.eip = real.gpr[EAX]
+            return super().guest_state()
+        if place.address == DISPATCH:
+            return self._virtual.copy()
+        state = super().guest_state()
+        state.eip = self.machine.state.gpr[EAX] if place.is_miss else place.eip
         if place.has_saved:
             state.gpr[EAX], state.gpr[ECX] = self._private(layout.SAVED_EAX), self._private(layout.SAVED_ECX)
         state.eflags = state.eflags & ~Eflags.IF | self._private(layout.VIRTUAL_IF)
