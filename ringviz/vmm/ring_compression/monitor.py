@@ -14,7 +14,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, TypeGuard
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.exceptions import Vector
+from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr4, Eflags
 from ringviz.guest.instruction import Instruction
@@ -37,6 +37,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
@@ -152,7 +153,7 @@ class RingCompression(Technique):
             self.events.append(event)
         if isinstance(outcome, Ended):
             return outcome
-        return self.check_exit_port()
+        return self.conclude()
 
     def _answer(self, stop: Stop, real: CpuState) -> tuple[Event | None, Outcome]:
         """Choose the routine for a stop."""
@@ -223,12 +224,17 @@ class RingCompression(Technique):
         try:
             effect = microcode.execute(env, instruction)
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                self._virtual = attempt
+            if fault.vector == Vector.UD:  # no CPU's ring is the reason
+                cause, rule = describe.vector_name(Vector.UD), EXCEPTIONS[Vector.UD].title
             return self._reflect(
                 Interruption(fault.vector, fault.error_code), instruction, cause, rule, "native-exception", real
             )
         except PageFault as fault:
             raise AssertionError("a guest without paging cannot raise a page fault") from fault
         self._check_supported(attempt, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(before, instruction, effect)
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
             return None, RESUME
@@ -327,7 +333,7 @@ class RingCompression(Technique):
             self._pages.trace(page)
         self.machine.cpu.flush_tlb()
         self._catch_up()
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
         if isinstance(stop, Fault):
             cause, rule = describe.fault_name(stop), "the VMM's page tables do not allow it"
