@@ -9,12 +9,15 @@ code (the test suite compares after every single instruction, to hold this argum
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from ringviz.engine.divergence import Divergence, Fidelity
 from ringviz.engine.markers import check_at_markers
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
 from ringviz.guest.scenario import Scenario
+from ringviz.machine.linear import PageFault
+from ringviz.machine.paging import Access
 from ringviz.machine.state import fields_of
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event, Kind
@@ -213,6 +216,8 @@ def _difference(
     form: str | None = None,
 ) -> Divergence | None:
     """Compare the two runs at the same position."""
+    for technique in (here.technique, native.technique):
+        _fetch_next(technique)
     found = _compare(here, native)
     if found is not None and here.is_pending != native.is_pending:
         # A trap follows its instruction: one of the runs has delivered it already.
@@ -223,6 +228,14 @@ def _difference(
     if address is None:
         return _search(here.technique, at) or Divergence(at, 0, "(unknown)", *found)
     return Divergence(at, address, instruction, *found, form)
+
+
+def _fetch_next(technique: Technique) -> None:
+    """Mark the page of the next instruction accessed, as the CPU does that fetches it: perhaps only one run has."""
+    state = technique.guest_state()
+    if state.is_paged:
+        with suppress(PageFault):
+            technique.guest_memory().translate(state.linear_eip, Access(is_fetch=True, is_user=state.cpl == 3))
 
 
 def _compare(one: _Runner, other: _Runner) -> tuple[str, int | str, int | str] | None:

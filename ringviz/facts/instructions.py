@@ -466,6 +466,22 @@ _PRIVILEGED_ROWS = (
         SDM2.at("SWAPGS—Swap GS Base Register", note="64-bit mode only"),
         _EXTENSION,
     ),
+    *(
+        _privileged(
+            name,
+            (name.upper(),),
+            title,
+            "It traps, with #UD and not #GP; CPUs of 2005 to 2007 do not have it.",
+            None,
+            SDM2.at(f"{name.upper()}—{title}"),
+            _cpl(_B.FAULTS_UD_IF_OFF, _B.FAULTS_UD),
+            fault="#UD",
+        )
+        for name, title in (
+            ("clac", "Clear AC Flag in EFLAGS Register"),
+            ("stac", "Set AC Flag in EFLAGS Register"),
+        )
+    ),
     _privileged(
         "rsm",
         ("RSM",),

@@ -24,7 +24,8 @@ _REP: dict[int, Literal["rep", "repne"]] = {0xF3: "rep", 0xF2: "repne"}
 _LOCK = 0xF0
 _OPERAND_SIZE = 0x66
 _REX_W = 0x48
-_LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
+LEGACY_PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3"
+"""Bytes that may stand before an opcode."""
 
 _XMM_BYTES = 16
 _STRING = frozenset(
@@ -213,7 +214,7 @@ def _rep(raw: bytes) -> Literal["rep", "repne"] | None:
 
 def _prefixes(raw: bytes) -> bytes:
     count = 0
-    while raw[count] in _LEGACY_PREFIXES:
+    while raw[count] in LEGACY_PREFIXES:
         count += 1
     return raw[:count]
 

@@ -12,7 +12,7 @@ SEGMENT_REGISTERS = frozenset({"cs", "ss", "ds", "es", "fs", "gs"})
 
 _NAMED_AS_WRITTEN = (
     "cli sti hlt lgdt lidt lldt ltr lmsw clts invlpg invd wbinvd rdmsr wrmsr rdpmc rdtsc rdtscp"
-    " in out sysexit sysret swapgs rsm monitor mwait xsetbv"
+    " in out sysexit sysret swapgs clac stac rsm monitor mwait xsetbv"
     " vmrun vmload vmsave stgi clgi skinit invlpga vmmcall"
     " vmcall vmxon vmxoff vmlaunch vmresume vmread vmwrite vmclear vmptrld vmptrst"
     " rdrand rdseed sgdt sidt sldt smsw str pushf popf lar lsl verr verw iret int int3 into int1 syscall sysenter cpuid"

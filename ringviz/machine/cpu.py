@@ -400,6 +400,9 @@ class Cpu:
     def _start(self, limit: int, *, skip: bool = False) -> RawStop:
         """Run once until any stop, and bring `retired` to the truth."""
         pc = self._write_back()
+        if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & Eflags.RF:
+            # IRET has set it, for one instruction; the emulator clears it at the end of a block only, and shows it.
+            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self.uc.reg_read(x86.UC_X86_REG_EFLAGS) & ~Eflags.RF)
         if self._must_flush_code:
             self._flush_code()
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
@@ -433,7 +436,7 @@ class Cpu:
             slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
             return
         if reason is Reason.LOG_FULL:
-            self.take_back(self._remaining(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
+            self.take_back(self._undone(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
             return
         if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD):
             return
@@ -458,13 +461,26 @@ class Cpu:
     def _settle_replays(self) -> None:
         """Take back the count of blocks that the emulator threw away half-way, for they wrote over themselves."""
         for last, length, here in self.hooks.drain_log():
-            self.take_back(self._remaining(last, length, here))
+            self.take_back(self._undone(last, length, here))
+
+    def _undone(self, pc: int, length: int, here: int) -> int:
+        """Add up the instructions of a block that were thrown away when a replay began at an address in it.
+
+        None if no instruction of it starts there: then it has jumped into itself.
+        """
+        _, _, scan, weights = self._blocks[block_key(pc, length)]
+        if len(scan.offsets) == len(weights) and here - pc not in scan.offsets:
+            return 0
+        return self._remaining(pc, length, here)
 
     def _settle_same_block(self, pc: int, length: int) -> None:
         """Take back a block of one instruction that wrote over itself: it is translated anew and replayed."""
         slots = self.slots
-        if slots[Slot.LAST_PC] == pc and slots[Slot.LAST_LEN] == length and slots[Slot.REP_PC] != pc:
-            self.take_back(sum(self._blocks[block_key(pc, length)][3]))
+        if slots[Slot.LAST_PC] != pc or slots[Slot.LAST_LEN] != length or slots[Slot.REP_PC] == pc:
+            return
+        _, _, scan, weights = self._blocks[block_key(pc, length)]
+        if scan.may_be_replay:  # a jump to itself comes back here without having written anything
+            self.take_back(sum(weights))
             slots[Slot.LAST_LEN] = 0
 
     def _remaining(self, pc: int, length: int, here: int) -> int:
@@ -667,6 +683,7 @@ class Cpu:
         control = bytearray(0x400)
         pack = struct.pack_into
         pack("<I", control, 0x00, _INTERCEPT_CR)
+        pack("<I", control, 0x04, 0xFFFF_FFFF)  # debug registers: it knows neither general detect nor DR6's fixed bits
         pack("<I", control, 0x08, 0xFFFF_FFFF)  # all exceptions: one that is not intercepted is never marked delivered
         pack("<II", control, 0x0C, _INTERCEPT_1, _INTERCEPT_2)
         pack("<Q", control, 0x48, layout.MSR_BITMAP)

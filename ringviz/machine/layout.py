@@ -32,6 +32,8 @@ HEADER = 40
 REGISTERS = struct.Struct("<8Q64xQ")
 """EAX..EDI as 64-bit numbers, eight registers of long mode, EIP."""
 REGISTERS_AT = HEADER
+EFLAGS_AT = HEADER + 136
+"""EFLAGS without the arithmetic flags and DF, which QEMU keeps elsewhere."""
 HFLAGS_AT = HEADER + 176
 """QEMU's hidden flags; bits 1:0 are the CPL."""
 SEGMENTS = struct.Struct("<" + "I4xQII" * 10)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
-from ringviz.guest.decode import decode
+from ringviz.guest.decode import LEGACY_PREFIXES, decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
 from ringviz.machine.bus import Bus
@@ -23,7 +23,7 @@ from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
-from ringviz.machine.microcode import Effect, GuestFault, execute
+from ringviz.machine.microcode import Effect, GuestFault, execute, owes_step_trap
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
@@ -44,9 +44,14 @@ from ringviz.machine.stops import (
 )
 
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
-_MICROCODED = frozenset({"sysenter", "syscall", "rdpmc", "rdrand", "rdseed", "call-far", "jmp-far"})
-"""Far calls and jumps: the emulator aborts the whole process at a call gate to an inner ring, switches tasks by itself,
-and marks no code segment accessed."""
+_NOT_OFFERED = frozenset(
+    {"rdrand", "rdseed", "clac", "stac", "monitor", "mwait", "xsetbv"}
+    | {"vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga"}
+)
+"""The emulated CPU has them; the machine's does not, and says so in CPUID."""
+_MICROCODED = _NOT_OFFERED | {"sysenter", "syscall", "rdpmc", "call-far", "jmp-far", "iret", "ret-far"}
+"""Far transfers: the emulator aborts the whole process at a call gate to an inner ring, switches tasks by itself, marks
+no code segment accessed, and leaves null selectors in FS and GS as they are on the way to an outer ring."""
 _ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
@@ -56,6 +61,7 @@ _LOADS_DESCRIPTORS = frozenset(
     | {"call-far", "sysexit", "lldt", "ltr"}
 )
 _DR6_BS = 0x4000
+_LOCK = b"\xf0"
 _PATIENCE_PAGES = 1024
 """Pages met for the first time in one `run` before it gives way."""
 
@@ -73,6 +79,7 @@ class MachineState:
 
     cpu: Any
     bus: Any
+    step_trap_due: bool
 
 
 Completion = Delivered | Shutdown | Effect
@@ -103,6 +110,8 @@ class Machine:
         self.watch(frozenset())
         self._breakpoint_at: int | None = None
         self._more_breakpoints: frozenset[int] = frozenset()
+        self.step_trap_due = False
+        """TF was set when an instruction began that was then completed by microcode: its #DB is still to come."""
         self._broke_at: tuple[int, int] | None = None
         """Address and count of retired instructions at which the breakpoint stopped last: it is passed once."""
 
@@ -210,6 +219,9 @@ class Machine:
             limit: value of `retired` at which to stop with `BudgetSpent`.
             skip: do not stop at the instruction at EIP for being watched.
         """
+        step_trap = self.take_step_trap()
+        if step_trap is not None:
+            return step_trap
         skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
         start, has_rf = self.retired, self._take_resume_flag()
         borrowed: dict[int, bool] = {}
@@ -290,6 +302,14 @@ class Machine:
             return False
         return True
 
+    def take_step_trap(self) -> Fault | None:
+        """Give the single-step #DB that the last instruction completed by microcode owes, if any."""
+        if not self.step_trap_due:
+            return None
+        self.step_trap_due = False
+        self.state.dr[6] |= _DR6_BS
+        return Fault(Vector.DB, None, None, self.instruction_here(), is_trap=True)
+
     def _physical_access(self, borrowed: dict[int, bool]) -> Stop | None:
         """Answer an access to a physical page that has no frame yet, or none to write to; None means try again."""
         gpa = self.cpu.exit_info_2 & 0xFFFF_FFFF
@@ -350,6 +370,8 @@ class Machine:
             self._broke_at = here
             return Breakpoint(here[0])
         instruction = self._stopped_instruction()
+        if instruction is None and self._is_locked_here():
+            return Fault(Vector.UD, None, None, None)
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             return None
@@ -362,6 +384,14 @@ class Machine:
         if form in _PORT_FORMS:
             return self._port_stop(instruction)
         return SensitiveInsn(form, instruction)
+
+    def _is_locked_here(self) -> bool:
+        """Tell whether the bytes at EIP are an instruction but for a LOCK prefix, which the emulator lets pass."""
+        state = self.cpu.state
+        code = self.memory.peek(state.linear_eip, 15) or b""
+        prefixes = len(code) - len(code.lstrip(LEGACY_PREFIXES))
+        without = code[:prefixes].replace(_LOCK, b"") + code[prefixes:]
+        return len(without) < len(code) and decode(without, state.eip, state.code_bits) is not None
 
     def _stopped_instruction(self) -> Instruction | None:
         """Decode the instruction the CPU has just stopped at."""
@@ -448,11 +478,14 @@ class Machine:
         try:
             effect = routine(env) or Effect.DONE
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                self.cpu.adopt(attempt)
             return self.raise_event(Interruption(fault.vector, fault.error_code))
         except PageFault as fault:
             if instruction.is_string:
                 self.cpu.adopt(attempt)
             return self.raise_event(Interruption(Vector.PF, fault.error_code, fault.linear))
+        self.step_trap_due = owes_step_trap(state, instruction, effect)
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
             self.retire()
@@ -474,12 +507,13 @@ class Machine:
 
     def save(self) -> MachineState:
         """Give the machine's state without RAM."""
-        return MachineState(self.cpu.save(), self.bus.save())
+        return MachineState(self.cpu.save(), self.bus.save(), self.step_trap_due)
 
     def restore(self, saved: MachineState) -> None:
         """Return to a saved state; RAM is the caller's to restore, through `ram.write`."""
         self.cpu.restore(saved.cpu)
         self.bus.restore(saved.bus)
+        self.step_trap_due = saved.step_trap_due
         if self.second_level is not None:
             self.forget_translations()  # its tables' accessed and dirty bits are to be set again as they were
 

@@ -120,3 +120,8 @@ Stop = (
     | Paused
     | Breakpoint
 )
+
+
+def has_completed(stop: Stop) -> bool:
+    """Tell whether `Machine.step_over` has carried its instruction through: that is all, or a #DB trap follows it."""
+    return isinstance(stop, BudgetSpent) or (isinstance(stop, Fault) and stop.is_trap)

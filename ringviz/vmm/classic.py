@@ -33,7 +33,7 @@ class Classic(RingCompression):
         self._let_go()
         if event is not None:
             self.events.append(event)
-        return outcome if isinstance(outcome, Ended) else self.check_exit_port()
+        return outcome if isinstance(outcome, Ended) else self.conclude()
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """No instruction is silent here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ringviz.facts.exceptions import Vector
+from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Delivered, Shutdown
 from ringviz.machine.machine import Completion
 from ringviz.machine.microcode import Effect
@@ -16,6 +17,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.events import Event, Kind
@@ -34,32 +36,38 @@ def watched_return(technique: Technique, stop: Watched) -> Stop | None:
     """Let a return run, and record it if it led to another ring.
 
     Returns:
-        A stop that came up instead, still to be answered.
+        A stop that came up instead, or right behind it, still to be answered.
     """
+    if stop.form != "sysexit":
+        return SensitiveInsn(stop.form, stop.instruction)  # the machine's own to execute, and told by `hardware_event`
     before, at = technique.machine.state.copy(), technique.machine.retired
     inner = technique.machine.step_over()
-    if not isinstance(inner, BudgetSpent):
-        return inner
-    after = technique.machine.state
-    if after.cpl != before.cpl:
-        technique.events.append(
-            Event(
-                at=at,
-                address=before.eip,
-                instruction=stop.instruction.text,
-                form=stop.form,
-                kind=Kind.GATE,
-                cause=stop.instruction.mnemonic.upper(),
-                rule="a return may lead outward",
-                handler="the CPU",
-                action=f"back to ring {after.cpl} at {after.eip:08X}, with the stack that was saved",
-                changes=changes_between(before, after, is_real=True),
-                from_ring=before.cpl,
-                to_ring=after.cpl,
-                resume=after.eip,
-            )
+    if has_completed(inner):
+        technique.events += _crossing(stop.instruction, before, technique.machine.state, at)
+    return None if isinstance(inner, BudgetSpent) else inner
+
+
+def _crossing(instruction: Instruction, before: CpuState, after: CpuState, at: int) -> list[Event]:
+    """The record of a return that led to another ring; none of one that did not."""
+    if after.cpl == before.cpl:
+        return []
+    return [
+        Event(
+            at=at,
+            address=before.eip,
+            instruction=instruction.text,
+            form=instruction.form,
+            kind=Kind.GATE,
+            cause=instruction.mnemonic.upper(),
+            rule="a return may lead outward",
+            handler="the CPU",
+            action=f"back to ring {after.cpl} at {after.eip:08X}, with the stack that was saved",
+            changes=changes_between(before, after, is_real=True),
+            from_ring=before.cpl,
+            to_ring=after.cpl,
+            resume=after.eip,
         )
-    return None
+    ]
 
 
 def outcome_of(technique: Technique, completion: Completion) -> Outcome:
@@ -68,7 +76,7 @@ def outcome_of(technique: Technique, completion: Completion) -> Outcome:
         return TRIPLE_FAULT
     if completion is Effect.HALTED:
         return HALTED
-    return technique.check_exit_port()
+    return technique.conclude()
 
 
 def hardware_event(
@@ -99,6 +107,8 @@ def hardware_event(
             kind, cause, rule, charge = Kind.FAULT, "fault", "the instruction's own checks failed", "native-exception"
             if isinstance(completion, Delivered):
                 cause = describe.vector_name(completion.vector)
+        case SensitiveInsn() if stop.form in RETURNS:
+            return next(iter(_crossing(stop.instruction, before, after, at)), None)
         case SensitiveInsn():
             if completion is not Effect.HALTED:
                 return None

@@ -162,6 +162,15 @@ class Technique(ABC):
         """What the VMM has beside the guest's code just now; None where there is nothing to see."""
         return None
 
+    def conclude(self) -> Outcome:
+        """Do what follows at once from an instruction completed on the guest's behalf.
+
+        The run ends if the guest has written to the exit port; if it single-steps itself, its #DB comes now.
+        """
+        outcome = self.check_exit_port()
+        step_trap = self.machine.take_step_trap()
+        return outcome if step_trap is None or isinstance(outcome, Ended) else self.handle(step_trap)
+
     def check_exit_port(self) -> Outcome:
         """End the run if the guest has written to the exit port."""
         code = self.machine.bus.exit_code

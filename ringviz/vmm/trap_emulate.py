@@ -17,7 +17,7 @@ from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import GuestFault
 from ringviz.machine.microcode.operands import SEGMENT_INDEX
 from ringviz.machine.state import CS, CpuState
-from ringviz.machine.stops import BudgetSpent, Watched
+from ringviz.machine.stops import BudgetSpent, Watched, has_completed
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import Overlay
@@ -72,12 +72,13 @@ class TrapEmulate(RingCompression):
         if loaded is not None:
             self._pushed.segments[loaded] = _NOT_YET_KNOWN
         inner = self.machine.step_over()
-        if not isinstance(inner, BudgetSpent):
+        if not has_completed(inner):
             if loaded is not None and let_go is not None:
                 self._pushed.segments[loaded] = let_go
             return self.handle(inner)
         self._catch_up()
         after = self._virtual
+        ideal.dr[6] = after.dr[6]  # where the guest single-steps, its trap shows there already
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
             self.events.append(
@@ -100,4 +101,4 @@ class TrapEmulate(RingCompression):
                     to_ring=self.machine.state.cpl,
                 )
             )
-        return RESUME
+        return RESUME if isinstance(inner, BudgetSpent) else self.handle(inner)

@@ -19,9 +19,9 @@ FAULTING = {b for b in Behaviour if b.name.startswith("FAULTS")}
 PRIVILEGED = [
     "cli", "sti", "hlt", "lgdt", "lidt", "lldt", "ltr", "lmsw", "clts", "mov-to-cr", "mov-from-cr", "mov-to-dr",
     "mov-from-dr", "invlpg", "invd", "wbinvd", "rdmsr", "wrmsr", "rdpmc", "rdtsc", "rdtscp", "in", "out", "ins",
-    "outs", "sysexit", "sysret", "swapgs", "rsm", "monitor", "mwait", "xsetbv", "vmrun", "vmload", "vmsave", "stgi",
-    "clgi", "skinit", "invlpga", "vmxon", "vmxoff", "vmlaunch", "vmresume", "vmread", "vmwrite", "vmclear", "vmptrld",
-    "vmptrst",
+    "outs", "sysexit", "sysret", "swapgs", "clac", "stac", "rsm", "monitor", "mwait", "xsetbv", "vmrun", "vmload",
+    "vmsave", "stgi", "clgi", "skinit", "invlpga", "vmxon", "vmxoff", "vmlaunch", "vmresume", "vmread", "vmwrite",
+    "vmclear", "vmptrld", "vmptrst",
 ]  # fmt: skip
 SILENT = [
     "sgdt", "sidt", "sldt", "smsw", "str", "pushf", "popf", "lar", "lsl", "verr", "verw", "push-sreg", "pop-sreg",

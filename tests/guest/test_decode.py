@@ -94,6 +94,8 @@ FORM_EXAMPLES = {
 }
 FORM_EXAMPLES_64 = {
     "swapgs": "0f01f8",
+    "clac": "0f01ca",
+    "stac": "0f01cb",
     "sysret": "480f07",
     "sysexit": "480f35",
     "iret": "48cf",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ringviz.facts.registers import Eflags
 from ringviz.machine.native_hooks import PURE_PYTHON_VARIABLE, ROWS
-from ringviz.machine.state import EAX, ESP, fields_of
+from ringviz.machine.state import EAX, ECX, ESP, fields_of
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Watched
 from tests.machine.guests import CODE, HALT, STACK_TOP, answer, ending, make_machine, play
 
@@ -22,6 +22,8 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "straight": ("40 40 40 f4", 4),
     "loop of 100": ("b964000000 49 75fd f4", 1 + 200 + 1),
     "LOOP of 50": ("b932000000 90 e2fd f4", 1 + 100 + 1),
+    "LOOP to itself": ("b907000000 e2fe f4", 1 + 7 + 1),
+    "REPNE before MOVS": ("b905000000 f2a5 f4", 3),
     "REP with ECX 0": ("31c9 f3aa f4", 3),
     "REP with ECX 1": ("b901000000 f3aa f4", 3),
     "REP with ECX 5000": ("b988130000 f3aa f4", 3),
@@ -53,6 +55,24 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "SMC: REP STOS over what follows": (f"b890909090 bf{absolute(CODE + 17)} b902000000 f3aa 40 40 f4", 7),
     "SMC: a store across blocks": (f"c705{absolute(CODE + 10)}40404040 cccccccc f4", 6),
 }
+
+
+def test_a_jump_into_an_instruction_of_its_own_block_is_no_replay() -> None:
+    # mov eax, D08E_0010h; jmp -4: into the immediate, where MOV SS, EAX is, a block of its own
+    machine = make_machine(bytes.fromhex("b810008ed0 ebfc"))
+    for position in range(1, 9):
+        assert machine.run(position) == BudgetSpent()
+        assert machine.state.eip == CODE + (5 if position % 2 else 3)
+    machine = make_machine(bytes.fromhex("b810008ed0 ebfc"))
+    assert machine.run(9) == BudgetSpent()
+    assert (machine.state.eip, machine.retired) == (CODE + 5, 9)
+
+
+def test_a_jump_to_itself_counts_every_round_however_it_is_stepped() -> None:
+    machine = make_machine(bytes.fromhex("b903000000 e2fe f4"))  # mov ecx, 3; loop $
+    for position, left in ((1, 3), (2, 2), (3, 1), (4, 0)):
+        assert machine.run(position) == BudgetSpent()
+        assert machine.state.gpr[ECX] == left
 
 
 @pytest.fixture(params=["native", "python"])

@@ -154,7 +154,7 @@ class _Holding:
             assert_tables_follow_the_guest(run.technique)
             if name in self.healed or self.report.ended == "stuck":
                 continue
-            end = run.position
+            end = run.position + (run.ended is not None)  # what ends a run need not retire
             free = Run(self.scenario, name)
             self.doing = f"{name}, running freely"
             free.reach(end)

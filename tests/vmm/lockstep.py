@@ -161,13 +161,12 @@ def heal(native: Run, other: Run) -> None:
     """Give a trap-and-emulate guest what bare metal has: registers, flags and memory, but not the place it is at."""
     technique = other.technique
     assert isinstance(technique, TrapEmulate)
-    truth = native.technique.guest_state()
-    put_guest_state(technique, truth)
     base = technique.guest_base
     for page in native.written() | other.written():
         content = native.page(page)
         if content != other.page(page):
             technique.machine.ram.write((page << PAGE_SHIFT) + base, content)
+    put_guest_state(technique, native.technique.guest_state())  # last: what the VMM derives, it derives from memory
 
 
 def put_guest_state(technique: TrapEmulate, state: CpuState) -> None:

@@ -679,8 +679,8 @@ def load_segment(a: Assembly) -> None:
             number = c.number(0, len(kernel.FAR_POINTER_SELECTORS) - 1)
             opcode = c.pick(("0fb4", "0fb5", "c4", "c5", "0fb2"))
             target = EAX if opcode != "0fb2" else c.pick((ESP, EAX))
-            prefix = "66" if c.chance(10) else ""
-            a.emit(prefix + opcode, bytes([0x05 | target << 3]), kernel.POINTERS + 8 * number)
+            size = "66" if c.chance(10) else ""
+            a.emit(size + opcode, bytes([0x05 | target << 3]), kernel.POINTERS + 8 * number)
 
 
 def reload_segments(a: Assembly) -> None:
@@ -875,7 +875,8 @@ def write_code(a: Assembly) -> None:
             a.emit(c.pick(("fe05", "fe0d", "f615", "f61d")), ("slot", place))
         case _:
             a.pad()
-            a.emit(b"\xbf", ("slot", a.here + SLOT * c.number(0, 3) + c.number(0, 15)))
+            # Not over itself: what a repeated store that does that has left to do, nobody defines.
+            a.emit(b"\xbf", ("slot", a.here + SLOT * c.number(1, 3) + c.number(0, 15)))
             a.emit(b"\xb9", c.number(1, 9))
             a.emit("b090")
             a.emit("fcf3aa")

@@ -98,5 +98,7 @@ def transfer(env: Environment, instruction: Instruction) -> Effect:
         if not instruction.rep:
             break
         state.gpr[ECX] = state.gpr[ECX] & ~mask | (state.gpr[ECX] - 1) & mask
+        if state.eflags & Eflags.TF and state.gpr[ECX] & mask:
+            return Effect.UNFINISHED  # the single-step trap comes after every round
     advance(state, instruction)
     return Effect.DONE

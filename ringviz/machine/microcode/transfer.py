@@ -32,10 +32,10 @@ def _load_code(env: Environment, entry: TableEntry, selector: int, ring: int) ->
 
 
 def _drop_inner_segments(state: CpuState) -> None:
-    """On the way out, data segments that the outer ring may not use become null."""
+    """On the way out, data segments that the outer ring may not use become null; a null selector becomes 0."""
     for index in (ES, FS, GS, DS):
         cache = state.segments[index]
-        if cache.is_usable and not cache.conforming and cache.dpl < state.cpl:
+        if not cache.is_usable or (not cache.conforming and cache.dpl < state.cpl):
             state.segments[index] = null_cache()
 
 

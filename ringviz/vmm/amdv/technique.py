@@ -19,7 +19,7 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect
 from ringviz.machine.state import ECX, CpuState
-from ringviz.machine.stops import BudgetSpent, NestedFault, Paused, PortIo, SensitiveInsn, Stop, Watched
+from ringviz.machine.stops import BudgetSpent, NestedFault, Paused, PortIo, SensitiveInsn, Stop, Watched, has_completed
 from ringviz.vmm import describe
 from ringviz.vmm.amdv.control_block import ControlBlock
 from ringviz.vmm.amdv.nested_tables import NestedTables
@@ -172,7 +172,7 @@ class AmdV(Technique):
         after = self.machine.state
         if completion is Effect.UNFINISHED:
             self.vmcb.store_guest(after)
-            return RESUME
+            return self.conclude()
         if not isinstance(completion, Effect):
             action = f"exception injected, {describe.delivered_text(completion, after)}"
         else:
@@ -182,7 +182,7 @@ class AmdV(Technique):
             return TRIPLE_FAULT
         if completion is Effect.HALTED:
             return HALTED
-        return self.check_exit_port()
+        return self.conclude()
 
     def _nested_fault(self, stop: NestedFault) -> Outcome:
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
@@ -203,8 +203,9 @@ class AmdV(Technique):
             self.machine.cpu.frames.drop(page >> 12)
         self.machine.cpu.flush_tlb()
         self.machine.ram.write(_OPEN_BUS_AT, b"\xff" * PAGE)
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
+        if isinstance(inner, BudgetSpent):
             return RESUME
         return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)
 

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.exceptions import Vector
+from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr4, Eflags
 from ringviz.guest.decode import decode
@@ -38,6 +38,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
@@ -160,7 +161,7 @@ class RingCompression(Technique):
             self.events.append(event)
         if isinstance(outcome, Ended):
             return outcome
-        return self.check_exit_port()
+        return self.conclude()
 
     def _answer(self, stop: Stop, real: CpuState) -> tuple[Event | None, Outcome]:
         """Choose the routine for a stop."""
@@ -244,6 +245,10 @@ class RingCompression(Technique):
         try:
             effect = microcode.execute(env, instruction)
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                self._virtual = attempt
+            if fault.vector == Vector.UD:  # no CPU's ring is the reason
+                cause, rule = describe.vector_name(Vector.UD), EXCEPTIONS[Vector.UD].title
             return self._reflect(
                 Interruption(fault.vector, fault.error_code), instruction, cause, rule, "native-exception", real
             )
@@ -259,6 +264,7 @@ class RingCompression(Technique):
                 real,
             )
         self._check_supported(attempt, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(before, instruction, effect)
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
             return None, RESUME
@@ -387,7 +393,7 @@ class RingCompression(Technique):
         for filled_at, filled in passage.filled:
             self.events.append(self._hidden_fault(stop, filled_at, filled, real, at))
         self._catch_up()
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
         cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
         if isinstance(stop, Fault):

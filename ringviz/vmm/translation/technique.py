@@ -31,7 +31,16 @@ from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.paging import ACCESSED, DIRTY, RW, Access, P
 from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
-from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, SensitiveInsn, Stop, Watched
+from ringviz.machine.stops import (
+    BudgetSpent,
+    Fault,
+    Paused,
+    ProtectedAccess,
+    SensitiveInsn,
+    Stop,
+    Watched,
+    has_completed,
+)
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.mmu.answers import Elsewhere, Traced
 from ringviz.vmm.outcome import Ended, Outcome
@@ -152,11 +161,8 @@ class BinaryTranslation(RingCompression):
         """Interpret a silent instruction of a program, which was found when its code was looked through."""
         real = self.machine.state
         self._catch_up()
-        outcome = self._carry_out(
-            stop.instruction, "looked through", "the VMM looks through a program's code before it first runs", real
-        )
-        self._let_go()
-        return outcome
+        rule = "the VMM looks through a program's code before it first runs"
+        return self._carry_out(stop.instruction, "looked through", rule, real)
 
     def tallies(self) -> Mapping[str, int]:
         """What translated code does without a stop, and what it costs."""
@@ -326,9 +332,7 @@ class BinaryTranslation(RingCompression):
             return self._run_in_place("there is nothing to translate")
         assert instruction is not None
         if way is Way.INTERPRET:
-            outcome = self._carry_out(instruction, "callout", self._rule_of(instruction), self.machine.state)
-            self._let_go()
-            return outcome
+            return self._carry_out(instruction, "callout", self._rule_of(instruction), self.machine.state)
         return self._run_in_place(_CALLOUT_RULES[way], simulated=instruction if way is Way.SIMULATE else None)
 
     @staticmethod
@@ -423,9 +427,7 @@ class BinaryTranslation(RingCompression):
         instruction = self.instruction_here()
         rule = "this code is not translated: the VMM goes through it instruction by instruction"
         if instruction is not None and instruction.form in microcode.FORMS:
-            outcome = self._carry_out(instruction, "interpreted", rule, self.machine.state)
-            self._let_go()
-            return outcome
+            return self._carry_out(instruction, "interpreted", rule, self.machine.state)
         return self._run_in_place(rule)
 
     def _carry_out(self, instruction: Instruction, cause: str, rule: str, real: CpuState) -> Outcome:
@@ -434,7 +436,8 @@ class BinaryTranslation(RingCompression):
         if event is not None:
             kind = Kind.CALLOUT if event.kind is Kind.TRAP else event.kind
             self.events.append(replace(event, kind=kind, charges=("translated-callout",)))
-        return outcome if isinstance(outcome, Ended) else self.check_exit_port()
+        self._let_go()
+        return outcome if isinstance(outcome, Ended) else self.conclude()
 
     def _run_in_place(self, rule: str, simulated: Instruction | None = None) -> Outcome:
         """Run the guest's own instruction, alone, where it stands: it is innocuous, or it traps and is answered.
@@ -450,10 +453,10 @@ class BinaryTranslation(RingCompression):
         before, real, at = self._virtual.copy(), self.machine.state.copy(), self.machine.retired
         instruction = self.instruction_here()
         stop = self._simulate(simulated) if simulated is not None else self.machine.step_over()
-        if not isinstance(stop, (BudgetSpent, Paused)):
+        if not has_completed(stop) and not isinstance(stop, Paused):
             return self.handle(stop)
         self._catch_up()
-        if isinstance(stop, BudgetSpent):
+        if has_completed(stop):
             self.events.append(
                 self._event(
                     instruction,
@@ -471,7 +474,7 @@ class BinaryTranslation(RingCompression):
                 )
             )
         self._let_go()
-        return self.check_exit_port()
+        return self.conclude() if isinstance(stop, (BudgetSpent, Paused)) else self.handle(stop)
 
     def _simulate(self, instruction: Instruction) -> Stop:
         """Do at once what the trap of a write to a watched page would have led to."""
