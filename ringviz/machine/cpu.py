@@ -41,6 +41,11 @@ from ringviz.machine.vmcb import encode_save_area
 
 _CALLOUT = "call-far"
 """What a binary translator puts in the place of an instruction that only the VMM can carry out."""
+_NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc"})
+"""Where an instruction before them in the same block has set the flags, the emulator loses them in LOOPE and LOOPNE when
+ECX becomes 0, and lets what the bit tests leave undefined depend on that instruction, and so on where a block begins."""
+_BEGINS_A_BLOCK = "begins a block"
+"""No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _UNLIMITED = NONE >> 1
@@ -96,6 +101,8 @@ def _scan(code: bytes, bits: int) -> _Scan:
             break
         if last.form is not None:
             forms.append((offset, last.form))
+        elif offset and last.mnemonic in _NEEDS_FLAGS_SETTLED:
+            forms.append((offset, _BEGINS_A_BLOCK))
         offset += last.size
     is_single = len(offsets) == 1
     return _Scan(
@@ -369,9 +376,11 @@ class Cpu:
         saved_logmax = self.slots[Slot.LOGMAX]
         if stop_at_replay:
             self.slots[Slot.LOGMAX] = 0
+        begun_at = self.retired
         try:
             while True:
-                raw = self._start(_UNLIMITED, skip=skip)
+                # The instruction to be passed is the first one, and not the target behind it.
+                raw = self._start(_UNLIMITED, skip=skip and self.retired == begun_at)
                 if raw.reason is not Reason.NOTHING:
                     break
         finally:
@@ -542,6 +551,7 @@ class Cpu:
         for offset, form in scan.forms:
             # What is left in translated code is innocuous, but for the calls of the translator's own.
             is_watched = form in self._watched if cache is None else form == _CALLOUT
+            is_watched |= form == _BEGINS_A_BLOCK
             if is_watched and pc + offset not in self._points:
                 self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
                 is_new = True

@@ -130,7 +130,13 @@ class BinaryTranslation(RingCompression):
             if place is not None:
                 self._step_out(place)
                 stop = self._in_the_guests_words(stop)
-            outcome = super().handle(stop)
+            instruction = self.instruction_here() if place is not None and place.is_inside else None
+            if instruction is not None and instruction.form in microcode.FORMS:
+                # A sequence has met a page that it may not use: the VMM does the whole on the virtual CPU.
+                rule = "the sequence in the cache could not use the page"
+                outcome = self._carry_out(instruction, "callout", rule, self.machine.state)
+            else:
+                outcome = super().handle(stop)
         if not isinstance(outcome, Ended):
             self._enter_cache()
         return outcome
@@ -219,7 +225,7 @@ class BinaryTranslation(RingCompression):
     def _place_here(self) -> Place | None:
         """The translated instruction that the CPU stands before; None where it runs the guest's own code."""
         real = self.machine.state
-        if real.segments[CS].selector != layout.CODE_SELECTOR or real.cpl != _RING_1:
+        if real.segments[CS] != layout.CODE_SEGMENT:
             return None
         return self._store.place(real.eip)
 
@@ -349,30 +355,28 @@ class BinaryTranslation(RingCompression):
         place = self._place_here()
         if place is None or place.callout is None or place.callout.way is not None:
             return False
-        virtual = self.guest_state()
-        if not self._is_translatable(virtual):
-            return False
-        before = self._virtual
-        self._virtual = virtual
-        context = Context.of(virtual)
-        address = self._store.entry(context, virtual.eip)
+        self._virtual = virtual = self.guest_state()
+        address: int | None = None
         flushes = self._store.flushes
-        if address is None:
-            address = self._translate(context, virtual.eip)
-        if address is None:
-            self._virtual = before
-            return False
-        if self._store.flushes == flushes and place.address != DISPATCH:
-            if place.is_miss:
-                self._store.remember_target(context, virtual.eip, address)
-            else:
-                fragment = self._store.fragment_at(place.address)
-                assert fragment is not None
-                exit_ = next(exit_ for exit_ in fragment.exits if exit_.stub_at == place.address)
-                self._store.chain(exit_, address)
+        if self._is_translatable(virtual):
+            context = Context.of(virtual)
+            address = self._store.entry(context, virtual.eip) or self._translate(context, virtual.eip)
+            if address is not None and place.address != DISPATCH and self._store.flushes == flushes:
+                self._chain(place, context, virtual.eip, address)
+        if address is None and place.address == DISPATCH:
+            return False  # an answer for the guest is needed
         super()._let_go()
         self._enter_cache()
         return True
+
+    def _chain(self, place: Place, context: Context, eip: int, address: int) -> None:
+        """Let translated code find its own way to a translation the next time."""
+        if place.is_miss:
+            self._store.remember_target(context, eip, address)
+            return
+        fragment = self._store.fragment_at(place.address)
+        assert fragment is not None
+        self._store.chain(next(exit_ for exit_ in fragment.exits if exit_.stub_at == place.address), address)
 
     def _translate(self, context: Context, eip: int) -> int | None:
         """Translate a unit and record it; None if there is no code."""
@@ -452,7 +456,7 @@ class BinaryTranslation(RingCompression):
             return self.handle(ProtectedAccess(linear, False, None))
         before, real, at = self._virtual.copy(), self.machine.state.copy(), self.machine.retired
         instruction = self.instruction_here()
-        stop = self._simulate(simulated) if simulated is not None else self.machine.step_over()
+        stop = self._simulate(simulated) if simulated is not None else self.machine.run(at + 1)
         if not has_completed(stop) and not isinstance(stop, Paused):
             return self.handle(stop)
         self._catch_up()
