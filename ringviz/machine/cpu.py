@@ -339,7 +339,8 @@ class Cpu:
         while self.retired < limit or self.is_inside_sequence():
             skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
-            if raw.reason is Reason.LIMIT and self.retired < limit:
+            # At the limit, but inside a sequence: the block also holds what comes after it, and that must wait.
+            if raw.reason is Reason.LIMIT and (self.retired < limit or self.is_inside_sequence()):
                 skip = skip and self.retired == start
                 raw = self._run_inside_block(limit - self.retired, skip=skip)
                 if raw.reason is Reason.LOG_FULL:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ringviz.engine.compare import Comparison, compare
@@ -13,6 +15,7 @@ from ringviz.machine.stops import PortIo, Stop
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.registry import available
+from tests.vmm.guests import MEMORY_MIB, kernel_scenario
 
 
 @pytest.mark.parametrize("technique", ["native", "emulation", "classic", "binary-translation", "amd-v"])
@@ -92,3 +95,16 @@ def test_comparing_all_techniques_names_those_that_cannot_take_part() -> None:
     assert [run.technique for run in comparison.runs] == [one for one in available() if one not in refused]
     assert not comparison.failed
     assert all(run.slowdown is not None for run in comparison.runs)
+
+
+@pytest.mark.parametrize("technique", ["classic", "amd-v"])
+def test_a_string_instruction_that_stops_half_way_is_no_difference(tmp_path: Path, technique: str) -> None:
+    across_the_end = (MEMORY_MIB << 20) - 16
+    code = b"\xbe" + across_the_end.to_bytes(4, "little") + bytes.fromhex("b908000000 f3a5")  # rep movsd, 8 of them
+    assert check_fidelity(kernel_scenario(tmp_path, code), technique).identical
+
+
+@pytest.mark.parametrize("technique", ["classic", "amd-v"])
+def test_a_single_step_is_no_difference(tmp_path: Path, technique: str) -> None:
+    code = bytes.fromhex("9c 810c2400010000 9d 90 90")  # pushf; or dword [esp], 100h; popf; nop; nop
+    assert check_fidelity(kernel_scenario(tmp_path, code), technique).identical

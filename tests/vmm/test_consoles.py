@@ -42,6 +42,11 @@ LIES = {
 between question and answer."""
 
 
+def running(scenario_id: str) -> list[str]:
+    """The techniques that can run a scenario."""
+    return [technique for scenario, technique in PAIRS if scenario == scenario_id]
+
+
 def oracle(scenario_id: str, technique: str) -> bytes:
     """QEMU's console, or for a guest that ring compression deceives, what it was deceived into printing."""
     name = f"{scenario_id}.console.txt"
@@ -68,7 +73,7 @@ def test_ring_compression_lies_in_the_expected_lines_only(scenario_id: str) -> N
     assert {a.strip().split(separator)[0].strip() for a, b in zip(truth, told, strict=True) if a != b} == lies
 
 
-@pytest.mark.parametrize("technique", available())
+@pytest.mark.parametrize("technique", running("cpuid-loop"))
 def test_cpuid_loop_names_a_cpu(technique: str) -> None:
     run = Run(find_scenario("cpuid-loop"), technique)
     run.finish()
@@ -84,7 +89,7 @@ def test_hypercall_ping_finds_nobody_on_bare_metal() -> None:
     assert behind(console, "CPUID 40000000 -> ") == 'EAX 00000000, name "............"'
 
 
-@pytest.mark.parametrize("technique", available())
+@pytest.mark.parametrize("technique", running("msr-and-cr"))
 def test_msr_and_cr_is_refused_what_the_manual_forbids(technique: str) -> None:
     run = Run(find_scenario("msr-and-cr"), technique)
     run.finish()
@@ -92,7 +97,7 @@ def test_msr_and_cr_is_refused_what_the_manual_forbids(technique: str) -> None:
     assert {behind(console, label) for label in MACHINE_DEPENDENT["msr-and-cr"]} == {"#GP"}
 
 
-@pytest.mark.parametrize("technique", available())
+@pytest.mark.parametrize("technique", running("escape-attempts"))
 def test_escape_attempts_finds_nobody_wherever_the_vmm_really_is(technique: str) -> None:
     run = Run(find_scenario("escape-attempts"), technique)
     run.finish()
