@@ -13,7 +13,8 @@
 ;   #PF (0E)  needs paging: see paging-tour. Without it every technique can run this guest.
 ;   #AC (11)  unaligned data in ring 3, and #XM (13), SSE arithmetic: the emulated CPU,
 ;             like QEMU's, never raises either.
-;   #DB (01)  by the breakpoint registers, which the emulated CPU has only in part.
+;   #DB (01)  by the breakpoint registers: on this machine they hold addresses but never
+;             fire. INT1 (F1): QEMU takes it for a call of its own debugger.
 ;   NMI (02) and #MC (12) come from outside the CPU.
 
 bits 32

@@ -11,6 +11,7 @@ from ringviz.cli.list import can_run
 from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import available
+from ringviz.vmm.ring_compression.layout import HOLE
 from tests.consoles import GOLDEN, MACHINE_DEPENDENT, behind, comparable
 from tests.vmm.lockstep import Run
 
@@ -107,3 +108,15 @@ def test_escape_attempts_finds_nobody_wherever_the_vmm_really_is(technique: str)
         if label.startswith(("  read 0", "  read 8", "  read FFC", "  copy")):
             expected = "FFFF5678, memory" if "00FFFFFE" in label else "FFFFFFFF, nobody"
         assert behind(console, label).strip() == expected, label
+
+
+@pytest.mark.parametrize("technique", ["classic", "trap-emulate", "binary-translation"])
+def test_what_the_cut_off_segments_keep_away_is_told_as_such(technique: str) -> None:
+    run = Run(find_scenario("escape-attempts"), technique)
+    run.finish()
+    causes = {
+        (int(match[1], 16) >= HOLE, event.cause.split(" at ")[0])
+        for event in run.events
+        if event.is_attempt and (match := re.search(r"\((\w{8})h\)", event.action))
+    }
+    assert causes == {(True, "#GP(0)"), (False, "#PF")}

@@ -396,7 +396,8 @@ class RingCompression(Technique):
         if has_completed(inner):
             self.emulated += 1
         cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
-        if isinstance(stop, Fault):
+        # The emulated CPU checks no limits: a page fault up there is one that the limit would have come before.
+        if isinstance(stop, Fault) and (stop.linear or 0) < layout.HOLE:
             cause, rule = describe.fault_name(stop), "the VMM's page tables do not allow it"
         kind, charge = Kind.TRAP, "trap-emulate"
         if isinstance(answer, Elsewhere):
