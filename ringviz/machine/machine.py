@@ -226,20 +226,25 @@ class Machine:
         start, has_rf = self.retired, self._take_resume_flag()
         borrowed: dict[int, bool] = {}
         patience = _PATIENCE_PAGES
+        must_refetch = False
         try:
             while True:
                 goal = min(limit, self.retired + 1) if borrowed or has_rf else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
-                raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
+                skip_now = skip_here is not None and skip_here == here
+                raw = self.cpu.refetch() if must_refetch else self.cpu.go(goal, skip=skip_now)
+                must_refetch = False
                 if has_rf and self.retired > start:
                     self.cpu.clear_resume_flag()
                     has_rf = False
                 is_due = self.retired >= limit and not self.cpu.is_inside_sequence()
                 if raw.reason is Reason.EXIT and is_due and raw.number != _EXCEPTION + Vector.DB:
-                    if raw.number == _EXCEPTION + Vector.PF and self._is_fetch_repaired(raw.number):
-                        continue
-                    # The next instruction cannot be fetched: that belongs to the way to the next one retired.
-                    return BudgetSpent()
+                    # The next instruction cannot be fetched: that belongs to the way to the next one retired. But what
+                    # the guest cannot notice is done now, so that its page tables are marked alike however it is run.
+                    if not self._is_fetch_repaired(raw.number, borrowed):
+                        return BudgetSpent()
+                    must_refetch = self.code_cache is None  # translated code is not fetched by the guest's page tables
+                    continue
                 if raw.reason is Reason.EXIT and raw.number == _NPF:
                     stop = self._physical_access(borrowed)
                     if stop is not None:
@@ -271,9 +276,11 @@ class Machine:
         finally:
             self._give_back(borrowed)
 
-    def _is_fetch_repaired(self, number: int) -> bool:
-        """Ask the VMM about a page fault on the way to the next instruction, which is fetched before `run` stops."""
-        if self.on_fetch_fault is None:
+    def _is_fetch_repaired(self, number: int, borrowed: dict[int, bool]) -> bool:
+        """Do what it takes to fetch the instruction at which `run` stops, if that is nothing to the guest."""
+        if number == _NPF:
+            return self.code_cache is None and self._physical_access(borrowed) is None and not borrowed
+        if number != _EXCEPTION + Vector.PF or self.on_fetch_fault is None:
             return False
         stop = self._at_exit(number)
         return isinstance(stop, Fault) and self.on_fetch_fault(stop)

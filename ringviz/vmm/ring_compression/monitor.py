@@ -332,20 +332,19 @@ class RingCompression(Technique):
         answer = self._shadow.fault(self._virtual, linear, access_of(stop))
         match answer:
             case Refused(error_code):
-                return self._true_fault(stop, error_code, real)
+                return self._true_fault(self._instruction_of(stop), linear, error_code, real)
             case Filled():
                 return self._hidden_fault(stop, linear, answer, real, self.machine.retired), RESUME
             case Traced() | Elsewhere():
                 return self._let_through(stop, answer, real)
 
     def _true_fault(
-        self, stop: Fault | ProtectedAccess, error_code: int, real: CpuState
+        self, instruction: Instruction | None, linear: int, error_code: int, real: CpuState
     ) -> tuple[Event | None, Outcome]:
         """The guest's own tables refuse: its kernel is to hear of it."""
-        linear = stop.linear or 0
         return self._reflect(
             Interruption(Vector.PF, error_code, linear),
-            self._instruction_of(stop),
+            instruction,
             f"#PF at {linear:08X}",
             f"the guest's own page tables refuse: {describe.page_fault_text(error_code)}",
             "native-page-fault",
@@ -425,6 +424,9 @@ class RingCompression(Technique):
             is_attempt=kind is Kind.VIOLATION,
             resume=self._virtual.eip,
         )
+        if passage.refused is not None:
+            self.events.append(event)
+            return self._true_fault(instruction, *passage.refused, real)
         if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
             return event, RESUME
         self._let_go()
