@@ -85,7 +85,9 @@ class Body:
     def slot(self, *codes: bytes) -> Body:
         """Add pieces of code, each in slots of its own."""
         for code in codes:
-            self.code += code + b"\x90" * (-len(code) % SLOT)
+            room = -len(code) % SLOT
+            over = bytes((0xEB, room - 2)) if room > 2 else b""  # jmp over the rest
+            self.code += code + over + b"\x90" * (room - len(over))
         return self
 
     @property

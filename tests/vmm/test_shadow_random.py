@@ -174,12 +174,12 @@ def build(folder: Path, body: Body, how: dict[str, object]) -> Scenario:
         (_FLUSH_HANDLER, _FLUSH_CODE),
     ]
     fill = bytes.fromhex("bf") + le(FRAMES) + b"\xb9" + le(0x1000) + b"\xb8" + LAND * 2 + bytes.fromhex("f3ab")
-    return paged_scenario(folder, body, tables, extra=extra, before=fill, limit=600, **options)  # type: ignore[arg-type]
+    return paged_scenario(folder, body, tables, extra=extra, before=fill, limit=300, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("technique", ["classic", "trap-emulate"])
 @settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

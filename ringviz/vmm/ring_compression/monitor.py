@@ -503,7 +503,7 @@ class RingCompression(Technique):
             for _, _, done in pages_of(state, self._space, base, limit):
                 wanted.update(entry.address >> 12 for entry in done.entries)
                 if done.physical is not None:
-                    wanted.add((done.physical & 0xFFFF_FFFF) >> 12)
+                    wanted.add(done.physical >> 12)
         return wanted
 
     def _trace_tables(self) -> None:
