@@ -45,6 +45,7 @@ from tests.vmm.paged_guests import (
     with_pae,
     write,
 )
+from tests.vmm.vmm_memory import assert_shadows_follow_the_guest
 
 PAGES = 8
 FLUSH = bytes.fromhex("cd42")
@@ -188,4 +189,5 @@ def build(folder: Path, body: Body, how: dict[str, object]) -> Scenario:
 def test_random_tables_and_accesses_are_bare_metal_at_every_instruction(
     tmp_path: Path, technique: str, guest: tuple[Body, dict[str, object]]
 ) -> None:
-    assert_lockstep(build(tmp_path / "guest", *guest), technique)
+    run = assert_lockstep(build(tmp_path / "guest", *guest), technique)
+    assert_shadows_follow_the_guest(run.technique)
