@@ -24,11 +24,12 @@ from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, owes_step_trap
+from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.paging import Access, walk
-from ringviz.machine.state import CpuState
+from ringviz.machine.state import ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
@@ -56,10 +57,13 @@ _ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
 _EXCEPTION, _SWINT, _NPF = 0x140, 0x175, 0x500
-_LOADS_DESCRIPTORS = frozenset(
+LOADS_DESCRIPTORS = frozenset(
     {"mov-to-sreg", "pop-sreg", "load-far-pointer", "lar", "lsl", "verr", "verw", "iret", "ret-far", "jmp-far"}
     | {"call-far", "sysexit", "lldt", "ltr"}
 )
+"""Forms by which the CPU itself reads a descriptor table."""
+_USES_STACK = frozenset({"pop-sreg", "iret", "ret-far", "call-far"})
+_LONGEST_OPERAND = 0x40
 _DR6_BS = 0x4000
 _LOCK = b"\xf0"
 _PATIENCE_PAGES = 1024
@@ -336,9 +340,10 @@ class Machine:
             if not is_fetch:
                 self.ram.dirty.add(frame)
         elif page in self.protected_pages:
-            instruction = self.instruction_here()
-            if instruction is None or instruction.form not in _LOADS_DESCRIPTORS:
-                return ProtectedAccess(self._protected_linear(gpa), is_write, instruction)
+            linear = self._protected_linear(gpa)
+            instruction = None if is_fetch else self.instruction_here()
+            if instruction is None or not self._is_descriptor_load(instruction, linear):
+                return ProtectedAccess(linear, is_write, instruction)
             self.cpu.frames.fill(page, frame, writable=False)
             borrowed[page] = False
         elif target < self.ram.size:
@@ -350,6 +355,17 @@ class Machine:
             self.cpu.frames.fill(page, layout.OPEN_BUS >> PAGE_SHIFT, writable=True)
             borrowed[page] = True
         return None
+
+    def _is_descriptor_load(self, instruction: Instruction, linear: int) -> bool:
+        """Tell whether the CPU reads there on its own account, for a descriptor, and not for an operand."""
+        if instruction.form not in LOADS_DESCRIPTORS:
+            return False
+        state = self.cpu.state
+        bits = instruction.address_size_bits
+        operands = [linear_address(state, operand, bits) for operand in instruction.ops if operand.kind == "mem"]
+        if instruction.form in _USES_STACK:
+            operands.append((state.segments[SS].base + state.gpr[ESP]) & 0xFFFF_FFFF)
+        return not any((linear - operand) & 0xFFFF_FFFF < _LONGEST_OPERAND for operand in operands)
 
     def _protected_linear(self, physical: int) -> int:
         """Linear address of an access to a protected page; those pages are mapped once, by the VMM."""

@@ -30,7 +30,7 @@ def is_memory_refusal(stop: Stop) -> TypeGuard[Fault | ProtectedAccess]:
 def access_of(stop: Fault | ProtectedAccess) -> Access:
     """What the guest wanted of the page. The VMM's own pages are for supervisors, so what they refuse is of one."""
     if isinstance(stop, ProtectedAccess):
-        return Access(is_write=stop.is_write)
+        return Access(is_write=stop.is_write, is_fetch=stop.instruction is None)
     error = stop.error_code or 0
     return Access(bool(error & PageFaultError.W), bool(error & PageFaultError.U), bool(error & PageFaultError.I))
 
