@@ -353,6 +353,13 @@ class Cpu:
         """Tell whether the CPU stands in translated code where an instruction of the guest's is half done."""
         return self._cache is not None and self._state is None and self._linear_pc() in self._cache.inside
 
+    def refetch(self) -> RawStop:
+        """Fetch the next instruction once more and stop before it, with reason LIMIT, or say why it cannot be."""
+        while True:
+            raw = self._start(self.retired)
+            if raw.reason is Reason.LIMIT or raw.reason not in _INTERNAL:
+                return raw
+
     def _run_inside_block(self, count: int, *, skip: bool) -> RawStop:
         """Run the first `count` instructions of the block that refused entry; reason NOTHING when that was done."""
         pc, length = self.slots[Slot.ADDRESS], self.slots[Slot.LENGTH]

@@ -39,9 +39,12 @@ def find_entry(state: CpuState, memory: LinearMemory, selector: int) -> TableEnt
 
 
 def mark_accessed(memory: LinearMemory, entry: TableEntry) -> Descriptor:
-    """Set the accessed bit in the table, as loading a segment register does, and give the descriptor with it set."""
+    """Set the accessed bit in the table, as loading a segment register does, and give the descriptor with it set.
+
+    The emulated CPU writes the upper half of the descriptor; CR2 tells, where that page refuses.
+    """
     if entry.raw >> 40 & 1:
         return entry.descriptor
-    memory.write_int(entry.linear + 5, entry.raw >> 40 & 0xFF | 1, 1)
+    memory.write_int(entry.linear + 4, entry.raw >> 32 | 1 << 8, 4)
     old = entry.descriptor
     return Descriptor(old.base, old.limit, old.access | 1)

@@ -24,11 +24,12 @@ from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, owes_step_trap
+from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.paging import Access, walk
-from ringviz.machine.state import CpuState
+from ringviz.machine.state import ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
@@ -56,10 +57,13 @@ _ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
 _EXCEPTION, _SWINT, _NPF = 0x140, 0x175, 0x500
-_LOADS_DESCRIPTORS = frozenset(
+LOADS_DESCRIPTORS = frozenset(
     {"mov-to-sreg", "pop-sreg", "load-far-pointer", "lar", "lsl", "verr", "verw", "iret", "ret-far", "jmp-far"}
     | {"call-far", "sysexit", "lldt", "ltr"}
 )
+"""Forms by which the CPU itself reads a descriptor table."""
+_USES_STACK = frozenset({"pop-sreg", "iret", "ret-far", "call-far"})
+_LONGEST_OPERAND = 0x40
 _DR6_BS = 0x4000
 _LOCK = b"\xf0"
 _PATIENCE_PAGES = 1024
@@ -226,20 +230,25 @@ class Machine:
         start, has_rf = self.retired, self._take_resume_flag()
         borrowed: dict[int, bool] = {}
         patience = _PATIENCE_PAGES
+        must_refetch = False
         try:
             while True:
                 goal = min(limit, self.retired + 1) if borrowed or has_rf else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
-                raw = self.cpu.go(goal, skip=skip_here is not None and skip_here == here)
+                skip_now = skip_here is not None and skip_here == here
+                raw = self.cpu.refetch() if must_refetch else self.cpu.go(goal, skip=skip_now)
+                must_refetch = False
                 if has_rf and self.retired > start:
                     self.cpu.clear_resume_flag()
                     has_rf = False
                 is_due = self.retired >= limit and not self.cpu.is_inside_sequence()
                 if raw.reason is Reason.EXIT and is_due and raw.number != _EXCEPTION + Vector.DB:
-                    if raw.number == _EXCEPTION + Vector.PF and self._is_fetch_repaired(raw.number):
-                        continue
-                    # The next instruction cannot be fetched: that belongs to the way to the next one retired.
-                    return BudgetSpent()
+                    # The next instruction cannot be fetched: that belongs to the way to the next one retired. But what
+                    # the guest cannot notice is done now, so that its page tables are marked alike however it is run.
+                    if not self._is_fetch_repaired(raw.number, borrowed):
+                        return BudgetSpent()
+                    must_refetch = self.code_cache is None  # translated code is not fetched by the guest's page tables
+                    continue
                 if raw.reason is Reason.EXIT and raw.number == _NPF:
                     stop = self._physical_access(borrowed)
                     if stop is not None:
@@ -271,9 +280,11 @@ class Machine:
         finally:
             self._give_back(borrowed)
 
-    def _is_fetch_repaired(self, number: int) -> bool:
-        """Ask the VMM about a page fault on the way to the next instruction, which is fetched before `run` stops."""
-        if self.on_fetch_fault is None:
+    def _is_fetch_repaired(self, number: int, borrowed: dict[int, bool]) -> bool:
+        """Do what it takes to fetch the instruction at which `run` stops, if that is nothing to the guest."""
+        if number == _NPF:
+            return self.code_cache is None and self._physical_access(borrowed) is None and not borrowed
+        if number != _EXCEPTION + Vector.PF or self.on_fetch_fault is None:
             return False
         stop = self._at_exit(number)
         return isinstance(stop, Fault) and self.on_fetch_fault(stop)
@@ -329,9 +340,10 @@ class Machine:
             if not is_fetch:
                 self.ram.dirty.add(frame)
         elif page in self.protected_pages:
-            instruction = self.instruction_here()
-            if instruction is None or instruction.form not in _LOADS_DESCRIPTORS:
-                return ProtectedAccess(self._protected_linear(gpa), is_write, instruction)
+            linear = self._protected_linear(gpa)
+            instruction = None if is_fetch else self.instruction_here()
+            if instruction is None or not self._is_descriptor_load(instruction, linear):
+                return ProtectedAccess(linear, is_write, instruction)
             self.cpu.frames.fill(page, frame, writable=False)
             borrowed[page] = False
         elif target < self.ram.size:
@@ -343,6 +355,17 @@ class Machine:
             self.cpu.frames.fill(page, layout.OPEN_BUS >> PAGE_SHIFT, writable=True)
             borrowed[page] = True
         return None
+
+    def _is_descriptor_load(self, instruction: Instruction, linear: int) -> bool:
+        """Tell whether the CPU reads there on its own account, for a descriptor, and not for an operand."""
+        if instruction.form not in LOADS_DESCRIPTORS:
+            return False
+        state = self.cpu.state
+        bits = instruction.address_size_bits
+        operands = [linear_address(state, operand, bits) for operand in instruction.ops if operand.kind == "mem"]
+        if instruction.form in _USES_STACK:
+            operands.append((state.segments[SS].base + state.gpr[ESP]) & 0xFFFF_FFFF)
+        return not any((linear - operand) & 0xFFFF_FFFF < _LONGEST_OPERAND for operand in operands)
 
     def _protected_linear(self, physical: int) -> int:
         """Linear address of an access to a protected page; those pages are mapped once, by the VMM."""

@@ -3,6 +3,10 @@
 Pure functions: memory comes in as two callables, nothing is remembered. 32-bit paging with 4 KiB and 4 MiB pages, and
 PAE paging with 4 KiB and 2 MiB pages.
 
+The emulated CPU takes physical addresses of 40 bits, of which 32 reach memory. It looks at the reserved bits of
+page-directory-pointer entries only where they are address bits or no-execute; on hardware MOV to CR3 checks all of
+them.
+
 Source: Intel SDM Vol. 3A, "32-Bit Paging", "PAE Paging", "Access Rights" and "Page-Fault Exceptions".
 """
 
@@ -84,7 +88,7 @@ def walk(read: ReadEntry, cr0: int, cr3: int, cr4: int, efer: int, linear: int, 
 
     if cr4 & Cr4.PAE:
         levels: tuple[tuple[int, int, int], ...] = ((3, 30, 2), (2, 21, 9), (1, 12, 9))
-        size, table, reserved_high = 8, cr3 & 0xFFFF_FFE0, 0x7FFF_FFF0_0000_0000
+        size, table, reserved_high = 8, cr3 & 0xFFFF_FFE0, 0x7FFF_FF00_0000_0000
     else:
         levels = ((2, 22, 10), (1, 12, 10))
         size, table, reserved_high = 4, cr3 & 0xFFFF_F000, 0
@@ -99,7 +103,7 @@ def walk(read: ReadEntry, cr0: int, cr3: int, cr4: int, efer: int, linear: int, 
         if size == 8 and not efer & Efer.NXE:
             reserved |= value & NX
         if level == 3:
-            reserved |= value & 0x1E6
+            reserved |= value & NX
         else:
             may_write &= bool(value & RW)
             may_user &= bool(value & US)
@@ -110,11 +114,9 @@ def walk(read: ReadEntry, cr0: int, cr3: int, cr4: int, efer: int, linear: int, 
         if reserved:
             return fault(PageFaultError.P | PageFaultError.R)
         if is_large:
-            table, offset_bits = value & ~((1 << shift) - 1) & (0xF_FFFF_F000 if size == 8 else 0xFFFF_F000), shift
-            if size == 4:
-                table = value & 0xFFC0_0000  # bits 20:13 would extend to 40 bits; this machine has 32
+            table, offset_bits = value & 0xFFFF_FFFF & ~((1 << shift) - 1), shift
             break
-        table, offset_bits = value & (0xF_FFFF_F000 if size == 8 else 0xFFFF_F000), shift
+        table, offset_bits = value & 0xFFFF_F000, shift
     if access.is_user and not may_user:
         return fault(PageFaultError.P)
     if access.is_write and not may_write and (access.is_user or cr0 & Cr0.WP):

@@ -84,11 +84,12 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class ProtectedAccess:
-    """A data access reached pages that a truncated segment limit keeps out of reach: hardware raises #GP(0)."""
+    """An access reached pages that a truncated segment limit keeps out of reach: hardware raises #GP(0)."""
 
     linear: int
     is_write: bool
     instruction: Instruction | None
+    """None where it was the instruction itself that could not be fetched."""
 
 
 @dataclass(frozen=True, slots=True)

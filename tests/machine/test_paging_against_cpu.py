@@ -159,3 +159,26 @@ def test_a_fault_on_the_second_page_of_an_access_names_that_page() -> None:
     assert (stop.vector, stop.linear, stop.error_code) == (Vector.PF, at + 2, 2)
     assert machine.ram.read(0x20_0FFE, 2) == b"\0\0"
     assert (machine.retired, machine.state.eip) == (0, CODE)
+
+
+@pytest.mark.parametrize("level", ["pointer", "directory", "large page", "table"])
+@pytest.mark.parametrize("nxe", [0, Efer.NXE])
+def test_the_walk_and_the_cpu_know_the_same_reserved_bits_of_pae(nxe: int, level: str) -> None:
+    for bit in (1, 2, 6, 8, 11, 12, 13, 20, *range(32, 64)):
+        extra = 1 << bit
+        directory = 0x20_0000 | 0x87 if level == "large page" else TABLE | 7
+        layout = Tables(
+            0,
+            Cr4.PAE,
+            nxe,
+            directory | extra * (level in ("directory", "large page")),
+            0x20_0000 | 7 | extra * (level == "table"),
+        )
+        machine = make_machine(CODES["read"])
+        layout.lay(machine)
+        if level == "pointer":
+            machine.ram.write_int(ROOT + 8, DIRECTORY | 1 | extra, 8)
+        state = machine.state
+        done = walk(machine._read_entry, state.cr0, state.cr3, state.cr4, state.efer, LINEAR, Access())
+        stop = machine.run(1)
+        assert (stop.error_code if isinstance(stop, Fault) else None) == done.fault, f"bit {bit}"

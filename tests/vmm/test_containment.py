@@ -156,3 +156,31 @@ def test_a_guest_without_tables_that_touches_everything_dies_alike(tmp_path: Pat
     run = assert_lockstep(bare_scenario(tmp_path / "guest", code), technique)
     assert run.ended is not None
     assert run.ended.how == "triple-fault"
+
+
+@pytest.mark.parametrize("technique", ["amd-v", "classic", "trap-emulate"])
+@pytest.mark.parametrize("place", FEW)
+def test_no_selector_can_be_read_out_of_the_vmms_tables(tmp_path: Path, place: str, technique: str) -> None:
+    at = le(PLACES[place])
+    operands = (
+        b"\x8e\x25" + at,  # mov fs, [place]
+        b"\x0f\xb4\x1d" + at + b"\xbb" + le(0x20_0000),  # lfs ebx, [place]; mov ebx, ..
+    )
+    stacks = (
+        b"\xbc" + at + b"\x0f\xa9",  # mov esp, place; pop gs
+        b"\xbc" + at + b"\xcb",  # mov esp, place; retf
+        b"\xbc" + le(0x8_E000),  # mov esp, a good one
+    )
+    run_contained(tmp_path / "guest", slots(*operands), technique, 0, limit=300)
+    run_contained(tmp_path / "user", slots(*operands, *stacks), technique, 3, limit=300)
+
+
+@pytest.mark.parametrize("technique", ["amd-v", "classic", "trap-emulate"])
+def test_shadow_descriptors_are_no_code(tmp_path: Path, technique: str) -> None:
+    entry = b"\x0f\x02\xc1\x0f\x02\xc1\xff\xff"  # lar eax, ecx; lar eax, ecx: a descriptor that looks like code
+    body = slots(
+        b"\xc7\x05" + le(0x1058) + entry[:4],  # mov dword [free descriptor], ..
+        b"\xc7\x05" + le(0x105C) + entry[4:],
+        b"\xb8" + le(0xFFC1_0058) + b"\xff\xe0",  # mov eax, its shadow; jmp eax
+    )
+    run_contained(tmp_path / "guest", body, technique, 0, limit=100)

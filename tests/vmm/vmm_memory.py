@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ringviz.facts.registers import Cr0, Cr4, Efer
 from ringviz.machine.memory import PAGE, Ram
+from ringviz.machine.paging import ACCESSED, DIRTY, NX, RW, US, Access, walk
 from ringviz.vmm.amdv import technique as amdv
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.ring_compression import layout
@@ -99,3 +101,42 @@ def assert_tables_follow_the_guest(technique: Technique) -> None:
         entry = ram.read_int(layout.GUEST_TABLES + 4 * page, 4)
         assert entry >> 12 == (technique.guest_base >> 12) + page, f"page {page:X} is mapped elsewhere"
         assert entry & 7 in (5, 7), f"page {page:X} is not reachable"
+
+
+def assert_shadows_follow_the_guest(technique: Technique) -> None:
+    """No shadow entry allows what the guest's page tables do not, none leads elsewhere, and none leads to the VMM."""
+    assert isinstance(technique, RingCompression)
+    shadow, ram, space = technique._shadow, technique.machine.ram, technique._space
+
+    def read(address: int, size: int) -> int:
+        return int.from_bytes(space.read_physical(address, size), "little")
+
+    for key, tables in shadow._spaces.items():
+        cr0 = Cr0.PG | Cr0.PE | (Cr0.WP if key.write_protect else 0)
+        cr4 = Cr4.PAE if key.format.is_pae else Cr4.PSE if key.large_pages else 0
+        efer = Efer.NXE if key.no_execute else 0
+        for index in tables.tables:
+            for address, entry in tables.present(index):
+                number = (address & 0xFFF) // key.format.entry_bytes
+                linear = index << key.format.directory_shift | number << 12
+                is_writable, is_user = bool(entry & RW), bool(entry & US)
+                is_executable = not (key.no_execute and entry & NX)
+                frame = (entry & 0xFFFF_F000) - technique.guest_base
+                assert 0 <= frame < technique.guest_bytes, f"{linear:08X} leads out of the guest"
+                wanted = [Access(is_user=is_user)]
+                wanted += [Access(is_write=True, is_user=is_user)] * is_writable
+                wanted += [Access(is_user=is_user, is_fetch=True)] * is_executable
+                for access in wanted:
+                    done = walk(read, cr0, key.cr3, cr4, efer, linear, access)
+                    assert done.physical == frame, f"{linear:08X}: {done} and {entry:X}"
+                    assert all(step.level == 3 or step.value & ACCESSED for step in done.entries)
+                    assert not access.is_write or done.entries[-1].value & DIRTY
+                    for step in done.entries:
+                        assert step.address >> 12 in shadow._uses or step.address >= technique.guest_bytes
+                if is_writable:
+                    assert not shadow._is_traced(frame >> 12), f"{linear:08X} is writable, but watched"
+    for frame in range(technique.guest_bytes >> 12):
+        assert bool(ram.read_int(layout.GUEST_TABLES + 4 * frame, 4) & RW) != shadow._is_traced(frame)
+    used = [page for tables in shadow._spaces.values() for page in tables.pages()]
+    assert len(used) == len(set(used))
+    assert set(used).isdisjoint(shadow._pool._free)

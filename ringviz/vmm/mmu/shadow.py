@@ -145,7 +145,7 @@ class ShadowPaging:
             mark_path(self._write_entry, done)
             return Refused(done.fault or 0)
         mark_used(self._write_entry, done, is_write=access.is_write)
-        gpa = done.physical & 0xFFFF_FFFF
+        gpa = done.physical
         if gpa >= self._space.size or self._current.index_of(linear) in self._current.fixed:
             return Elsewhere(gpa, gpa < self._space.size)
         if access.is_write and self._is_traced(gpa >> 12):

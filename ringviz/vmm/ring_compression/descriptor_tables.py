@@ -89,9 +89,14 @@ def _guest_table(guest: CpuState, space: GuestSpace, base: int, limit: int) -> b
     if not guest.is_paged:
         return space.read_physical(base, min(limit + 1, 0x1_0000))
     table = bytearray(min(limit + 1, 0x1_0000))
+    empty: set[int] = set()
     for offset, count, done in pages_of(guest, space, base, limit):
         if done.physical is not None and all(entry.level == 3 or entry.value & ACCESSED for entry in done.entries):
-            table[offset : offset + count] = space.read_physical(done.physical & 0xFFFF_FFFF, count)
+            table[offset : offset + count] = space.read_physical(done.physical, count)
+        else:
+            empty.update(range(offset & ~7, offset + count, 8))
+    for offset in empty:  # one that crosses into such a page is among them
+        table[offset : offset + 8] = bytes(len(table[offset : offset + 8]))
     return bytes(table)
 
 

@@ -30,7 +30,7 @@ def is_memory_refusal(stop: Stop) -> TypeGuard[Fault | ProtectedAccess]:
 def access_of(stop: Fault | ProtectedAccess) -> Access:
     """What the guest wanted of the page. The VMM's own pages are for supervisors, so what they refuse is of one."""
     if isinstance(stop, ProtectedAccess):
-        return Access(is_write=stop.is_write)
+        return Access(is_write=stop.is_write, is_fetch=stop.instruction is None)
     error = stop.error_code or 0
     return Access(bool(error & PageFaultError.W), bool(error & PageFaultError.U), bool(error & PageFaultError.I))
 
@@ -41,6 +41,8 @@ class Passage:
 
     inner: Stop
     """Why the CPU stopped in the end; `BudgetSpent` if the instruction is complete."""
+    refused: tuple[int, int] | None = None
+    """Linear address and error code where the guest's own tables refused in the end: its page fault."""
     filled: list[tuple[int, Filled]] = field(default_factory=list)
     """Hidden faults met on the way, with their linear addresses."""
     lent: list[Lent] = field(default_factory=list)
@@ -65,8 +67,9 @@ def let_through(
         refused = passage.inner
         linear, access = refused.linear or 0, access_of(refused)
         match shadow.fault(state, linear, access):
-            case Refused():
-                break  # a fault of the guest's own: the caller meets it again
+            case Refused(error_code):
+                passage.refused = (linear, error_code)
+                break
             case Filled() as filled:
                 passage.filled.append((linear, filled))
             case Traced(gpa) | Elsewhere(gpa, is_own=True):

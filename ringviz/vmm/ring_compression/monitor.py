@@ -23,6 +23,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, Shutdown, TaskGateError, deliver
 from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
+from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.state import CpuState
@@ -330,22 +331,30 @@ class RingCompression(Technique):
         """A memory access that the VMM's page tables or the cut-off segments refused: find out whose fault it is."""
         linear = stop.linear or 0
         answer = self._shadow.fault(self._virtual, linear, access_of(stop))
+        instruction = self._instruction_of(stop)
+        if isinstance(answer, Elsewhere) and instruction is not None and self._must_not_be_lent(instruction, linear):
+            name = describe.fault_name(stop) if isinstance(stop, Fault) else "#GP(0)"
+            return self._interpret(instruction, name, "the VMM's own tables lie there", real)
         match answer:
             case Refused(error_code):
-                return self._true_fault(stop, error_code, real)
+                return self._true_fault(instruction, linear, error_code, real)
             case Filled():
                 return self._hidden_fault(stop, linear, answer, real, self.machine.retired), RESUME
             case Traced() | Elsewhere():
                 return self._let_through(stop, answer, real)
 
+    def _must_not_be_lent(self, instruction: Instruction, linear: int) -> bool:
+        """Tell whether the CPU would take the guest's bytes for descriptors, lent a page where the VMM's tables lie."""
+        is_in_hole = linear >= layout.HOLE or self._virtual.linear_eip >= layout.HOLE
+        return is_in_hole and instruction.form in LOADS_DESCRIPTORS
+
     def _true_fault(
-        self, stop: Fault | ProtectedAccess, error_code: int, real: CpuState
+        self, instruction: Instruction | None, linear: int, error_code: int, real: CpuState
     ) -> tuple[Event | None, Outcome]:
         """The guest's own tables refuse: its kernel is to hear of it."""
-        linear = stop.linear or 0
         return self._reflect(
             Interruption(Vector.PF, error_code, linear),
-            self._instruction_of(stop),
+            instruction,
             f"#PF at {linear:08X}",
             f"the guest's own page tables refuse: {describe.page_fault_text(error_code)}",
             "native-page-fault",
@@ -426,6 +435,9 @@ class RingCompression(Technique):
             is_attempt=kind is Kind.VIOLATION,
             resume=self._virtual.eip,
         )
+        if passage.refused is not None:
+            self.events.append(event)
+            return self._true_fault(instruction, *passage.refused, real)
         if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
             return event, RESUME
         self._let_go()
@@ -502,7 +514,7 @@ class RingCompression(Technique):
             for _, _, done in pages_of(state, self._space, base, limit):
                 wanted.update(entry.address >> 12 for entry in done.entries)
                 if done.physical is not None:
-                    wanted.add((done.physical & 0xFFFF_FFFF) >> 12)
+                    wanted.add(done.physical >> 12)
         return wanted
 
     def _trace_tables(self) -> None:

@@ -19,7 +19,7 @@ _OWN_TABLES = {
     TWO_LEVEL: {layout.HOLE >> 22: layout.HOLE_TABLE},
     PAE: {(layout.HOLE >> 21) + number: table for number, table in enumerate(layout.HOLE_TABLES_PAE)},
 }
-_PLACES = Places(layout.PAGE_DIRECTORY, layout.GUEST_TABLES, layout.SHADOW_POOL, _OWN_TABLES)
+POOL = layout.SHADOW_POOL
 
 
 def map_in_hole(ram: Ram, page: int, entry: int) -> None:
@@ -43,4 +43,5 @@ def make_shadows(ram: Ram, space: GuestSpace, flush: Callable[[], None]) -> Shad
     """Build the VMM's own part, and the shadows of a guest that has not turned paging on yet."""
     for page in sorted(layout.HOLE_PAGES):
         map_in_hole(ram, page, page << 12 | _FOR_THE_CPU)
-    return ShadowPaging(ram, space, _PLACES, flush)
+    places = Places(layout.PAGE_DIRECTORY, layout.GUEST_TABLES, POOL, _OWN_TABLES)
+    return ShadowPaging(ram, space, places, flush)
