@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.exceptions import Vector
+from ringviz.facts.exceptions import Vector, combines
 from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import (
     EXIT_REASONS,
@@ -44,6 +44,7 @@ from ringviz.machine.stops import (
 from ringviz.vmm import describe
 from ringviz.vmm.controls import Control
 from ringviz.vmm.environment import VirtualEnvironment
+from ringviz.vmm.escapes import escape
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
@@ -75,6 +76,7 @@ _VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
 _STOPS_BY_ITSELF = frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr"}) | _PORT_FORMS
 """The machine stops at these in any case; to watch them would be to pass them."""
 _DESCRIPTOR_FORMS = frozenset({"lgdt", "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str"})
+_ASKS_FOR = "no control of the VMCS asks for an exit"
 _ROOT = -1
 _HANDLER = "VMM in VMX root (“ring −1”)"
 
@@ -271,6 +273,7 @@ class VtX(Technique):
         attempt = self.guest_state()
         try:
             effect = microcode.execute(self._environment(attempt), instruction)
+            self._check_fixed_bits(attempt)
         except GuestFault as fault:
             return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
         except PageFault as fault:
@@ -288,7 +291,7 @@ class VtX(Technique):
         """Record what the CPU did without an exit, where a learner would call it an event."""
         event = hardware_event(self, stop, before, self.machine.state, at, completion)
         if event is not None:
-            self.events.append(event)
+            self.events.append(escape(event, stop, completion, _ASKS_FOR))
         if isinstance(completion, Shutdown):
             return self._triple_fault(getattr(stop, "instruction", None))
         return HALTED if completion is Effect.HALTED else self.check_exit_port()
@@ -297,6 +300,17 @@ class VtX(Technique):
         machine = self.machine
         flush = machine.cpu.flush_tlb
         return VirtualEnvironment(state, self._space, machine.bus, machine.retired, flush, self._cpuid)
+
+    def _check_fixed_bits(self, guest: CpuState) -> None:
+        """Raise #GP(0) where non-root operation would lose a bit that VMX operation fixes.
+
+        Source: Intel SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root Operation" (MOV to CR0, MOV to CR4).
+        """
+        controls = self._controls
+        lost_0 = self.policy.fixed_cr0 & ~controls.cr0_mask & ~guest.cr0
+        lost_4 = self.policy.capabilities.cr4_fixed_1 & ~controls.cr4_mask & ~guest.cr4
+        if lost_0 or lost_4:
+            raise GuestFault(Vector.GP, 0)
 
     def _merge(self, guest: CpuState) -> None:
         """Make a changed view the CPU's state, as non-root operation does: masked bits stay as they are."""
@@ -389,9 +403,37 @@ class VtX(Technique):
 
     def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
-        result = deliver(self.machine.state, self.guest_memory(), event)
+        result = deliver(
+            self.machine.state,
+            self.guest_memory(),
+            event,
+            lambda first, second: self._met_on_the_way(first, second, instruction),
+        )
         self._tell_strays(instruction, event)
         return result
+
+    def _met_on_the_way(self, first: Interruption, second: Interruption, instruction: Instruction | None) -> None:
+        """An exception raised while another event was being delivered: an exit, if the exception bitmap says so.
+
+        The VMM finds both in the VMCS and injects what they come to together, as the CPU would have delivered it.
+        """
+        leaves = exception_exit(self._controls, second, during=first, dr6=self.machine.state.dr[6])
+        if leaves is None:
+            return
+        before, guest = self.machine.state.copy(), self.guest_state()
+        record = self._leave(leaves, instruction)
+        injected: Interruption | None
+        match combines(first.vector, second.vector):
+            case "serial":
+                injected, action = second, f"{describe.vector_name(second.vector)} injected"
+            case "double-fault":
+                injected, action = Interruption(Vector.DF, 0), "both together are a double fault: #DF injected"
+            case "shutdown":
+                injected, action = None, "both together are a triple fault"
+        if injected is not None:
+            self._put_event(injected, before)
+        self._resume(guest)
+        self._tell(record, action, before, guest)
 
     def _reflect(self, leaves: VmExit, event: Interruption, instruction: Instruction | None) -> Outcome:
         """An exception that the exception bitmap sends to the VMM: it has no use for it and hands it back."""
@@ -406,19 +448,17 @@ class VtX(Technique):
     def _inject(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
         """Resume the guest with an event for its own handler; the CPU delivers it at the VM entry."""
         old = guest.copy()
-        self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
-        if what.error_code is not None:
-            self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
-        if what.next_eip is not None:
-            self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
+        self._put_event(what, before)
         self._resume(guest)
-        result = deliver(self.machine.state, self.guest_memory(), what)
+        counts = self.vmx.reads, self.vmx.writes
+        place = len(self.events)
+        result = self._deliver(what, None)
         if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
             self.machine.retire()
             self.emulated += 1
-        name = describe.vector_name(what.vector)
-        self._tell(event, f"{name} injected, {describe.delivered_text(result, self.machine.state)}", before, old)
-        self._tell_strays(None, what)
+        action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
+        self.vmx.reads, self.vmx.writes = counts
+        self._tell(event, action, before, old, place)
         if isinstance(result, Shutdown):
             return self._triple_fault(None)
         return RESUME
@@ -426,6 +466,14 @@ class VtX(Technique):
     def _blocking(self) -> int:
         """The guest interruptibility state: is the last instruction one after which interrupts wait for one more."""
         return blocking_of(self.machine)
+
+    def _put_event(self, what: Interruption, before: CpuState) -> None:
+        """Write the VM-entry interruption information."""
+        self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
+        if what.error_code is not None:
+            self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
+        if what.next_eip is not None:
+            self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
 
     def _triple_fault(self, instruction: Instruction | None) -> Outcome:
         """Unconditional exit: the guest is dead."""
@@ -611,24 +659,31 @@ class VtX(Technique):
         if changed.keys() & made.fields.keys():
             self._take_up_controls()
 
-    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState) -> None:
-        """Complete the record of an exit: what was done, what it changed, what it read and wrote."""
+    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState, place: int | None = None) -> None:
+        """Complete the record of an exit: what was done, what it changed, what it read and wrote.
+
+        Args:
+            event: as `_leave` started it.
+            action: what the VMM did.
+            before: the real CPU at the exit.
+            old_guest: what the guest saw then.
+            place: among the events not taken out yet; the last by default.
+        """
         after = self.machine.state
         changes = changes_between(before, after, is_real=True)
         told = {change.name for change in changes}
         guest_changes = changes_between(old_guest, self.guest_state(), is_real=False)
         changes += tuple(change for change in guest_changes if change.name not in told)
         counts = (("VMREADs", str(self.vmx.reads)), ("VMWRITEs", str(self.vmx.writes)))
-        self.events.append(
-            replace(
-                event,
-                action=action,
-                to_ring=after.cpl,
-                resume=after.eip,
-                changes=changes,
-                detail=event.detail + counts,
-            )
+        told_event = replace(
+            event,
+            action=action,
+            to_ring=after.cpl,
+            resume=after.eip,
+            changes=changes,
+            detail=event.detail + counts,
         )
+        self.events.insert(len(self.events) if place is None else place, told_event)
 
     def _read(self, name: str) -> int:
         """VMREAD, which must not fail."""
