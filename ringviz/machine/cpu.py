@@ -191,6 +191,7 @@ class Cpu:
         """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
         self.slots[Slot.RETIRED] += 1
         self._must_clear_rf = True
+        self._real_rf = bool(self.state.eflags & Eflags.RF)
         self._completed_outside = self.retired
 
     @property

@@ -35,6 +35,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
@@ -221,14 +222,18 @@ class AmdV(Technique):
         try:
             effect = microcode.execute(RealEnvironment(machine, attempt), instruction)
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                machine.cpu.adopt(attempt)
             return Interruption(fault.vector, fault.error_code)
         except PageFault as fault:
             if instruction.is_string:
                 machine.cpu.adopt(attempt)
             return Interruption(Vector.PF, fault.error_code, fault.linear)
+        machine.step_trap_due = microcode.owes_step_trap(machine.state, instruction, effect)
         machine.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
             machine.retire()
+            machine.prefetch()
         return effect
 
     def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
@@ -238,7 +243,7 @@ class AmdV(Technique):
             self.events.append(escape(event, stop, completion, _MISSING))
         if isinstance(completion, Shutdown):
             return self._shutdown(getattr(stop, "instruction", None))
-        return HALTED if completion is Effect.HALTED else self.check_exit_port()
+        return HALTED if completion is Effect.HALTED else self.conclude()
 
     def _emulate(self, report: SvmReport, instruction: Instruction) -> Outcome:
         """The VMM executes the instruction on the guest's behalf."""
@@ -252,10 +257,10 @@ class AmdV(Technique):
             return self._inject(event, effect, before)
         if effect is Effect.UNFINISHED:
             self.vmcb.store_guest(self.machine.state)
-            return RESUME
+            return self.conclude()
         self.emulated += 1
         self._tell(event, self._action(instruction, before), before)
-        return HALTED if effect is Effect.HALTED else self.check_exit_port()
+        return HALTED if effect is Effect.HALTED else self.conclude()
 
     def _action(self, instruction: Instruction, before: CpuState) -> str:
         """What the VMM did, in a few words."""
@@ -308,6 +313,7 @@ class AmdV(Technique):
         completion = self._deliver(what, instruction)
         if isinstance(completion, Delivered) and len(completion.chain) == 1:
             self.machine.retire()
+            self.machine.prefetch()
         return self._told_in_guest(stop, before, at, completion)
 
     def _deliver(self, what: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
@@ -353,6 +359,7 @@ class AmdV(Technique):
         result = self._deliver(what, None)
         if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
             self.machine.retire()
+            self.machine.prefetch()
             self.emulated += 1
         text = f"exception injected, {describe.delivered_text(result, self.machine.state)}"
         if what.is_software:
@@ -392,8 +399,9 @@ class AmdV(Technique):
             self.machine.cpu.frames.drop(page >> 12)
         self.machine.cpu.flush_tlb()
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
+        if isinstance(inner, BudgetSpent):
             return RESUME
         return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)
 

@@ -40,6 +40,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.controls import Control
@@ -76,6 +77,8 @@ _VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
 _STOPS_BY_ITSELF = frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr"}) | _PORT_FORMS
 """The machine stops at these in any case; to watch them would be to pass them."""
 _DESCRIPTOR_FORMS = frozenset({"lgdt", "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str"})
+_SINGLE_STEP = 1 << 14
+"""BS of the pending debug exceptions: the CPU raises #DB right after the VM entry."""
 _ASKS_FOR = "no control of the VMCS asks for an exit"
 _ROOT = -1
 _HANDLER = "VMM in VMX root (“ring −1”)"
@@ -270,21 +273,26 @@ class VtX(Technique):
         if isinstance(stop, Watched):
             stop = SensitiveInsn(stop.form, instruction)
         before, at = self.machine.state.copy(), self.machine.retired
-        attempt = self.guest_state()
+        guest = self.guest_state()
+        attempt = guest.copy()
         try:
             effect = microcode.execute(self._environment(attempt), instruction)
             self._check_fixed_bits(attempt)
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                self._merge(attempt)
             return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
         except PageFault as fault:
             if instruction.is_string:
                 self._merge(attempt)
             return self._exception(Interruption(Vector.PF, fault.error_code, fault.linear), stop, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(guest, instruction, effect)
         self._merge(attempt)
         self._tell_strays(instruction)
         if effect is Effect.UNFINISHED:
-            return RESUME
+            return self.conclude()
         self.machine.retire()
+        self.machine.prefetch()
         return self._told_in_guest(stop, before, at, effect)
 
     def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
@@ -294,7 +302,7 @@ class VtX(Technique):
             self.events.append(escape(event, stop, completion, _ASKS_FOR))
         if isinstance(completion, Shutdown):
             return self._triple_fault(getattr(stop, "instruction", None))
-        return HALTED if completion is Effect.HALTED else self.check_exit_port()
+        return HALTED if completion is Effect.HALTED else self.conclude()
 
     def _environment(self, state: CpuState) -> VirtualEnvironment:
         machine = self.machine
@@ -332,7 +340,8 @@ class VtX(Technique):
         try:
             effect = microcode.execute(self._environment(guest), instruction)
         except GuestFault as fault:
-            return self._inject(event, Interruption(fault.vector, fault.error_code), before, old)
+            what = Interruption(fault.vector, fault.error_code)
+            return self._inject(event, what, before, guest if fault.vector == Vector.DB else old)
         except PageFault as fault:
             if not instruction.is_string:
                 guest = old
@@ -340,17 +349,21 @@ class VtX(Technique):
             return self._inject(event, Interruption(Vector.PF, fault.error_code, fault.linear), before, guest)
         self._space.take()  # the VMM's own look beyond the guest's memory is no exit
         self._check_supported(guest, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(old, instruction, effect)
         if effect is Effect.UNFINISHED:
             self._resume(guest)
-            return RESUME
+            return self.conclude()
         self.machine.retire()
         self.emulated += 1
         if instruction.form in _PORT_FORMS:
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
             event = replace(event, native_charges=("native-port-io",))
+        if self.machine.step_trap_due:
+            self._write("GUEST_PENDING_DEBUG_EXCEPTIONS", _SINGLE_STEP)
         self._resume(guest)
+        self.machine.prefetch()
         self._tell(event, emulated_text(instruction, old, guest, self.machine.bus), before, old)
-        return HALTED if effect is Effect.HALTED else self.check_exit_port()
+        return HALTED if effect is Effect.HALTED else self.conclude()
 
     def _refuse(self, leaves: VmExit, instruction: Instruction) -> Outcome:
         """A VMX instruction: the virtual CPU has none, so the VMM injects #UD."""
@@ -399,6 +412,7 @@ class VtX(Technique):
         completion = self._deliver(event, stop.instruction)
         if isinstance(completion, Delivered) and len(completion.chain) == 1:
             self.machine.retire()
+            self.machine.prefetch()
         return self._told_in_guest(stop, before, at, completion)
 
     def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
@@ -455,6 +469,7 @@ class VtX(Technique):
         result = self._deliver(what, None)
         if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
             self.machine.retire()
+            self.machine.prefetch()
             self.emulated += 1
         action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
         self.vmx.reads, self.vmx.writes = counts
@@ -496,7 +511,7 @@ class VtX(Technique):
         self.machine.state.cr0 &= ~Cr0.NE
         inner = self.machine.step_over()
         self.machine.state.cr0 |= Cr0.NE
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
         self._resume(self.guest_state())
         self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
@@ -529,8 +544,9 @@ class VtX(Technique):
             lent.append(address & ~0xFFF)
             inner = self.machine.step_over()
         self._take_back(lent)
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
+        if isinstance(inner, BudgetSpent):
             return RESUME
         again = isinstance(inner, (NestedFault, Paused)) or (isinstance(inner, Fault) and len(lent) == MOST_PAGES_LENT)
         return RESUME if again else self.handle(inner)
@@ -597,7 +613,7 @@ class VtX(Technique):
         if effect is not Effect.UNFINISHED:
             self.machine.retire()
             self.emulated += 1
-        return self.check_exit_port()
+        return self.conclude()
 
     def _tell_strays(self, instruction: Instruction | None, during: Interruption | None = None) -> None:
         """Record the exits for accesses beyond the guest's memory that the CPU itself made on the way."""
