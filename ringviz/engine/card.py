@@ -109,6 +109,8 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return event.rule
         case Kind.SILENT:
             return f"{event.rule} This time nobody could tell."
+        case Kind.VIOLATION if event.escaped:
+            return "The VMM did not ask the CPU to leave the guest for this: the guest has reached the machine itself."
         case Kind.VIOLATION:
             return (
                 "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."

@@ -47,6 +47,8 @@ class Event:
     to_ring: int
     resume: int
     detail: tuple[tuple[str, str], ...]
+    escaped: bool = False
+    """The guest got at something that is not its own."""
 
 
 def record(number: int, raw: RawEvent, cycles: int | None) -> Event:
@@ -73,6 +75,7 @@ def record(number: int, raw: RawEvent, cycles: int | None) -> Event:
         to_ring=raw.to_ring,
         resume=raw.resume,
         detail=raw.detail,
+        escaped=raw.escaped,
     )
 
 
@@ -99,6 +102,8 @@ def sentence(event: Event) -> str:
             return f"{where}, translated, calls the {event.handler} ({event.rule}): {event.action}.{price}"
         case Kind.HYPERCALL:
             return f"{where} asked the {event.handler} with {event.cause} ({event.rule}): {event.action}.{price}"
+        case Kind.VIOLATION if event.escaped:
+            return f"{where}: {event.cause}, {event.action}. Escaped: {event.rule}.{price}"
         case Kind.EXIT | Kind.VIOLATION:
             return (
                 f"{where} left the guest with {event.cause} ({event.rule}); the {event.handler}: {event.action}.{price}"

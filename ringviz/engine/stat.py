@@ -133,8 +133,7 @@ def stat(
         ),
         guest_state_sha256=guest_state_sha256(recording.technique),
         fidelity=verdict,
-        # An attempt is recorded by the VMM that stopped it: none is known that was not contained.
-        safety=Safety(attempts, attempts),
+        safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
     )
 
 

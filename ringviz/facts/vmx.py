@@ -641,6 +641,22 @@ class InterruptionType(IntEnum):
     OTHER_EVENT = 7
 
 
+INSTRUCTION_INFORMATION = _fields(
+    SDM3C.at("Information for VM Exits Due to Instruction Execution"),
+    ("SCALING", 0, 1, "Scale of the index: 0 1, 1 2, 2 4, 3 8"),
+    ("REGISTER_1", 3, 6, "The register operand"),
+    ("ADDRESS_SIZE", 7, 9, "0 16 bits, 1 32 bits, 2 64 bits"),
+    ("IS_REGISTER", 10, 10, "0 memory operand, 1 register operand"),
+    ("OPERAND_SIZE", 11, 11, "LGDT, LIDT, SGDT, SIDT: 0 16 bits, 1 32 bits"),
+    ("SEGMENT", 15, 17, "0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS"),
+    ("INDEX", 18, 21, "Index register"),
+    ("INDEX_INVALID", 22, 22, "There is no index register"),
+    ("BASE", 23, 26, "Base register"),
+    ("BASE_INVALID", 27, 27, "There is no base register"),
+    ("IDENTITY", 28, 29, "0 SGDT or SLDT, 1 SIDT or STR, 2 LGDT or LLDT, 3 LIDT or LTR"),
+    ("REGISTER_2", 28, 31, "VMREAD and VMWRITE: the register that names the field"),
+)
+"""VM-exit instruction information, the layouts of all instructions together; each uses what it needs."""
 ACCESS_RIGHTS = _fields(
     _GUEST_STATE,
     ("TYPE", 0, 3, "Segment type"),
@@ -756,6 +772,10 @@ CAPABILITY_MSRS: Mapping[int, CapabilityMsr] = by(
     CapabilityMsr(0x48A, "IA32_VMX_VMCS_ENUM", "Highest index of a VMCS field"),
     CapabilityMsr(0x48B, "IA32_VMX_PROCBASED_CTLS2", "Secondary controls, as the primary ones"),
     CapabilityMsr(0x48C, "IA32_VMX_EPT_VPID_CAP", "What EPT and VPID can do"),
+    CapabilityMsr(0x48D, "IA32_VMX_TRUE_PINBASED_CTLS", "Pin-based controls, the default1 class as it really is"),
+    CapabilityMsr(0x48E, "IA32_VMX_TRUE_PROCBASED_CTLS", "Primary controls, likewise"),
+    CapabilityMsr(0x48F, "IA32_VMX_TRUE_EXIT_CTLS", "VM-exit controls, likewise"),
+    CapabilityMsr(0x490, "IA32_VMX_TRUE_ENTRY_CTLS", "VM-entry controls, likewise"),
 )
 
 CONTROL_MSRS: Mapping[Word, int] = {

@@ -169,6 +169,9 @@ class Cpu:
         self._state: CpuState | None = None
         self._clean: CpuState | None = None
         self._must_clear_rf = False
+        self._completed_outside = -1
+        """Count of retired instructions right after one was completed from outside: the emulator's one-instruction
+        states are over by then, though it does not know."""
         self._efer, self._sysenter = 0, [0, 0, 0]
         self._real_rf = False
         """RF as the emulator held it when the state was read."""
@@ -188,6 +191,8 @@ class Cpu:
         """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
         self.slots[Slot.RETIRED] += 1
         self._must_clear_rf = True
+        self._real_rf = bool(self.state.eflags & Eflags.RF)
+        self._completed_outside = self.retired
 
     @property
     def tally(self) -> int:
@@ -261,6 +266,12 @@ class Cpu:
         """EXITINFO2 of the last stop: guest-physical address of a nested fault, linear address of a #PF."""
         return int.from_bytes(self.uc.mem_read(layout.VMCB + 0x80, 8), "little")
 
+    @property
+    def interrupt_shadow(self) -> bool:
+        """The last instruction, STI or a load of SS, keeps interrupts out until the next one has completed."""
+        inhibited = self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & layout.INHIBIT_INTERRUPTS
+        return bool(inhibited) and self.retired != self._completed_outside
+
     def fpu_image(self) -> tuple[int, ...]:
         """Give the x87 and SSE registers a 32-bit guest can see: FCW, FSW, tags, MXCSR, ST0..7, XMM0..7."""
         self._write_back()
@@ -270,15 +281,16 @@ class Cpu:
         vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 8)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
 
-    def save(self) -> tuple[bytes, int, int, int, tuple[int, ...]]:
+    def save(self) -> tuple[bytes, int, int, int, tuple[int, ...], int]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
         self._write_back()
         self._update_context()
-        return bytes(self._view), self.retired, self.tally, self._efer, tuple(self._sysenter)
+        sysenter = tuple(self._sysenter)
+        return bytes(self._view), self.retired, self.tally, self._efer, sysenter, self._completed_outside
 
-    def restore(self, saved: tuple[bytes, int, int, int, tuple[int, ...]]) -> None:
+    def restore(self, saved: tuple[bytes, int, int, int, tuple[int, ...], int]) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, self.retired, self.slots[Slot.TALLY], self._efer, sysenter = saved
+        image, self.retired, self.slots[Slot.TALLY], self._efer, sysenter, self._completed_outside = saved
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER

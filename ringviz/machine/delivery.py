@@ -10,6 +10,7 @@ Interrupt-Handler Procedures", "Error Code"; Vol. 2, "INT n/INTO/INT3/INT1" (pse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringviz.facts.exceptions import EXCEPTIONS, ExceptionKind, Vector, combines, gate_error, selector_error
@@ -79,8 +80,18 @@ class Shutdown:
     chain: tuple[int, ...]
 
 
-def deliver(state: CpuState, memory: LinearMemory, event: Interruption) -> Delivered | Shutdown:
+Met = Callable[[Interruption, Interruption], None]
+"""(what was being delivered, what was raised on the way): told before the two are combined."""
+
+
+def deliver(state: CpuState, memory: LinearMemory, event: Interruption, met: Met | None = None) -> Delivered | Shutdown:
     """Deliver an event, with all that may follow from it, by changing `state` and memory.
+
+    Args:
+        state: the CPU.
+        memory: linear memory as it sees it.
+        event: what to deliver.
+        met: told of every exception raised on the way; nothing of the delivery has happened by then but to CR2.
 
     Raises:
         TaskGateError: an entry used is a task gate.
@@ -89,6 +100,7 @@ def deliver(state: CpuState, memory: LinearMemory, event: Interruption) -> Deliv
     from_cpl = state.cpl
     for _ in range(_LONGEST_CHAIN):
         chain.append(event.vector)
+        delivering = event
         attempt = state.copy()
         if event.vector == Vector.PF and event.linear is not None:
             attempt.cr2 = event.linear
@@ -103,6 +115,8 @@ def deliver(state: CpuState, memory: LinearMemory, event: Interruption) -> Deliv
         else:
             _assign(state, attempt)
             return Delivered(event.vector, event.error_code, from_cpl, state.cpl, tuple(chain))
+        if met is not None:
+            met(delivering, event)
         match combines(chain[-1], event.vector):
             case "double-fault":
                 if event.linear is not None:

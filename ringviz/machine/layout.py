@@ -36,6 +36,8 @@ EFLAGS_AT = HEADER + 136
 """EFLAGS without the arithmetic flags and DF, which QEMU keeps elsewhere."""
 HFLAGS_AT = HEADER + 176
 """QEMU's hidden flags; bits 1:0 are the CPL."""
+INHIBIT_INTERRUPTS = 1 << 3
+"""The hidden flag that is set for one instruction after STI or a load of SS."""
 SEGMENTS = struct.Struct("<" + "I4xQII" * 10)
 """ES CS SS DS FS GS LDTR TR GDTR IDTR: selector, base, limit, flags (descriptor bits 63:32)."""
 SEGMENTS_AT = HEADER + 184

@@ -478,7 +478,7 @@ class Machine:
                 outcome = self.raise_event(event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
                     self.retire()
-                    self._prefetch()
+                    self.prefetch()
                 return outcome
             case PortIo():
                 return self._perform(stop.instruction, lambda env: transfer(env, stop.instruction))
@@ -512,10 +512,10 @@ class Machine:
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
             self.retire()
-            self._prefetch()
+            self.prefetch()
         return effect
 
-    def _prefetch(self) -> None:
+    def prefetch(self) -> None:
         """Translate the address of the next instruction.
 
         The emulated CPU has done so whenever it stops after an instruction of its own; what is completed for it must

@@ -88,6 +88,8 @@ class Event:
     """Fields of the hardware's report: EXITCODE, EXITINFO1, error code bits."""
     is_attempt: bool = False
     """The guest reached for something that is not its own."""
+    escaped: bool = False
+    """An attempt that nobody stopped: the guest got at the machine itself."""
 
     @property
     def is_divergence(self) -> bool:

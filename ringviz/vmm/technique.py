@@ -26,6 +26,7 @@ from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion, Machine
 from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache, same_but_plain
 from ringviz.machine.stops import Stop
+from ringviz.vmm.controls import Control, take
 from ringviz.vmm.events import Change, Event
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.setup import Setup
@@ -60,14 +61,20 @@ class Technique(ABC):
         return TECHNIQUES[self.id]
 
     @classmethod
+    def controls(cls, setup: Setup) -> Mapping[str, Control]:
+        """The settings that a user may change, by id, as they stand on this CPU; none by default."""
+        del setup
+        return {}
+
+    @classmethod
     def check_setup(cls, setup: Setup) -> None:
         """Refuse choices that do not go together.
 
         Raises:
+            InputError: a control is unknown.
             UnsupportedError: with the rule, in one line.
         """
-        if setup.controls:
-            raise UnsupportedError(f"{cls.id} has no controls to change; found {', '.join(setup.controls)}")
+        take(cls.id, setup.controls, cls.controls(setup))
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ def real_mode_scenario(folder: Path) -> object:
 def test_real_mode_needs_the_unrestricted_guest(tmp_path: Path) -> None:
     scenario = bare_scenario(tmp_path / "guest", bytes.fromhex("0f20c0 24fe 0f22c0 f4"))  # CR0.PE off
     run = Run(scenario, "vt-x")
-    with pytest.raises(UnsupportedError, match="VMX operation fixes CR0.PE to 1"):
+    with pytest.raises(UnsupportedError, match=r"VMX operation fixes CR0\.PE to 1"):
         run.finish()
     assert_lockstep(scenario, "vt-x", cpu="westmere")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ringviz.facts.registers import Cr0, Cr4, Efer
 from ringviz.machine.memory import PAGE, Ram
 from ringviz.machine.paging import ACCESSED, DIRTY, NX, RW, US, Access, walk
-from ringviz.vmm.amdv import technique as amdv
+from ringviz.vmm.amdv import layout as amdv
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import shadow_entry
@@ -31,15 +31,15 @@ def still(technique: Technique) -> dict[str, bytes]:
             "own descriptors": b"".join(_system_descriptor(ram, selector) for selector in _OWN_SELECTORS),
         }
     if isinstance(technique, AmdV):
-        vmcb = amdv._VMCB_AT
+        vmcb = amdv.VMCB
         return {
             "intercepts": ram.read(vmcb, _VMCB_INTERCEPTS),
             "bases": ram.read(vmcb + _VMCB_BASES.start, len(_VMCB_BASES)),
             "asid": ram.read(vmcb + 0x58, 4),
             "nested paging": ram.read(vmcb + 0x90, 8) + ram.read(vmcb + 0xB0, 8),
-            "I/O map": ram.read(amdv._IO_MAP_AT, amdv._IO_MAP_BYTES),
-            "MSR map": ram.read(amdv._MSR_MAP_AT, amdv._MSR_MAP_BYTES),
-            "open bus": ram.read(amdv._OPEN_BUS_AT, PAGE),
+            "I/O map": ram.read(amdv.IO_MAP, amdv.IO_MAP_BYTES),
+            "MSR map": ram.read(amdv.MSR_MAP, amdv.MSR_MAP_BYTES),
+            "open bus": ram.read(amdv.OPEN_BUS, PAGE),
             "nested tables": nested_mappings(technique),
         }
     return {}

@@ -7,7 +7,7 @@ Program Control Between Code Segments".
 from __future__ import annotations
 
 from ringviz.facts.exceptions import Vector, selector_error
-from ringviz.facts.registers import EFLAGS_FIXED, Eflags, iopl
+from ringviz.facts.registers import EFLAGS_FIXED, EFLAGS_RESERVED, Eflags, iopl
 from ringviz.facts.segments import Selector, decode_gate, load_cache, null_cache
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.descriptors import TableEntry, find_entry, mark_accessed
@@ -120,7 +120,7 @@ def _return_to_v86(env: Environment, eip: int, cs: int, flags: int) -> None:
     for index, selector in ((CS, cs), (SS, ss), (ES, es), (DS, ds), (FS, fs), (GS, gs)):
         state.segments[index] = real_mode_cache(selector & 0xFFFF, 0xF3)
     state.gpr[ESP], state.eip, state.cpl = esp, eip & 0xFFFF, 3
-    state.eflags = flags & ~Eflags.RF | EFLAGS_FIXED
+    state.eflags = flags & ~(Eflags.RF | EFLAGS_RESERVED) | EFLAGS_FIXED
 
 
 def ret_far(env: Environment, instruction: Instruction) -> Effect:

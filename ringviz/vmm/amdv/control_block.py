@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from ringviz.facts.svm import INTERCEPTS, SAVE_AREA_OFFSET, SVM_EXITS, VMCB_CONTROL
 from ringviz.machine.memory import Ram
 from ringviz.machine.state import CpuState
-from ringviz.machine.vmcb import encode_save_area
+from ringviz.machine.vmcb import SAVE_AREA_BYTES, encode_save_area
+from ringviz.vmm.amdv.intercepts import SvmReport
 
 _ASID = 1
 _EXIT_CODES = {row.name: code for code, row in SVM_EXITS.items()}
@@ -46,11 +47,18 @@ class ControlBlock:
         row = VMCB_CONTROL[field]
         return self._ram.read_int(self.address + row.offset, row.size_bytes)
 
-    def report(self, exit_name: str, info1: int, info2: int, state: CpuState) -> None:
-        """Do what #VMEXIT does: store the reason and the guest's state."""
-        self.put("EXITCODE", _EXIT_CODES[exit_name])
-        self.put("EXITINFO1", info1)
-        self.put("EXITINFO2", info2)
+    def image(self) -> bytes:
+        """Control area and state save area as they lie in memory."""
+        return self._ram.read(self.address, SAVE_AREA_OFFSET + SAVE_AREA_BYTES)
+
+    def report(self, exit_: SvmReport, state: CpuState, *, interrupt_shadow: bool) -> None:
+        """Do what #VMEXIT does: store the reason and the guest's state, and forget the event injected last."""
+        self.put("EXITCODE", _EXIT_CODES[exit_.exit_name])
+        self.put("EXITINFO1", exit_.info1)
+        self.put("EXITINFO2", exit_.info2)
+        self.put("EXITINTINFO", exit_.exit_int_info)
+        self.put("EVENTINJ", 0)
+        self.put("INTERRUPT_SHADOW", int(interrupt_shadow))
         self.store_guest(state)
 
     def store_guest(self, state: CpuState) -> None:

@@ -66,20 +66,17 @@ class Capabilities:
         row = VMX_CONTROLS[control]
         return bool(self.may_be_1[row.word] & row.mask) if value else not self.must_be_1[row.word] & row.mask
 
-    def refuse(self, control: str, *, value: bool) -> None:
-        """Do nothing if a control may have a setting.
-
-        Raises:
-            UnsupportedError: it may not; the message names the rule.
-        """
+    def refusal(self, control: str, *, value: bool) -> str:
+        """Say why a control may not have a setting; empty if it may."""
         if self.allows(control, value=value):
-            return
+            return ""
         row = VMX_CONTROLS[control]
-        msr = f"{CONTROL_MSRS[row.word]:X}h"
+        if row.word == "secondary" and not self.allows("activate-secondary-controls", value=True):
+            return f"the {self.cpu_title} has no secondary controls"
         which, must = ("1-setting", 0) if value else ("0-setting", 1)
-        raise UnsupportedError(
-            f"“{row.name}” has no allowed {which} on the {self.cpu_title}: its capability MSR {msr} says that bit"
-            f" {row.bit} of the {row.word} controls must be {must}"
+        return (
+            f"“{row.name}” has no allowed {which} on the {self.cpu_title}: by its capability MSR"
+            f" {CONTROL_MSRS[row.word]:X}h bit {row.bit} of the {row.word} controls must be {must}"
         )
 
     def adjusted(self, word: Word, controls: frozenset[str]) -> int:

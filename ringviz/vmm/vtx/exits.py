@@ -33,6 +33,7 @@ from ringviz.machine.microcode.operands import SEGMENT_INDEX, linear_address, re
 from ringviz.machine.paging import Access
 from ringviz.machine.state import ECX, EDI, ESI, CpuState
 from ringviz.machine.stops import PortIo
+from ringviz.vmm.vtx.instruction_information import instruction_information
 
 ReadByte = Callable[[int], int]
 """A byte of host-physical memory: for the bitmaps."""
@@ -53,6 +54,7 @@ class VmExit:
     qualification: int = 0
     length: int = 0
     """VM-exit instruction length; 0 where the field means nothing."""
+    instruction_information: int = 0
     interruption: int = 0
     error_code: int = 0
     idt_vectoring: int = 0
@@ -133,7 +135,13 @@ def instruction_exit(
     if row.control is not None and not controls.has(row.control):
         return None
     rule = "unconditional" if row.control is None else f"“{VMX_CONTROLS[row.control].name}” is 1"
-    return VmExit(row.reason, rule, _plain_qualification(instruction, guest), instruction.size)
+    return VmExit(
+        row.reason,
+        rule,
+        _plain_qualification(instruction, guest),
+        instruction.size,
+        instruction_information(instruction),
+    )
 
 
 def _reaches_the_exit(row: InstructionExit, guest: CpuState) -> bool:
@@ -207,7 +215,7 @@ def _ruled_exit(
             return _lmsw(controls, instruction, guest, memory)
         case "rdmsr" | "wrmsr":
             rule = _msr_rule(controls, guest.gpr[ECX], row.form == "wrmsr", read)
-            return None if rule is None else VmExit(row.reason, rule, 0, instruction.size)
+            return None if rule is None else VmExit(row.reason, rule, length=instruction.size)
         case _:
             assert port is not None, "the caller knows the port"
             return _port_exit(controls, port, guest, read)
@@ -310,6 +318,7 @@ def _port_exit(controls: Controls, port: PortIo, guest: CpuState, read: ReadByte
         rule,
         value,
         instruction.size,
+        instruction_information(instruction),
         linear=_string_address(guest, port),
         io_registers=(guest.gpr[ECX], guest.gpr[ESI], guest.gpr[EDI], guest.eip),
     )
@@ -376,10 +385,10 @@ def exception_exit(
         rule,
         qualification,
         length,
-        interruption_information(event),
-        event.error_code or 0,
-        0 if during is None else interruption_information(during),
-        (during.error_code or 0) if during is not None else 0,
+        interruption=interruption_information(event),
+        error_code=event.error_code or 0,
+        idt_vectoring=0 if during is None else interruption_information(during),
+        idt_error_code=(during.error_code or 0) if during is not None else 0,
     )
 
 

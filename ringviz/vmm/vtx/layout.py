@@ -18,6 +18,9 @@ GUEST_BASE = 0x0100_0000
 
 IO_BITMAP_BYTES, MSR_BITMAP_BYTES = 0x1000, 0x1000
 
+HOST_DIRECTORY = 0x0000_9000
+"""What CR3 is to hold in VMX root operation. The VMM of this laboratory is not a program on its own CPU: nothing runs
+there."""
 HOST_CODE, HOST_DATA, HOST_TASK = 0x08, 0x10, 0x18
 """Selectors that a VM exit loads."""
 HOST_ENTRY = 0x0008_0000

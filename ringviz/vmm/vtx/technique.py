@@ -6,30 +6,30 @@ VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.exceptions import Vector
-from ringviz.facts.registers import Cr0, Cr4
+from ringviz.facts.exceptions import Vector, combines
+from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import (
-    CONTROL_FIELDS,
     EXIT_REASONS,
     FIELDS_BY_NAME,
     INSTRUCTION_EXITS,
-    VMX_CONTROLS,
     Reason,
 )
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
+from ringviz.machine.cpuid import hypervisor_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, TaskGateError, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
-from ringviz.machine.state import ECX, CpuState
+from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
@@ -40,35 +40,35 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
+from ringviz.vmm.controls import Control
 from ringviz.vmm.environment import VirtualEnvironment
+from ringviz.vmm.escapes import escape
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.side import Side
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
 from ringviz.vmm.vtx import layout
-from ringviz.vmm.vtx.capabilities import Capabilities, capabilities_of
 from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
+from ringviz.vmm.vtx.exit_report import MORE_READS, READS, exit_detail, write_exit
 from ringviz.vmm.vtx.exits import Controls, VmExit, exception_exit, instruction_exit, interruption_information
-from ringviz.vmm.vtx.guest_area import guest_fields, store_guest
+from ringviz.vmm.vtx.guest_area import guest_fields
 from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, IdentityTables, build_ept_directory
+from ringviz.vmm.vtx.interruptibility import blocking_of
 from ringviz.vmm.vtx.noting_space import NotingSpace
 from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
+from ringviz.vmm.vtx.panel import Images, vmcs_panel
+from ringviz.vmm.vtx.policy import Composition, Policy
+from ringviz.vmm.vtx.policy import controls as policy_controls
+from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything
 from ringviz.vmm.vtx.vmcs import Vmcs
-
-_OWN = (
-    "external-interrupt-exiting", "nmi-exiting", "hlt-exiting", "rdpmc-exiting", "use-io-bitmaps",
-)  # fmt: skip
-"""What this VMM wants everywhere: interrupts, ports and performance counters belong to the whole machine, and HLT
-tells it that the guest is idle. CPUID and INVD exit whether it wants or not, and all MSRs do while no bitmap is used."""
-_OWN_MMU = ("invlpg-exiting", "cr3-load-exiting", "cr3-store-exiting")
-"""While the real CR3 is the VMM's."""
-_EPT = ("activate-secondary-controls", "enable-ept")
-_WHERE_OFFERED = ("enable-vpid", "unrestricted-guest", "load-ia32_efer-on-entry", "save-ia32_efer-on-exit")
+from ringviz.vmm.vtx.words import emulated_text, rule_before
 
 _VMX_FORMS = frozenset(form for form in INSTRUCTION_EXITS if form.startswith("vm"))
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
@@ -77,23 +77,11 @@ _VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
 _STOPS_BY_ITSELF = frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr"}) | _PORT_FORMS
 """The machine stops at these in any case; to watch them would be to pass them."""
 _DESCRIPTOR_FORMS = frozenset({"lgdt", "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str"})
-_HOST_CR4_WHILE_UNPAGED = Cr4.PSE | Cr4.PAE | Cr4.PGE
+_SINGLE_STEP = 1 << 14
+"""BS of the pending debug exceptions: the CPU raises #DB right after the VM entry."""
+_ASKS_FOR = "no control of the VMCS asks for an exit"
 _ROOT = -1
 _HANDLER = "VMM in VMX root (“ring −1”)"
-_VPID = 1
-
-_READS = ("VM_EXIT_REASON", "VM_EXIT_INSTRUCTION_LENGTH", "GUEST_RIP")
-"""What the VMM reads at every exit caused by an instruction."""
-_MORE_READS: dict[Reason, tuple[str, ...]] = {
-    Reason.EXCEPTION_NMI: ("VM_EXIT_INTR_INFO", "VM_EXIT_INTR_ERROR_CODE", "EXIT_QUALIFICATION", "IDT_VECTORING_INFO"),
-    Reason.INVLPG: ("EXIT_QUALIFICATION",),
-    Reason.CR_ACCESS: ("EXIT_QUALIFICATION", "CR0_READ_SHADOW", "CR4_READ_SHADOW"),
-    Reason.MOV_DR: ("EXIT_QUALIFICATION", "GUEST_DR7"),
-    Reason.IO_INSTRUCTION: ("EXIT_QUALIFICATION",),
-    Reason.GDTR_IDTR_ACCESS: ("EXIT_QUALIFICATION", "VM_EXIT_INSTRUCTION_INFO"),
-    Reason.LDTR_TR_ACCESS: ("EXIT_QUALIFICATION", "VM_EXIT_INSTRUCTION_INFO"),
-    Reason.EPT_VIOLATION: ("EXIT_QUALIFICATION", "GUEST_PHYSICAL_ADDRESS"),
-}
 
 
 class VtX(Technique):
@@ -106,44 +94,47 @@ class VtX(Technique):
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
         ram = self.machine.ram
-        self.capabilities: Capabilities = capabilities_of(setup.cpu)
-        self.uses_ept = setup.mmu == "nested"
-        self.is_unrestricted = self.uses_ept and self.capabilities.allows("unrestricted-guest", value=True)
+        self.policy = Policy(setup)
+        self._cpuid = hypervisor_cpuid(self.machine.cpuid) if self.policy.shows_itself else self.machine.cpuid
         self._space = NotingSpace(ram, self.guest_base, self.guest_bytes)
-        ram.write(layout.IO_BITMAP_A, b"\xff" * layout.IO_BITMAP_BYTES)  # every port is the VMM's
-        ram.write(layout.IO_BITMAP_B, b"\xff" * layout.IO_BITMAP_BYTES)
-        ram.write(layout.MSR_BITMAP, b"\xff" * layout.MSR_BITMAP_BYTES)
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+        mark_everything(ram, self.policy)
         self.ept: ExtendedTables | None = None
         self.identity: IdentityTables | None = None
-        if self.uses_ept:
+        if self.policy.uses_ept:
             self.ept = ExtendedTables(ram, layout.EPT_TABLES, self.guest_base, self.guest_bytes)
             self.machine.second_level = self.ept
-            if not self.is_unrestricted:
+            if not self.policy.is_unrestricted:
                 build_ept_directory(ram)
                 self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
         else:
             self.identity = IdentityTables(ram, self.guest_base, self.guest_bytes)
         self._virtual_cr3 = self._virtual_efer = 0
         """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
-        self._image_before_exit = self._image_at_exit = b""
-        self._event: Event | None = None
-        self.vmx = VmxUnit(ram, self.capabilities)
+        self._owns_cr3 = self._loads_efer = False
+        self._images = Images(b"", b"")
+        self.vmx = VmxUnit(ram, self.policy.capabilities)
         self._prepare()
+
+    @classmethod
+    def controls(cls, setup: Setup) -> Mapping[str, Control]:
+        """The bits of the VMCS, as this CPU allows them."""
+        return policy_controls(setup)
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 
     def power_on(self, state: CpuState) -> None:
         """Write the guest's state into the VMCS, and launch it."""
         self._check_supported(state)
-        real, fields = self._compose(state)
-        for name, value in (fields | guest_fields(real)).items():
+        made = self._compose(state)
+        for name, value in (made.fields | guest_fields(made.real)).items():
             self._write(name, value)
         entered = self.vmx.vmlaunch()
         assert isinstance(entered, Entered), entered
-        self.machine.cpu.load(real)
+        self.machine.cpu.load(made.real)
         self._take_up_controls()
-        self._image_before_exit = self._image_at_exit = self.vmx.vmcs.image()
+        image = self.vmx.vmcs.image()
+        self._images = Images(image, image)
 
     def guest_state(self) -> CpuState:
         """The CPU with the read shadows in place of what the masks hide."""
@@ -151,7 +142,7 @@ class VtX(Technique):
         guest = real.copy()
         guest.cr0 = real.cr0 & ~controls.cr0_mask | controls.cr0_shadow & controls.cr0_mask
         guest.cr4 = real.cr4 & ~controls.cr4_mask | controls.cr4_shadow & controls.cr4_mask
-        if not self.is_unrestricted and not guest.cr0 & Cr0.PG:
+        if self._owns_cr3:
             guest.cr3 = self._virtual_cr3
         if not self._loads_efer:
             guest.efer = self._virtual_efer
@@ -163,18 +154,12 @@ class VtX(Technique):
 
     def save_vmm(self) -> Any:
         """What is not in memory."""
-        return (
-            self.vmx.save(),
-            self._virtual_cr3,
-            self._virtual_efer,
-            self._image_before_exit,
-            self._image_at_exit,
-            None if self.ept is None else self.ept.next_table,
-        )
+        next_table = None if self.ept is None else self.ept.next_table
+        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, next_table
 
     def restore_vmm(self, saved: Any) -> None:
         """Take it back; the controls are in the VMCS, which is in memory."""
-        vmx, self._virtual_cr3, self._virtual_efer, self._image_before_exit, self._image_at_exit, next_table = saved
+        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, next_table = saved
         self.vmx.restore(vmx)
         if self.ept is not None:
             self.ept.next_table = next_table
@@ -214,38 +199,13 @@ class VtX(Technique):
         row = INSTRUCTION_EXITS.get(form or "")
         if form is None or row is None or (word == "faults" and row.needs != "exit-first"):
             return word, why
-        rule = self._rule_before(instruction)
+        rule = rule_before(self._controls, instruction)
         return (word, why) if rule is None else ("exits", rule)
 
-    def _rule_before(self, instruction: Instruction) -> str | None:
-        """Why an instruction will exit, told before its operands are known; None if it will not."""
-        controls = self._controls
-        row = INSTRUCTION_EXITS[instruction.form or ""]
-        registers = {operand.register for operand in instruction.ops}
-        match row.form:
-            case "mov-to-cr" if "cr3" in registers:
-                return "“CR3-load exiting” is 1" if controls.has("cr3-load-exiting") else None
-            case "mov-to-cr" if registers & {"cr0", "cr4"}:
-                return f"if it changes a bit of the {'CR0' if 'cr0' in registers else 'CR4'} guest/host mask"
-            case "mov-from-cr":
-                return "“CR3-store exiting” is 1" if "cr3" in registers and controls.has("cr3-store-exiting") else None
-            case "clts":
-                return "if the guest's TS is set" if controls.cr0_mask & Cr0.TS else None
-            case "lmsw":
-                return "if it changes a bit of the CR0 guest/host mask" if controls.cr0_mask & 0xF else None
-            case "mov-to-cr":
-                return None
-            case "in" | "out" | "ins" | "outs" if controls.has("use-io-bitmaps"):
-                return "if the I/O bitmap marks the port"
-            case "in" | "out" | "ins" | "outs":
-                has = controls.has("unconditional-io-exiting")
-                return "“Unconditional I/O exiting” is 1" if has else None
-            case "rdmsr" | "wrmsr":
-                return "if the MSR bitmap marks it" if controls.has("use-msr-bitmaps") else "“Use MSR bitmaps” is 0"
-            case _ if row.control is None:
-                return "unconditional in VMX non-root operation"
-            case _:
-                return f"“{VMX_CONTROLS[row.control].name}” is 1" if controls.has(row.control) else None
+    def side(self) -> Side:
+        """The VMCS: what the last exit wrote, and what the VMM has changed since."""
+        vmcs = self.vmx.vmcs
+        return vmcs_panel(vmcs, self._images, self.policy.capabilities)
 
     # ---- setting up --------------------------------------------------------------------------------------------------
 
@@ -257,74 +217,21 @@ class VtX(Technique):
         self._must(self.vmx.vmxon(layout.VMXON_REGION))
         self._must(self.vmx.vmclear(layout.VMCS_REGION))
         self._must(self.vmx.vmptrld(layout.VMCS_REGION))
-        fixed = {
-            "IO_BITMAP_A": layout.IO_BITMAP_A,
-            "IO_BITMAP_B": layout.IO_BITMAP_B,
-            "VMCS_LINK_POINTER": (1 << 64) - 1,
-            "HOST_CR0": Cr0.PE | Cr0.NE | Cr0.PG | Cr0.ET | Cr0.WP,
-            "HOST_CR4": int(Cr4.VMXE),
-            "HOST_CS_SELECTOR": layout.HOST_CODE,
-            "HOST_TR_SELECTOR": layout.HOST_TASK,
-            "HOST_RIP": layout.HOST_ENTRY,
-            "HOST_RSP": layout.HOST_ENTRY,
-        }
-        fixed |= {f"HOST_{name}_SELECTOR": layout.HOST_DATA for name in ("ES", "SS", "DS", "FS", "GS")}
-        if self.capabilities.allows("use-msr-bitmaps", value=True):
-            fixed["MSR_BITMAP"] = layout.MSR_BITMAP
-        if self.ept is not None:
-            fixed["EPT_POINTER"] = self.ept.pointer
-        if self.capabilities.allows("enable-vpid", value=True):
-            fixed["VIRTUAL_PROCESSOR_ID"] = _VPID
-        for name, value in fixed.items():
+        eptp = None if self.ept is None else self.ept.pointer
+        for name, value in fixed_fields(self.policy.capabilities, eptp).items():
             self._write(name, value)
 
-    def _wanted_controls(self, *, owns_cr3: bool) -> frozenset[str]:
-        """The controls that the VMM sets, by id."""
-        wanted = set(_OWN)
-        if owns_cr3:
-            wanted.update(_OWN_MMU)
-        if self.uses_ept:
-            wanted.update(_EPT)
-            wanted.update(c for c in _WHERE_OFFERED if self.capabilities.allows(c, value=True))
-        return frozenset(wanted)
-
-    def _compose(self, guest: CpuState) -> tuple[CpuState, dict[str, int]]:
-        """Give the real CPU state for what the guest is to see, and the control fields that go with it."""
-        real = guest.copy()
-        owns_cr3 = not self.is_unrestricted and not guest.cr0 & Cr0.PG
-        fixed = Cr0.NE if self.is_unrestricted else Cr0.PE | Cr0.NE | Cr0.PG
-        cr0_mask = fixed | Cr0.CD | Cr0.NW
-        real.cr0 = guest.cr0 & ~cr0_mask | fixed
-        cr4_mask = int(Cr4.VMXE) | (_HOST_CR4_WHILE_UNPAGED if owns_cr3 else 0)
-        real.cr4 = guest.cr4 & ~cr4_mask | Cr4.VMXE
-        if owns_cr3:
+    def _compose(self, guest: CpuState) -> Composition:
+        """Settle what is real, and remember of the guest's registers what is not."""
+        made = self.policy.compose(guest)
+        self._owns_cr3 = made.owns_cr3
+        if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
-            real.cr3 = layout.IDENTITY_DIRECTORY if self.ept is None else EPT_DIRECTORY_GPA
-            if self.ept is not None:
-                real.cr4 |= Cr4.PSE
-        if self.ept is not None and not self.is_unrestricted:
-            self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if owns_cr3 else None)
-        wanted = self._wanted_controls(owns_cr3=owns_cr3)
-        exceptions = 0 if guest.cr0 & Cr0.NE else 1 << Vector.MF
-        if owns_cr3 and self.ept is None:
-            exceptions |= 1 << Vector.PF
-        fields = {
-            name: self.capabilities.adjusted(word, wanted)
-            for word, name in CONTROL_FIELDS.items()
-            if word != "secondary" or self.uses_ept
-        }
-        fields |= {
-            "EXCEPTION_BITMAP": exceptions,
-            "CR0_GUEST_HOST_MASK": cr0_mask,
-            "CR0_READ_SHADOW": guest.cr0,
-            "CR4_GUEST_HOST_MASK": cr4_mask,
-            "CR4_READ_SHADOW": guest.cr4,
-        }
-        if "load-ia32_efer-on-entry" in wanted:
-            fields["GUEST_IA32_EFER"] = guest.efer
-        else:
-            self._virtual_efer, real.efer = guest.efer, 0
-        return real, fields
+        if not made.loads_efer:
+            self._virtual_efer = guest.efer
+        if self.ept is not None and not self.policy.is_unrestricted:
+            self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if made.owns_cr3 else None)
+        return made
 
     def _take_up_controls(self) -> None:
         """Read the controls out of the VMCS, as the CPU does at a VM entry."""
@@ -340,7 +247,7 @@ class VtX(Technique):
     # ---- instructions ------------------------------------------------------------------------------------------------
 
     def _instruction(self, stop: Stop, instruction: Instruction) -> Outcome:
-        """An instruction that could exit: does it?"""
+        """Tell whether an instruction that could exit does, and act on it."""
         guest = self.guest_state()
         port = stop if isinstance(stop, PortIo) else None
         if port is None and instruction.form in _PORT_FORMS:
@@ -366,43 +273,59 @@ class VtX(Technique):
         if isinstance(stop, Watched):
             stop = SensitiveInsn(stop.form, instruction)
         before, at = self.machine.state.copy(), self.machine.retired
-        attempt = self.guest_state()
+        guest = self.guest_state()
+        attempt = guest.copy()
         try:
             effect = microcode.execute(self._environment(attempt), instruction)
+            self._check_fixed_bits(attempt)
         except GuestFault as fault:
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                self._merge(attempt)
             return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
         except PageFault as fault:
             if instruction.is_string:
                 self._merge(attempt)
             return self._exception(Interruption(Vector.PF, fault.error_code, fault.linear), stop, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(guest, instruction, effect)
         self._merge(attempt)
         self._tell_strays(instruction)
         if effect is Effect.UNFINISHED:
-            return RESUME
+            return self.conclude()
         self.machine.retire()
+        self.machine.prefetch()
         return self._told_in_guest(stop, before, at, effect)
 
     def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
         """Record what the CPU did without an exit, where a learner would call it an event."""
         event = hardware_event(self, stop, before, self.machine.state, at, completion)
         if event is not None:
-            self.events.append(event)
+            self.events.append(escape(event, stop, completion, _ASKS_FOR))
         if isinstance(completion, Shutdown):
             return self._triple_fault(getattr(stop, "instruction", None))
-        return HALTED if completion is Effect.HALTED else self.check_exit_port()
+        return HALTED if completion is Effect.HALTED else self.conclude()
 
     def _environment(self, state: CpuState) -> VirtualEnvironment:
         machine = self.machine
-        return VirtualEnvironment(
-            state, self._space, machine.bus, machine.retired, machine.cpu.flush_tlb, cpuid=machine.cpuid
-        )
+        flush = machine.cpu.flush_tlb
+        return VirtualEnvironment(state, self._space, machine.bus, machine.retired, flush, self._cpuid)
+
+    def _check_fixed_bits(self, guest: CpuState) -> None:
+        """Raise #GP(0) where non-root operation would lose a bit that VMX operation fixes.
+
+        Source: Intel SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root Operation" (MOV to CR0, MOV to CR4).
+        """
+        controls = self._controls
+        lost_0 = self.policy.fixed_cr0 & ~controls.cr0_mask & ~guest.cr0
+        lost_4 = self.policy.capabilities.cr4_fixed_1 & ~controls.cr4_mask & ~guest.cr4
+        if lost_0 or lost_4:
+            raise GuestFault(Vector.GP, 0)
 
     def _merge(self, guest: CpuState) -> None:
         """Make a changed view the CPU's state, as non-root operation does: masked bits stay as they are."""
         real, controls = self.machine.state, self._controls
         guest.cr0 = guest.cr0 & ~controls.cr0_mask | real.cr0 & controls.cr0_mask
         guest.cr4 = guest.cr4 & ~controls.cr4_mask | real.cr4 & controls.cr4_mask
-        if controls.has("cr3-load-exiting"):
+        if self._owns_cr3:
             guest.cr3 = real.cr3
         if not self._loads_efer:
             guest.efer = real.efer
@@ -417,7 +340,8 @@ class VtX(Technique):
         try:
             effect = microcode.execute(self._environment(guest), instruction)
         except GuestFault as fault:
-            return self._inject(event, Interruption(fault.vector, fault.error_code), before, old)
+            what = Interruption(fault.vector, fault.error_code)
+            return self._inject(event, what, before, guest if fault.vector == Vector.DB else old)
         except PageFault as fault:
             if not instruction.is_string:
                 guest = old
@@ -425,45 +349,27 @@ class VtX(Technique):
             return self._inject(event, Interruption(Vector.PF, fault.error_code, fault.linear), before, guest)
         self._space.take()  # the VMM's own look beyond the guest's memory is no exit
         self._check_supported(guest, instruction)
+        self.machine.step_trap_due = microcode.owes_step_trap(old, instruction, effect)
         if effect is Effect.UNFINISHED:
             self._resume(guest)
-            return RESUME
+            return self.conclude()
         self.machine.retire()
         self.emulated += 1
         if instruction.form in _PORT_FORMS:
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
             event = replace(event, native_charges=("native-port-io",))
+        if self.machine.step_trap_due:
+            self._write("GUEST_PENDING_DEBUG_EXCEPTIONS", _SINGLE_STEP)
         self._resume(guest)
-        self._tell(event, self._action(instruction, old, guest), before, old)
-        return HALTED if effect is Effect.HALTED else self.check_exit_port()
+        self.machine.prefetch()
+        self._tell(event, emulated_text(instruction, old, guest, self.machine.bus), before, old)
+        return HALTED if effect is Effect.HALTED else self.conclude()
 
     def _refuse(self, leaves: VmExit, instruction: Instruction) -> Outcome:
         """A VMX instruction: the virtual CPU has none, so the VMM injects #UD."""
         before = self.machine.state.copy()
         event = self._leave(leaves, instruction)
         return self._inject(event, Interruption(Vector.UD), before, self.guest_state())
-
-    def _action(self, instruction: Instruction, old: CpuState, new: CpuState) -> str:
-        """What the VMM did, in a few words."""
-        form = instruction.form or ""
-        if form in _PORT_FORMS:
-            port, size, is_input = port_of(old, instruction)
-            return "virtual " + describe.port_action(self.machine.bus, PortIo(is_input, port, size, instruction), new)
-        registers = {operand.register for operand in instruction.ops}
-        for name in ("cr0", "cr3", "cr4"):
-            if name in registers or (name == "cr0" and form in ("clts", "lmsw")):
-                was, is_now = getattr(old, name), getattr(new, name)
-                if form == "mov-from-cr":
-                    return f"virtual {name.upper()} read: {was:X}"
-                return f"virtual {name.upper()} {was:X} → {is_now:X}"
-        return {
-            "cpuid": "CPUID of the virtual machine",
-            "hlt": "the virtual CPU waits for an interrupt",
-            "rdmsr": f"virtual MSR {old.gpr[ECX]:X}h read",
-            "wrmsr": f"virtual MSR {old.gpr[ECX]:X}h written",
-            "invlpg": "the page's translation is forgotten",
-            "rdtsc": "time-stamp counter of the virtual machine",
-        }.get(form, "emulated on the virtual CPU")
 
     # ---- exceptions and interrupts -----------------------------------------------------------------------------------
 
@@ -506,13 +412,42 @@ class VtX(Technique):
         completion = self._deliver(event, stop.instruction)
         if isinstance(completion, Delivered) and len(completion.chain) == 1:
             self.machine.retire()
+            self.machine.prefetch()
         return self._told_in_guest(stop, before, at, completion)
 
     def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
-        result = deliver(self.machine.state, self.guest_memory(), event)
+        result = deliver(
+            self.machine.state,
+            self.guest_memory(),
+            event,
+            lambda first, second: self._met_on_the_way(first, second, instruction),
+        )
         self._tell_strays(instruction, event)
         return result
+
+    def _met_on_the_way(self, first: Interruption, second: Interruption, instruction: Instruction | None) -> None:
+        """An exception raised while another event was being delivered: an exit, if the exception bitmap says so.
+
+        The VMM finds both in the VMCS and injects what they come to together, as the CPU would have delivered it.
+        """
+        leaves = exception_exit(self._controls, second, during=first, dr6=self.machine.state.dr[6])
+        if leaves is None:
+            return
+        before, guest = self.machine.state.copy(), self.guest_state()
+        record = self._leave(leaves, instruction)
+        injected: Interruption | None
+        match combines(first.vector, second.vector):
+            case "serial":
+                injected, action = second, f"{describe.vector_name(second.vector)} injected"
+            case "double-fault":
+                injected, action = Interruption(Vector.DF, 0), "both together are a double fault: #DF injected"
+            case "shutdown":
+                injected, action = None, "both together are a triple fault"
+        if injected is not None:
+            self._put_event(injected, before)
+        self._resume(guest)
+        self._tell(record, action, before, guest)
 
     def _reflect(self, leaves: VmExit, event: Interruption, instruction: Instruction | None) -> Outcome:
         """An exception that the exception bitmap sends to the VMM: it has no use for it and hands it back."""
@@ -527,22 +462,33 @@ class VtX(Technique):
     def _inject(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
         """Resume the guest with an event for its own handler; the CPU delivers it at the VM entry."""
         old = guest.copy()
+        self._put_event(what, before)
+        self._resume(guest)
+        counts = self.vmx.reads, self.vmx.writes
+        place = len(self.events)
+        result = self._deliver(what, None)
+        if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
+            self.machine.retire()
+            self.machine.prefetch()
+            self.emulated += 1
+        action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
+        self.vmx.reads, self.vmx.writes = counts
+        self._tell(event, action, before, old, place)
+        if isinstance(result, Shutdown):
+            return self._triple_fault(None)
+        return RESUME
+
+    def _blocking(self) -> int:
+        """The guest interruptibility state: is the last instruction one after which interrupts wait for one more."""
+        return blocking_of(self.machine)
+
+    def _put_event(self, what: Interruption, before: CpuState) -> None:
+        """Write the VM-entry interruption information."""
         self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
         if what.error_code is not None:
             self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
         if what.next_eip is not None:
             self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
-        self._resume(guest)
-        result = deliver(self.machine.state, self.guest_memory(), what)
-        if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
-            self.machine.retire()
-            self.emulated += 1
-        name = describe.vector_name(what.vector)
-        self._tell(event, f"{name} injected, {describe.delivered_text(result, self.machine.state)}", before, old)
-        self._tell_strays(None, what)
-        if isinstance(result, Shutdown):
-            return self._triple_fault(None)
-        return RESUME
 
     def _triple_fault(self, instruction: Instruction | None) -> Outcome:
         """Unconditional exit: the guest is dead."""
@@ -565,7 +511,7 @@ class VtX(Technique):
         self.machine.state.cr0 &= ~Cr0.NE
         inner = self.machine.step_over()
         self.machine.state.cr0 |= Cr0.NE
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
         self._resume(self.guest_state())
         self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
@@ -598,8 +544,9 @@ class VtX(Technique):
             lent.append(address & ~0xFFF)
             inner = self.machine.step_over()
         self._take_back(lent)
-        if isinstance(inner, BudgetSpent):
+        if has_completed(inner):
             self.emulated += 1
+        if isinstance(inner, BudgetSpent):
             return RESUME
         again = isinstance(inner, (NestedFault, Paused)) or (isinstance(inner, Fault) and len(lent) == MOST_PAGES_LENT)
         return RESUME if again else self.handle(inner)
@@ -662,11 +609,11 @@ class VtX(Technique):
         except GuestFault as fault:
             return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
         self._space.take()
-        self.machine.cpu.adopt(self._compose(guest)[0])
+        self._resume(guest)
         if effect is not Effect.UNFINISHED:
             self.machine.retire()
             self.emulated += 1
-        return self.check_exit_port()
+        return self.conclude()
 
     def _tell_strays(self, instruction: Instruction | None, during: Interruption | None = None) -> None:
         """Record the exits for accesses beyond the guest's memory that the CPU itself made on the way."""
@@ -688,44 +635,13 @@ class VtX(Technique):
     def _leave(self, leaves: VmExit, instruction: Instruction | None) -> Event:
         """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it."""
         state, vmcs = self.machine.state, self.vmx.vmcs
-        self._image_before_exit = vmcs.image()
-        store_guest(vmcs, state)
-        if self._controls.has("save-ia32_efer-on-exit"):
-            vmcs.put("GUEST_IA32_EFER", state.efer)
-        report = {
-            "VM_EXIT_REASON": leaves.reason,
-            "EXIT_QUALIFICATION": leaves.qualification,
-            "VM_EXIT_INSTRUCTION_LENGTH": leaves.length,
-            "VM_EXIT_INTR_INFO": leaves.interruption,
-            "VM_EXIT_INTR_ERROR_CODE": leaves.error_code,
-            "IDT_VECTORING_INFO": leaves.idt_vectoring,
-            "IDT_VECTORING_ERROR_CODE": leaves.idt_error_code,
-            "VM_ENTRY_INTR_INFO": vmcs.get("VM_ENTRY_INTR_INFO") & 0x7FFF_FFFF,
-        }
-        if leaves.linear is not None:
-            report["GUEST_LINEAR_ADDRESS"] = leaves.linear
-        if leaves.physical is not None:
-            report["GUEST_PHYSICAL_ADDRESS"] = leaves.physical
-        if leaves.io_registers is not None:
-            report |= dict(zip(("IO_RCX", "IO_RSI", "IO_RDI", "IO_RIP"), leaves.io_registers, strict=True))
-        for name, value in report.items():
-            vmcs.put(name, value)
-        self._image_at_exit = vmcs.image()
+        before = vmcs.image()
+        write_exit(vmcs, leaves, state, self._blocking(), saves_efer=self._controls.has("save-ia32_efer-on-exit"))
+        self._images = Images(before, vmcs.image())
         self.vmx.reads = self.vmx.writes = 0
-        for name in (*_READS, *_MORE_READS.get(leaves.reason, ())):
+        for name in (*READS, *MORE_READS.get(leaves.reason, ())):
             self._read(name)
         row = EXIT_REASONS[leaves.reason]
-        detail = [
-            ("EXIT_REASON", f"{leaves.reason.value}"),
-            ("EXIT_QUALIFICATION", f"{leaves.qualification:X}h"),
-            ("VM_EXIT_INSTRUCTION_LENGTH", f"{leaves.length}"),
-        ]
-        if leaves.interruption:
-            detail.append(("VM_EXIT_INTR_INFO", f"{leaves.interruption:X}h"))
-        if leaves.physical is not None:
-            detail.append(("GUEST_PHYSICAL_ADDRESS", f"{leaves.physical:X}h"))
-        if leaves.idt_vectoring:
-            detail.append(("IDT_VECTORING_INFO", f"{leaves.idt_vectoring:X}h"))
         return Event(
             at=self.machine.retired,
             address=state.eip,
@@ -739,43 +655,51 @@ class VtX(Technique):
             charges=("exit", "vmm-work"),
             from_ring=state.cpl,
             via_ring=_ROOT,
-            detail=tuple(detail),
+            detail=exit_detail(leaves),
         )
 
     def _resume(self, guest: CpuState) -> None:
         """Write what the VMM changed, and enter the guest again."""
-        real, fields = self._compose(guest)
+        made = self._compose(guest)
         now = self.vmx.vmcs.fields()
-        changed = {name: value for name, value in (fields | guest_fields(real)).items() if now[name] != value}
+        wanted = made.fields | guest_fields(made.real)
+        changed = {name: value for name, value in wanted.items() if now[name] != value}
         for name, value in changed.items():
             self._write(name, value)
         entered = self.vmx.vmresume()
         assert isinstance(entered, Entered), entered
-        self.machine.cpu.adopt(real)
+        self.machine.cpu.adopt(made.real)
         if self.ept is not None and self.ept.must_invalidate:
             self.machine.forget_translations()
             self.ept.must_invalidate = False
-        if changed.keys() & fields.keys():
+        if changed.keys() & made.fields.keys():
             self._take_up_controls()
 
-    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState) -> None:
-        """Complete the record of an exit: what was done, what it changed, what it read and wrote."""
+    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState, place: int | None = None) -> None:
+        """Complete the record of an exit: what was done, what it changed, what it read and wrote.
+
+        Args:
+            event: as `_leave` started it.
+            action: what the VMM did.
+            before: the real CPU at the exit.
+            old_guest: what the guest saw then.
+            place: among the events not taken out yet; the last by default.
+        """
         after = self.machine.state
         changes = changes_between(before, after, is_real=True)
         told = {change.name for change in changes}
         guest_changes = changes_between(old_guest, self.guest_state(), is_real=False)
         changes += tuple(change for change in guest_changes if change.name not in told)
         counts = (("VMREADs", str(self.vmx.reads)), ("VMWRITEs", str(self.vmx.writes)))
-        self.events.append(
-            replace(
-                event,
-                action=action,
-                to_ring=after.cpl,
-                resume=after.eip,
-                changes=changes,
-                detail=event.detail + counts,
-            )
+        told_event = replace(
+            event,
+            action=action,
+            to_ring=after.cpl,
+            resume=after.eip,
+            changes=changes,
+            detail=event.detail + counts,
         )
+        self.events.insert(len(self.events) if place is None else place, told_event)
 
     def _read(self, name: str) -> int:
         """VMREAD, which must not fail."""
@@ -797,7 +721,7 @@ class VtX(Technique):
     def _check_supported(self, guest: CpuState, instruction: Instruction | None = None) -> None:
         """Refuse what this CPU cannot run in VMX non-root operation, and what this VMM cannot follow."""
         where = "" if instruction is None else f" at {instruction.address:08X}h"
-        if not guest.is_protected and not self.is_unrestricted:
+        if not guest.is_protected and not self.policy.is_unrestricted:
             raise UnsupportedError(
                 f"{self.scenario.id}: the guest is in real mode{where}; VMX operation fixes CR0.PE to 1 on the"
                 f" {self.setup.cpu.title}, which has no unrestricted guest"
