@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from ringviz.cli.exits import one_line
 from ringviz.cli.output import width_cells
 from ringviz.cli.table import Column, table
-
 from ringviz.guest.recompiled import Recompiled
 
 if TYPE_CHECKING:
