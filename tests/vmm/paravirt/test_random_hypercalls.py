@@ -62,7 +62,7 @@ FIXED = (
 """Calls that may succeed, so that later ones find something to break."""
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, MEMORY, st.lists(DESCRIPTORS, min_size=4, max_size=4), st.integers(0, 4))
 def test_no_hypercall_breaks_the_hypervisor(
     calls: list[tuple[int, list[int]]], memory: list[int], table: list[int], fixed: int
