@@ -78,7 +78,7 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
         return _data_rows(picture, now, before)
     rows = [RegisterRow("mode", "—", None, picture.guest_mode or "—", None, False, "")]
     for name, show, why, leak in _ROWS:
-        if technique.alignment == \"marker\":
+        if technique.alignment == "marker":
             why = _TOLD.get(name, why)
         guest, real = show(now.guest), show(now.real)
         old_guest = show(before.guest) if before is not None else guest

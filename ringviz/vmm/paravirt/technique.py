@@ -39,6 +39,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
@@ -440,17 +441,23 @@ class Paravirt(Technique):
     def _by_microcode(self, stop: SensitiveInsn) -> Outcome:
         """An instruction that the emulator leaves to us: what the CPU does about it in this ring."""
         machine = self.machine
+        before, at = machine.state.copy(), machine.retired
         attempt = machine.state.copy()
         try:
-            microcode.execute(RealEnvironment(machine, attempt), stop.instruction)
+            effect = microcode.execute(RealEnvironment(machine, attempt), stop.instruction)
         except GuestFault as fault:
-            seen = Fault(fault.vector, fault.error_code, None, stop.instruction)
-            return self._fault(seen)
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                machine.cpu.adopt(attempt)
+            return self._fault(Fault(fault.vector, fault.error_code, None, stop.instruction))
         except PageFault as fault:
-            return self._fault(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
+            return self._answer(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
+        machine.step_trap_due = microcode.owes_step_trap(before, stop.instruction, effect)
         machine.cpu.adopt(attempt)
         machine.retire()
-        return RESUME
+        event = hardware_event(self, stop, before, machine.state, at, effect)
+        if event is not None:
+            self.events.append(event)
+        return self.conclude()
 
     def _reflect(
         self,
@@ -541,10 +548,11 @@ class Paravirt(Technique):
         except GuestFault as fault:
             expected = fault
         inner = self.machine.step_over()
-        if not isinstance(inner, BudgetSpent):
+        if not has_completed(inner):
             return self._answer(inner)
         after = self.guest_state()
         ideal.cpl, ideal.cr0 = before.cpl, before.cr0
+        ideal.dr[6] = after.dr[6]  # where the guest single-steps, its trap shows there already
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
             self.events.append(
@@ -563,7 +571,7 @@ class Paravirt(Technique):
                     via_ring=None,
                 )
             )
-        return RESUME
+        return RESUME if isinstance(inner, BudgetSpent) else self._answer(inner)
 
     # ---- events ------------------------------------------------------------------------------------------------------
 

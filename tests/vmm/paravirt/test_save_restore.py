@@ -60,4 +60,4 @@ def test_the_guest_and_the_cpu_agree_on_the_ring_and_the_selectors_at_every_even
         assert snapshot.rings.believed == snapshot.rings.real
         rows = {row.name: row for row in snapshot.registers}
         assert not any(rows[name].differs for name in ("ring", "CS", "SS", "DS", "ESP", "EIP", "CR3"))
-        assert [seat.resident for seat in snapshot.rings.seats] == ["VMM", "guest OS", "", "applications"]
+        assert [seat.resident for seat in snapshot.rings.seats] == ["VMM", "ported OS", "", "applications"]
