@@ -6,20 +6,27 @@ from typing import Annotated
 import typer
 
 from ringviz.cli.check import folders_of
-from ringviz.cli.exits import Exit, complain
+from ringviz.cli.exits import Exit, complain, one_line
 from ringviz.cli.output import print_lines
-from ringviz.errors import RingvizError
+from ringviz.cli.run_report import port
+from ringviz.errors import InputError, RingvizError
 from ringviz.guest.build import verify as differences
 from ringviz.guest.build import write_build
+from ringviz.guest.recompiled import recompiled
 from ringviz.guest.scenario import Scenario, load_scenario, shown_path
 
 
 def build(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Scenario folders, or folders of them.")],
     verify: Annotated[bool, typer.Option("--verify", help="Write nothing; only compare with a fresh build.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; show which source lines a recompiled kernel changes.")
+    ] = False,
 ) -> int:
     """Assemble the guest of each scenario folder with NASM."""
-    one = _verify_one if verify else _build_one
+    if verify and diff:
+        raise InputError("--verify and --diff: choose one of them")
+    one = _verify_one if verify else _diff_one if diff else _build_one
     worst = Exit.DONE
     for folder in (folder for path in paths for folder in folders_of(path)):
         try:
@@ -45,3 +52,19 @@ def _verify_one(scenario: Scenario) -> Exit:
     if not problems:
         print_lines([f"{shown_path(scenario.path)}: same as a fresh build"])
     return Exit.FAILED if problems else Exit.DONE
+
+
+def _diff_one(scenario: Scenario) -> Exit:
+    """Show the source lines that are in one build only, each change as `-` lines and `+` lines."""
+    where = shown_path(scenario.path)
+    change = recompiled(scenario)
+    if change is None:
+        print_lines([f"{where}: one build only; nothing is recompiled"])
+        return Exit.DONE
+    lines = [f"{where}: {port(change)}, {change.dropped:,} left out"]
+    for one in change.changes:
+        lines.append("")
+        lines += [f"-{line.number:>5}  {one_line(line.text)}" for line in one.original]
+        lines += [f"+{line.number:>5}  {one_line(line.text)}" for line in one.recompiled]
+    print_lines(lines)
+    return Exit.DONE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ringviz.cli.exits import one_line
 from ringviz.cli.output import width_cells
 from ringviz.cli.table import Column, table
+from ringviz.guest.recompiled import Recompiled
 
 if TYPE_CHECKING:
     from ringviz.engine.stat import Stat
@@ -56,6 +57,11 @@ def fidelity(run: "Stat") -> str:
     if first is not None:
         return f"diverges at {first.retired:,}: {first.instruction}"
     return "identical" if run.fidelity.markers is None else f"identical at {run.fidelity.markers:,} markers"
+
+
+def port(change: Recompiled) -> str:
+    """Say how much of a kernel's source was written for the VMM."""
+    return f"{change.written:,} of {change.lines:,} source lines were written for the VMM ({change.percent:.1f} %)"
 
 
 def attempts(run: "Stat") -> str:

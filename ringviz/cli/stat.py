@@ -13,6 +13,7 @@ from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.facts.costs import CAUSES, CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
+from ringviz.guest.recompiled import Recompiled, recompiled
 from ringviz.guest.scenario import find_scenario
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ def stat(
     """Run a guest to its end; count traps and cycles by cause."""
     from ringviz.engine import stat as engine
 
+    found = find_scenario(scenario)
     with shown() as progress:
-        result = engine.stat(find_scenario(scenario), technique, mmu, cpu, fidelity=fidelity, progress=progress)
+        result = engine.stat(found, technique, mmu, cpu, fidelity=fidelity, progress=progress)
     if json:
         print_json(engine.stat_json(result))
     else:
-        print_lines(report(result))
+        port = recompiled(found) if TECHNIQUES[technique].alignment == "marker" else None
+        print_lines(report(result, port))
     return Exit.FAILED if breaks_promise(result) else Exit.DONE
 
 
@@ -58,8 +61,8 @@ def breaks_promise(result: "Stat") -> bool:
     return Comparison(result.scenario, result.cpu, (result,), ()).failed
 
 
-def report(result: "Stat") -> Iterator[str]:
-    """Give one run as a text for people."""
+def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
+    """Give one run as a text for people; `port` says what it took to recompile the kernel, if it was."""
     technique, cpu = TECHNIQUES[result.technique], CPU_PROFILES[result.cpu]
     yield strong(f"{result.scenario} under {technique.title} ({technique.id}), memory: {result.mmu}")
     yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
@@ -71,6 +74,8 @@ def report(result: "Stat") -> Iterator[str]:
     yield f"Overhead, which bare metal does not have: {result.cycles.overhead:,} cycles, {overhead} of all"
     yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
     yield f"Attempts on what is not the guest's own: {run_report.attempts(result)}"
+    if port is not None:
+        yield f"Recompiled: {run_report.port(port)}; `ringviz build --diff` shows them"
     if result.slowdown is not None:
         yield f"Slowdown: {run_report.slowdown(result)} of bare metal's cycles"
     if result.fidelity is not None:

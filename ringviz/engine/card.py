@@ -111,12 +111,18 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return f"{event.rule} This time nobody could tell."
         case Kind.VIOLATION if event.escaped:
             return "The VMM did not ask the CPU to leave the guest for this: the guest has reached the machine itself."
+        case Kind.VIOLATION if technique.alignment == "marker":
+            return "The guest reached beyond what is its own. The VMM's tables refuse; its kernel gets the exception."
         case Kind.VIOLATION:
             return (
                 "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."
             )
         case Kind.GATE | Kind.FAULT if picture.guest_is_data:
             return f"{_capital(event.rule)}: the real CPU stays in ring {picture.always_in}."
+        case Kind.GATE if technique.alignment == "marker":
+            if event.form in _RETURNS:
+                return "A kernel that knows its ring returns from it by itself: the way outward needs no permission."
+            return "The VMM has put the guest's own gate into the CPU's table: the program enters ring 1 directly."
         case Kind.GATE if event.form in _RETURNS and technique.vmm_ring is None:
             return "The CPU takes back what the gate saved: the way outward needs no permission."
         case Kind.GATE | Kind.FAULT if technique.vmm_ring == -1:

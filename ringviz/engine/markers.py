@@ -24,7 +24,7 @@ from ringviz.guest.symbols import load_source_map
 from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.outcome import Ended
-from ringviz.vmm.registry import choose, power_on, variant_for
+from ringviz.vmm.registry import choose, power_on, technique_facts, variant_for
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 
@@ -195,7 +195,16 @@ class MarkerTrack:
         return True
 
 
-@lru_cache(maxsize=8)
 def marker_track(scenario: Scenario, technique: str, setup: Setup) -> MarkerTrack:
-    """Share one run to its markers among all sessions."""
-    return MarkerTrack(scenario, technique, setup)
+    """Give the track on which a technique's positions count, shared among all sessions.
+
+    Techniques that run the original kernel share that of bare metal: the same code has the same places.
+    """
+    if technique_facts(technique).alignment == "instruction":
+        return _track(scenario, NATIVE, None, setup.cpu.id, ())
+    return _track(scenario, technique, setup.mmu, setup.cpu.id, setup.controls)
+
+
+@lru_cache(maxsize=8)
+def _track(scenario: Scenario, technique: str, mmu: str | None, cpu: str, controls: tuple[str, ...]) -> MarkerTrack:
+    return MarkerTrack(scenario, technique, choose(technique, mmu, cpu, controls))

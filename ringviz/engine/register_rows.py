@@ -60,6 +60,16 @@ _ROWS: tuple[tuple[str, _Show, str, str], ...] = (
 
 _IN_MEMORY = "in memory"
 
+_TOLD = {
+    "IF": "the guest's IF is a byte in the page it shares with the VMM",
+    "GDTR": "the guest had its table checked; the CPU uses the VMM's, which holds it",
+    "IDTR": "the guest gave the VMM a list of handlers; it has no IDT",
+    "TR": "the guest told the VMM its kernel stack; it has no task",
+    "LDTR": "the guest had its table checked; the CPU uses the VMM's, which holds it",
+    "EFLAGS": "IF differs: the guest's is a byte in the page it shares with the VMM",
+}
+"""What a difference means where the guest knows of it."""
+
 
 def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | None) -> tuple[RegisterRow, ...]:
     """Make the rows; the first says which mode the CPU is in, where hardware assistance has two."""
@@ -68,6 +78,8 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
         return _data_rows(picture, now, before)
     rows = [RegisterRow("mode", "—", None, picture.guest_mode or "—", None, False, "")]
     for name, show, why, leak in _ROWS:
+        if technique.alignment == "marker":
+            why = _TOLD.get(name, why)
         guest, real = show(now.guest), show(now.real)
         old_guest = show(before.guest) if before is not None else guest
         old_real = show(before.real) if before is not None else real

@@ -22,7 +22,7 @@ _LISTING_ROW = re.compile(
     r"(?: (?P<offset>[0-9A-F]{8,16}) (?P<bytes>[^\s-]\S*?(?: [0-9A-Fa-f]+h>)?)(?P<more>-)?(?=\s|$))?"
     r"(?P<rest>.*)"
 )
-_LEVEL = re.compile(r"\s*<(\d+)>")
+_LEVEL = re.compile(r"\s<(\d+)>\s*$")
 _DIRECTIVE = re.compile(r"\s*\[?\s*(?:section|segment)\s+([^\s\];]+)", re.IGNORECASE)
 _PIECE = re.compile(
     r"(?P<known>[0-9A-F]+)"
@@ -135,7 +135,7 @@ def _listed_bytes(listing: str, source_lines: tuple[str, ...]) -> Iterator[_List
         if match is None or _WARNING_MARK in row[:_TEXT_COLUMN]:
             continue
         text = row[_TEXT_COLUMN:] if len(row) > _TEXT_COLUMN else ""
-        level = _LEVEL.match(row[_TEXT_COLUMN - 9 : _TEXT_COLUMN])
+        level = _LEVEL.search(row[:_TEXT_COLUMN])
         if level is None and not is_continued:
             number = int(match["number"])
             _check_quote(number, text, source_lines)

@@ -65,43 +65,38 @@ def _lines(source: bytes) -> list[str]:
 
 def read_conditions(source: list[str]) -> Recompiled:
     """Take a source apart at its `%ifdef PARAVIRT`."""
-    changes: list[Change] = []
+    changes: dict[int, tuple[list[SourceLine], list[SourceLine]]] = {}
     shared = 0
-    original: list[SourceLine] = []
-    written: list[SourceLine] = []
-    for number, text, side in _sides(source):
+    for line, side, place in _sides(source):
         if side is None:
-            if original or written:
-                changes.append(Change(tuple(original), tuple(written)))
-                original, written = [], []
             shared += 1
-        elif side is Variant.PARAVIRT:
-            written.append(SourceLine(number, text))
-        else:
-            original.append(SourceLine(number, text))
-    if original or written:
-        changes.append(Change(tuple(original), tuple(written)))
-    return Recompiled(tuple(changes), shared + sum(len(change.recompiled) for change in changes))
+            continue
+        original, written = changes.setdefault(place, ([], []))
+        (written if side is Variant.PARAVIRT else original).append(line)
+    made = tuple(Change(tuple(original), tuple(written)) for original, written in changes.values())
+    return Recompiled(made, shared + sum(len(change.recompiled) for change in made))
 
 
-def _sides(source: list[str]) -> Iterator[tuple[int, str, Variant | None]]:
-    """Yield each line of code with the build it is for; None is both."""
-    conditions: list[Variant | None] = []
+def _sides(source: list[str]) -> Iterator[tuple[SourceLine, Variant | None, int]]:
+    """Yield each line of code with the build it is for, None for both, and the line at which its condition begins."""
+    conditions: list[tuple[Variant | None, int]] = []
     for number, text in enumerate(source, start=1):
         match = _CONDITION.match(text)
         if match is not None:
             word, name = match[1], match[2]
             if word == "endif":
                 conditions = conditions[:-1]
-            elif word == "else":
-                conditions = [*conditions[:-1], _other(conditions[-1])] if conditions else conditions
+            elif word == "else" and conditions:
+                side, place = conditions[-1]
+                conditions[-1] = (_other(side), place)
             elif word.startswith("if"):
                 is_ours = name == PARAVIRT_DEFINE and word in ("ifdef", "ifndef")
                 chosen = Variant.PARAVIRT if word == "ifdef" else Variant.ORIGINAL
-                conditions.append(chosen if is_ours else None)
+                conditions.append((chosen if is_ours else None, number))
             continue
         if text.split(";")[0].strip():
-            yield number, text, next((side for side in reversed(conditions) if side is not None), None)
+            side, place = next((one for one in reversed(conditions) if one[0] is not None), (None, 0))
+            yield SourceLine(number, text), side, place
 
 
 def _other(side: Variant | None) -> Variant | None:

@@ -68,6 +68,7 @@ start:
 %ifdef PARAVIRT
     ; The hypervisor wants to read the table first, and nobody may change it afterwards:
     ; give up the right to write to its page, then name the page's machine frame.
+    pushad
     mov eax, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
     mov eax, [eax + 4 * (ADDR(gdt) >> 12)]
     mov [gdt_frame], eax
@@ -81,6 +82,7 @@ start:
     mov ecx, (gdt_end - gdt) / 8
     mov eax, SET_GDT
     int HYPERCALL
+    popad
 %else
     lgdt [gdt_pointer]
 %endif
@@ -135,19 +137,19 @@ serial_init:
 
 ; Print the text at ESI, up to its zero byte.
 %ifdef PARAVIRT
-print:                              ; the whole text in one call; EBX stays as it is
-    push ebx
+print:                              ; the whole text in one call. Changes EDX
     mov edx, esi                    ; where it begins
 .measure:
     lodsb
     test al, al
     jnz .measure
+    pushad
     lea ecx, [esi - 1]
     sub ecx, edx                    ; how long it is
     mov ebx, CONSOLE_WRITE
     mov eax, CONSOLE_IO
     int HYPERCALL
-    pop ebx
+    popad
     ret
 %else
 print:

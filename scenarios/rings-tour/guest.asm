@@ -93,10 +93,12 @@ start:
     mov es, ax
     mov ss, ax
 %ifdef PARAVIRT
+    pushad
     mov ebx, batch                  ; handlers and kernel stack, two calls for the price of one
     mov ecx, 2
     mov eax, MULTICALL
     int HYPERCALL
+    popad
 %else
     lidt [idt_pointer]
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
@@ -259,22 +261,20 @@ shut_down:
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
 %ifdef PARAVIRT
 print:                              ; the whole text in one call
-    push ebx
-    push ecx
     push edx
     mov edx, esi                    ; where it begins
 .measure:
     lodsb
     test al, al
     jnz .measure
+    pushad
     lea ecx, [esi - 1]
     sub ecx, edx                    ; how long it is
     mov ebx, CONSOLE_WRITE
     mov eax, CONSOLE_IO
     int HYPERCALL
+    popad
     pop edx
-    pop ecx
-    pop ebx
     ret
 %else
 print:

@@ -96,6 +96,7 @@ start:
     mov es, ax
     mov ss, ax
 %ifdef PARAVIRT
+    pushad
     mov ebx, idt                    ; our handlers, as a list
     mov eax, SET_TRAP_TABLE
     int HYPERCALL
@@ -103,6 +104,7 @@ start:
     mov ecx, kernel_stack_top       ; the hypervisor writes it into its TSS, for ring 1
     mov eax, STACK_SWITCH
     int HYPERCALL
+    popad
 %else
     lidt [idt_pointer]
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
@@ -238,22 +240,20 @@ shut_down:
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
 %ifdef PARAVIRT
 print:                              ; the whole text in one call
-    push ebx
-    push ecx
     push edx
     mov edx, esi                    ; where it begins
 .measure:
     lodsb
     test al, al
     jnz .measure
+    pushad
     lea ecx, [esi - 1]
     sub ecx, edx                    ; how long it is
     mov ebx, CONSOLE_WRITE
     mov eax, CONSOLE_IO
     int HYPERCALL
+    popad
     pop edx
-    pop ecx
-    pop ebx
     ret
 %else
 print:

@@ -61,16 +61,17 @@ BROKEN = {
     ),
     "mistyped key": (
         TOML.replace("memory_mib", "memory_mb"),
-        "guest.memory_mb: unknown key, expected source, image, format, memory_mib, load, entry, start, paging;"
+        "guest.memory_mb: unknown key, expected source, image, format, memory_mib, load, entry, start, paging,"
+        " paravirt;"
         ' did you mean "memory_mib"?',
     ),
     "mistyped table": (
         TOML.replace("[limits]", "[limit]"),
-        'limit: unknown key, expected schema, title, summary, level, guest, limits; did you mean "limits"?',
+        'limit: unknown key, expected schema, title, summary, level, guest, leftovers, limits; did you mean "limits"?',
     ),
     "key in the wrong table": (
         TOML.replace("schema = 1", "schema = 1\nmemory_mib = 16"),
-        "memory_mib: unknown key, expected schema, title, summary, level, guest, limits;"
+        "memory_mib: unknown key, expected schema, title, summary, level, guest, leftovers, limits;"
         " it belongs in guest.memory_mib",
     ),
     "table as a number": ("guest = 3\n", "guest: found 3, expected a table: [guest]"),

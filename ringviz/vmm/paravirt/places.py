@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -87,16 +87,31 @@ def places(scenario: Scenario) -> tuple[Place, ...]:
     for line in load_source_map(scenario, Variant.PARAVIRT).lines:
         lines.setdefault(line.number, []).append(line)
     image = load_image(scenario, Variant.PARAVIRT)
-    found = [place for change in port.changes for place in _places_of(change, lines, image)]
+    data = _DATA | _data_macros(line for change in port.changes for line in change.recompiled)
+    found = [place for change in port.changes for place in _places_of(change, lines, image, data)]
     return tuple(sorted(found, key=lambda place: place.address))
 
 
-def _places_of(change: Change, lines: Mapping[int, list[LineRange]], image: Image) -> Iterator[Place]:
-    code = [line for line in change.recompiled if _is_code(line)]
+def _data_macros(lines: Iterable[SourceLine]) -> frozenset[str]:
+    """Names of macros that make data: those whose first line does."""
+    found: set[str] = set()
+    name = ""
+    for line in lines:
+        words = _words(line).lower().split()
+        if name and words and words[0] in _DATA:
+            found.add(name)
+        name = words[1] if words[:1] == ["%macro"] else ""
+    return frozenset(found)
+
+
+def _places_of(
+    change: Change, lines: Mapping[int, list[LineRange]], image: Image, data: frozenset[str]
+) -> Iterator[Place]:
+    code = [line for line in change.recompiled if _is_code(line, data)]
     ranges = sorted(piece for line in code for piece in lines.get(line.number, ()))
     if not ranges:
         return
-    was = _clipped("; ".join(_words(line) for line in change.original if _is_code(line)))
+    was = _clipped("; ".join(_words(line) for line in change.original if _is_code(line, data)))
     pieces = tuple((piece.address, piece.address + piece.size_bytes) for piece in ranges)
     start = ranges[0].address
     number: int | None = None
@@ -120,7 +135,7 @@ def _places_of(change: Change, lines: Mapping[int, list[LineRange]], image: Imag
                 start, number, calls = instruction.next_address, None, calls + 1
     if not calls:
         now = _clipped("; ".join(_words(line) for line in code))
-        yield Place(start, pieces, was, now, "no call is needed for this", False)
+        yield Place(start, pieces, was, now, "", False)
 
 
 def _decoded(image: Image, address: int, end: int) -> Iterator[Instruction]:
@@ -135,10 +150,10 @@ def _decoded(image: Image, address: int, end: int) -> Iterator[Instruction]:
                 address = instruction.next_address
 
 
-def _is_code(line: SourceLine) -> bool:
+def _is_code(line: SourceLine, data: frozenset[str]) -> bool:
     """Tell whether a line is an instruction: no data, no constant, no label alone, no directive."""
     words = _words(line).split()
-    return bool(words) and words[0].lower() not in _DATA and words[0][0] != "%" and "equ" not in words[:2]
+    return bool(words) and words[0].lower() not in data and words[0][0] != "%" and "equ" not in words[:2]
 
 
 def _words(line: SourceLine) -> str:

@@ -25,6 +25,7 @@ from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.machine import RealEnvironment
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.microcode import GuestFault
+from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.state import CS, EAX, EBX, ECX, EDI, EDX, ESI, ESP, CpuState, TableRegister, segment
 from ringviz.machine.stops import (
     Breakpoint,
@@ -38,6 +39,7 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
     Watched,
+    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
@@ -201,10 +203,15 @@ class Paravirt(Technique):
                 return self._own_gate(stop)
             case SoftInterrupt():
                 return self._interrupt(stop)
+            case Fault(vector=Vector.PF, linear=linear, instruction=instruction) if _is_beyond(
+                linear or 0, instruction
+            ):
+                # The emulator checks no limits: a CPU would not have come as far as the page tables.
+                return self._beyond_the_limit(linear or 0, instruction)
             case Fault():
                 return self._fault(stop)
-            case ProtectedAccess():
-                return self._beyond_the_limit(stop)
+            case ProtectedAccess(linear=linear, instruction=instruction):
+                return self._beyond_the_limit(linear, instruction)
             case SensitiveInsn():
                 return self._by_microcode(stop)
             case PortIo() | NestedFault() | BudgetSpent() | Paused() | Breakpoint():
@@ -419,28 +426,38 @@ class Paravirt(Technique):
             stop.instruction, stop.vector, stop.error_code, describe.fault_name(stop), rule, kind=kind,
         )  # fmt: skip
 
-    def _beyond_the_limit(self, stop: ProtectedAccess) -> Outcome:
+    def _beyond_the_limit(self, linear: int, instruction: Instruction | None) -> Outcome:
         """The guest reached above the limit of its segments, where the hypervisor is."""
-        vector = Vector.SS if _goes_through_ss(stop.instruction) else Vector.GP
+        vector = Vector.SS if _goes_through_ss(self.machine.state, instruction, linear) else Vector.GP
         return self._reflect(
-            stop.instruction, vector, 0, f"{describe.vector_name(vector)}(0)",
-            f"{stop.linear:08X}h lies beyond the limit of the cut-off segment", kind=Kind.VIOLATION,
-        )  # fmt: skip
+            instruction,
+            vector,
+            0,
+            f"{describe.vector_name(vector)}(0)",
+            f"{linear:08X}h lies beyond the limit of the cut-off segment",
+            kind=Kind.VIOLATION,
+        )
 
     def _by_microcode(self, stop: SensitiveInsn) -> Outcome:
         """An instruction that the emulator leaves to us: what the CPU does about it in this ring."""
         machine = self.machine
+        before, at = machine.state.copy(), machine.retired
         attempt = machine.state.copy()
         try:
-            microcode.execute(RealEnvironment(machine, attempt), stop.instruction)
+            effect = microcode.execute(RealEnvironment(machine, attempt), stop.instruction)
         except GuestFault as fault:
-            seen = Fault(fault.vector, fault.error_code, None, stop.instruction)
-            return self._fault(seen)
+            if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
+                machine.cpu.adopt(attempt)
+            return self._fault(Fault(fault.vector, fault.error_code, None, stop.instruction))
         except PageFault as fault:
-            return self._fault(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
+            return self._answer(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
+        machine.step_trap_due = microcode.owes_step_trap(before, stop.instruction, effect)
         machine.cpu.adopt(attempt)
         machine.retire()
-        return RESUME
+        event = hardware_event(self, stop, before, machine.state, at, effect)
+        if event is not None:
+            self.events.append(event)
+        return self.conclude()
 
     def _reflect(
         self,
@@ -531,10 +548,11 @@ class Paravirt(Technique):
         except GuestFault as fault:
             expected = fault
         inner = self.machine.step_over()
-        if not isinstance(inner, BudgetSpent):
+        if not has_completed(inner):
             return self._answer(inner)
         after = self.guest_state()
         ideal.cpl, ideal.cr0 = before.cpl, before.cr0
+        ideal.dr[6] = after.dr[6]  # where the guest single-steps, its trap shows there already
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
             self.events.append(
@@ -553,7 +571,7 @@ class Paravirt(Technique):
                     via_ring=None,
                 )
             )
-        return RESUME
+        return RESUME if isinstance(inner, BudgetSpent) else self._answer(inner)
 
     # ---- events ------------------------------------------------------------------------------------------------------
 
@@ -597,11 +615,23 @@ def _result(answer: Answer) -> str:
     return str(answer.value) if answer.value < 0x1_0000 else f"{answer.value:08X}"
 
 
-def _goes_through_ss(instruction: Instruction | None) -> bool:
+def _is_beyond(linear: int, instruction: Instruction | None) -> bool:
+    """Tell whether an access that was refused at an address reaches beyond the limit of every guest segment."""
+    widest = (
+        max((operand.size_bytes for operand in instruction.ops if operand.kind == "mem"), default=1)
+        if (instruction is not None)
+        else 1
+    )
+    return linear + widest > layout.HOLE
+
+
+def _goes_through_ss(state: CpuState, instruction: Instruction | None, linear: int) -> bool:
     """Tell whether an access beyond the limit went through the stack segment, which raises #SS instead of #GP."""
-    if instruction is None:
+    if instruction is None or linear == state.linear_eip:
         return False
-    operands = [operand for operand in instruction.ops if operand.kind == "mem"]
-    if not operands:  # PUSH, POP, CALL, RET: the stack itself
-        return True
-    return operands[0].segment == "ss"
+    for operand in instruction.ops:
+        if operand.kind == "mem":
+            start = linear_address(state, operand, instruction.address_size_bits)
+            if start <= linear < start + max(operand.size_bytes, 1):
+                return operand.segment == "ss"
+    return not instruction.is_string  # PUSH, POP, CALL, RET: the stack itself
