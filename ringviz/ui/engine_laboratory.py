@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session, resolve_condition
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario, list_scenarios
@@ -75,8 +76,7 @@ def _compared(run: "Stat") -> ComparedRun:
         retired=run.retired,
         total_cycles=run.cycles.total,
         slowdown=run.slowdown,
-        fidelity=_fidelity(run),
-        is_faithful=run.fidelity is not None and run.fidelity.identical,
+        card=scorecard(run),
         events=causes or "no events",
         cpu=run.cpu,
         divergences=() if run.fidelity is None else tuple(_divergence(d) for d in run.fidelity.divergences),
@@ -86,15 +86,3 @@ def _compared(run: "Stat") -> ComparedRun:
 def _divergence(divergence: "Divergence") -> str:
     native, here = (v if isinstance(v, str) else f"{v:X}" for v in (divergence.native, divergence.here))
     return f"step {grouped(divergence.retired)}: {divergence.instruction} gave {here}; bare metal gives {native}"
-
-
-def _fidelity(run: "Stat") -> str:
-    if run.fidelity is None:
-        return "not compared"
-    first = run.fidelity.first_divergence
-    if first is None:
-        return "identical to bare metal at every instruction"
-    return (
-        f"differs from bare metal at {len(run.fidelity.divergences)} instructions, first at step "
-        f"{grouped(first.retired)}: {first.instruction}"
-    )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.view import Snapshot
 
 Cancelled = Callable[[], bool]
@@ -42,9 +43,8 @@ class ComparedRun:
     retired: int
     total_cycles: int
     slowdown: float | None
-    fidelity: str
-    """`identical`, or where and how it first diverged."""
-    is_faithful: bool
+    card: Scorecard
+    """The three properties of a virtual machine monitor, and whether this run kept them."""
     events: str
     """The most expensive causes with their counts."""
     cpu: str = ""

@@ -146,13 +146,3 @@ async def test_go_to_takes_steps_addresses_and_symbols(typed: str, call: str) ->
         await b.pilot.press(*["space" if c == " " else c for c in typed], "enter")
         await b.settle()
         assert call in b.calls
-
-
-async def test_compare_shows_every_run_and_every_refusal() -> None:
-    async with bench() as b:
-        await b.press("c")
-        text = b.text()
-        for part in ("identical", "first differs at step 8: pushfd", "9.00×", "not run: the P4 has no SVM", "modelled"):
-            assert part in text
-        await b.press("escape")
-        assert not isinstance(b.app.screen, CompareScreen)

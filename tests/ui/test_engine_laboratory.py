@@ -3,6 +3,7 @@
 import pytest
 from textual.message import Message
 
+from ringviz.engine.scorecard import Verdict
 from ringviz.engine.view import Snapshot
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.ui.app import RingvizApp
@@ -65,10 +66,12 @@ def test_what_does_not_go_together_is_refused(laboratory: EngineLaboratory) -> N
 def test_a_comparison_tells_who_keeps_the_promise(laboratory: EngineLaboratory) -> None:
     told: list[str] = []
     runs = laboratory.compare("popf-hole", None, lambda what, done, limit: told.append(what))
-    faithful = {run.technique: run.is_faithful for run in runs.runs}
+    faithful = {run.technique: run.card.score("fidelity").verdict is Verdict.HOLDS for run in runs.runs}
     assert [technique for technique, is_faithful in faithful.items() if not is_faithful] == ["trap-emulate"]
     assert {"native", "emulation", "classic", "binary-translation", "amd-v"} <= set(faithful)
-    assert "pushf" in next(run.fidelity for run in runs.runs if run.technique == "trap-emulate")
+    efficient = {run.technique for run in runs.runs if run.card.score("performance").verdict is Verdict.HOLDS}
+    assert efficient == set(faithful) - {"emulation"}
+    assert "pushf" in next(run.card.score("fidelity").words for run in runs.runs if run.technique == "trap-emulate")
     assert told
 
 
