@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session, resolve_condition
+from ringviz.errors import RingvizError
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.ui.glyphs import grouped
@@ -12,6 +14,8 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    CpuChoice,
+    MachineChoice,
     Progress,
     ScenarioChoice,
     Sitting,
@@ -44,9 +48,33 @@ class EngineLaboratory:
         """Load a scenario and stand at its first instruction."""
         return Session(find_scenario(scenario), technique, mmu, cpu)
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        """Open the same guest at the same retired instruction under another technique."""
-        return _session(sitting).swapped(technique, cpu=cpu, cancelled=cancelled)
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        """Open the same guest at the same retired instruction, on a machine built otherwise."""
+        return _session(sitting).swapped(technique, mmu, cpu, controls, cancelled)
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        """Settle how a machine would be built, and what else could be chosen."""
+        setup = registry.choose(technique, mmu, cpu, controls)
+        row = TECHNIQUES[technique]
+        return MachineChoice(
+            technique=technique,
+            title=row.title,
+            cpu=setup.cpu.id,
+            mmu=setup.mmu,
+            cpus=tuple(
+                CpuChoice(p.id, p.title, p.year, _refusal(technique, setup.mmu, p.id)) for p in CPU_PROFILES.values()
+            ),
+            mmus=tuple(mmu for mmu in row.mmus if _has(technique, mmu)),
+            controls=(),
+        )
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the address, symbol, ring change or kind of event that `text` names."""
@@ -61,6 +89,23 @@ class EngineLaboratory:
         comparison = compare(find_scenario(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+
+def _refusal(technique: str, mmu: str, cpu: str) -> str:
+    """Say why a CPU does not go with a technique, or nothing."""
+    try:
+        registry.choose_cpu(technique, mmu, cpu)
+    except RingvizError as error:
+        return str(error)
+    return ""
+
+
+def _has(technique: str, mmu: str) -> bool:
+    try:
+        registry.choose_mmu(technique, mmu)
+    except RingvizError:
+        return False
+    return True
 
 
 def _session(sitting: Sitting) -> Session:

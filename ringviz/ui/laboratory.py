@@ -64,6 +64,50 @@ class ComparedRuns:
     """Techniques that do not go with this scenario, each with the reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class CpuChoice:
+    """One CPU that a guest can be put on."""
+
+    id: str
+    title: str
+    year: int
+    refusal: str
+    """Why it does not go with the technique and the paging, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChoice:
+    """One setting of a technique, on or off."""
+
+    id: str
+    title: str
+    """What it does while on."""
+    group: str
+    is_on: bool
+    is_on_by_default: bool
+    """The technique's own choice."""
+    rule: str
+    """Why it cannot be changed, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineChoice:
+    """How the machine below is built, and how else it could be."""
+
+    technique: str
+    title: str
+    cpu: str
+    mmu: str
+    cpus: tuple[CpuChoice, ...]
+    mmus: tuple[str, ...]
+    controls: tuple[ControlChoice, ...]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Controls that are not as the technique would have them, `+name` or `-name`."""
+        return tuple(f"{'+' if c.is_on else '-'}{c.id}" for c in self.controls if c.is_on != c.is_on_by_default)
+
+
 class Sitting(Protocol):
     """One guest under one technique, standing at one retired instruction. Only the engine thread may touch it."""
 
@@ -117,8 +161,23 @@ class Laboratory(Protocol):
         """Load a scenario; raises RingvizError if these do not go together."""
         ...
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        """Open the same guest at the same retired instruction under another technique; raises RingvizError."""
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        """Open the same guest at the same retired instruction, on a machine built otherwise; raises RingvizError."""
+        ...
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        """Settle how a machine would be built, and what else could be chosen; None leaves it to the technique.
+
+        Raises RingvizError, with the rule in one line, if these do not go together. Touches no sitting.
+        """
         ...
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:

@@ -13,6 +13,7 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRuns,
     Laboratory,
+    MachineChoice,
     Progress,
     ScenarioChoice,
     Sitting,
@@ -140,8 +141,19 @@ class _Exhibit:
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         return self
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
         return sitting
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        raise UnsupportedError("a picture has nothing to change")
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         return False

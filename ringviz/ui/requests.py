@@ -64,11 +64,14 @@ class GoTo:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """To another technique, at the same retired instruction."""
+    """To another technique, or another machine under the same, at the same retired instruction."""
 
     technique: str
     cpu: str | None = None
     """The CPU the user asked for; None leaves the choice to the technique."""
+    mmu: str | None = None
+    controls: tuple[str, ...] = ()
+    """Settings of the technique to change from its own choice, `+name` or `-name`."""
 
 
 @dataclass(frozen=True, slots=True)

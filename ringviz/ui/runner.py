@@ -146,9 +146,9 @@ class EngineThread:
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(f"The run ended before it came to {text}."))
-            case Swap(technique, cpu):
+            case Swap(technique, cpu, mmu, controls):
                 self._tell(Began())
-                swapped = self._laboratory.swapped(self._sitting, technique, cpu, self._is_cancelled)
+                swapped = self._laboratory.swapped(self._sitting, technique, mmu, cpu, controls, self._is_cancelled)
                 # Cancelled on its way, it has not come to the same place: then the old one stays.
                 self._sitting = self._sitting if self._is_cancelled() else swapped
             case _:

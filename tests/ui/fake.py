@@ -31,11 +31,13 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    MachineChoice,
     Progress,
     ScenarioChoice,
     Sitting,
     TechniqueChoice,
 )
+from tests.ui.fake_machine import fake_machine
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
 
 TECHNIQUES = tuple(TechniqueChoice(row.id, row.title, row.vmm_seat) for row in FACTS.values())
@@ -58,6 +60,10 @@ KINDS = {
     "amd-v": Kind.EXIT,
 }
 """What most events are under each technique."""
+CPUS = {
+    "vt-x": ("nehalem", "Intel Core i7 (Nehalem)", 2008),
+    "amd-v": ("barcelona", "AMD Opteron (Barcelona)", 2007),
+}
 EVERY = 4
 """Every fourth instruction is an event."""
 NESTED_SEATS = (Seat(-1, "VMM"), Seat(0, "guest OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications"))
@@ -222,10 +228,24 @@ class FakeLaboratory:
         self.session.technique = technique
         return self.session
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        self.session.calls.append(f"swap {technique}" + (f" on {cpu}" if cpu else ""))
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        words = [f"swap {technique}", *([f"on {cpu}"] if cpu else []), *([f"with {mmu}"] if mmu else []), *controls]
+        self.session.calls.append(" ".join(words))
         self.session.technique = technique
         return self.session
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        row = FACTS[technique]
+        own = CPUS.get(technique, ("p4-672",))[0]
+        return fake_machine(technique, mmu or row.mmus[0], cpu or own, controls)
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         self.session.calls.append(f"to {text}")
@@ -282,6 +302,7 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
     is_compressed = technique == "trap-emulate"
     facts = FACTS[technique]
     kind = KINDS[technique]
+    cpu, cpu_title, year = CPUS.get(technique, ("p4-672", "Pentium 4 672", 2005))
     at = (position + 4) % len(PROGRAM)
     return Snapshot(
         scenario_id="popf-hole",
@@ -289,9 +310,9 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
         technique_id=technique,
         technique_title=facts.title,
         mmu=facts.mmus[0],
-        cpu_id="p4-672",
-        cpu_title="Pentium 4 672",
-        cpu_year=2005,
+        cpu_id=cpu,
+        cpu_title=cpu_title,
+        cpu_year=year,
         position=position,
         outcome="halted" if end is not None and position >= end else "",
         console="" if position == 0 else f"flags before [cli]\nstep {position} says [/b] hello\n",

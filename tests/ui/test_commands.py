@@ -12,6 +12,7 @@ from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.machine import MachineDialog
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -33,6 +34,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "end": lambda b: b.shown.snapshot.position == 100,
     "console": lambda b: "step 6 says [/b] hello" in b.text(),
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
+    "machine": lambda b: isinstance(b.app.screen, MachineDialog),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),

@@ -1,5 +1,6 @@
 """The explore screen: one guest, one moment, every panel."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -10,7 +11,9 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from ringviz.engine.view import Snapshot
+from ringviz.errors import RingvizError
 from ringviz.ui.commands import EXPLORE, Command, bindings
+from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
     Back,
     Compare,
@@ -28,6 +31,7 @@ from ringviz.ui.requests import (
 )
 from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
@@ -57,6 +61,8 @@ class ExploreScreen(Screen[None]):
     snapshot: var[Snapshot | None] = var(None)
     in_motion: var[bool] = var(False)
     is_busy: var[bool] = var(False)
+    chosen_cpu: var[str | None] = var(None)
+    """What the user took in the playground."""
 
     @property
     def ringviz(self) -> "RingvizApp":
@@ -138,7 +144,7 @@ class ExploreScreen(Screen[None]):
 
         def swap(technique: str | None) -> None:
             if technique is not None:
-                self._ask(Swap(technique, self.ringviz.opened.cpu))
+                self._swap(technique)
 
         self.app.push_screen(TechniqueDialog(self.ringviz.techniques, self.snapshot.technique_id), swap)
 
@@ -147,7 +153,38 @@ class ExploreScreen(Screen[None]):
         ids = [technique.id for technique in self.ringviz.techniques]
         if self.snapshot is not None and self.snapshot.technique_id in ids:
             technique = ids[(ids.index(self.snapshot.technique_id) + by) % len(ids)]
-            self._ask(Swap(technique, self.ringviz.opened.cpu))
+            self._swap(technique)
+
+    def _swap(self, technique: str) -> None:
+        """To another technique, on the CPU that was asked for; one from the playground comes along if it can."""
+        cpu = self.ringviz.opened.cpu
+        if cpu is None and self.chosen_cpu is not None:
+            try:
+                cpu = self.ringviz.laboratory.machine(technique, None, self.chosen_cpu, ()).cpu
+            except RingvizError:
+                cpu = None
+        self._ask(Swap(technique, cpu))
+
+    def action_machine(self) -> None:
+        """Ask for another CPU, another kind of paging, other controls."""
+        if self.snapshot is None:
+            return
+        snapshot, laboratory = self.snapshot, self.ringviz.laboratory
+
+        def settle(cpu: str, mmu: str, controls: Sequence[str]) -> MachineChoice:
+            return laboratory.machine(snapshot.technique_id, mmu, cpu, controls)
+
+        def rebuild(chosen: MachineChoice | None) -> None:
+            if chosen is not None:
+                self.chosen_cpu = chosen.cpu
+                self._ask(Swap(chosen.technique, chosen.cpu, chosen.mmu, chosen.changed))
+
+        try:
+            now = settle(snapshot.cpu_id, snapshot.mmu, snapshot.controls)
+        except RingvizError as error:
+            self.notice(Remarked(str(error)))
+            return
+        self.app.push_screen(MachineDialog(now, settle), rebuild)
 
     def action_compare(self) -> None:
         """All techniques side by side."""
