@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ringviz.engine.scorecard import Scorecard
+from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 
 Cancelled = Callable[[], bool]
@@ -108,8 +109,8 @@ class MachineChoice:
         return tuple(f"{'+' if c.is_on else '-'}{c.id}" for c in self.controls if c.is_on != c.is_on_by_default)
 
 
-class Sitting(Protocol):
-    """One guest under one technique, standing at one retired instruction. Only the engine thread may touch it."""
+class Movable(Protocol):
+    """What can be moved along a guest's run. Only the engine thread may touch it."""
 
     @property
     def position(self) -> int:
@@ -141,8 +142,20 @@ class Sitting(Protocol):
     def seek(self, position: int, cancelled: Cancelled = ...) -> None:
         """Stand at `position` retired instructions, or at the end if that comes first."""
 
+
+class Sitting(Movable, Protocol):
+    """One guest under one technique, standing at one retired instruction."""
+
     def snapshot(self) -> Snapshot:
         """All that one screen shows."""
+        ...
+
+
+class Pair(Movable, Protocol):
+    """One guest under both vendors' hardware assistance, standing at one retired instruction."""
+
+    def view(self) -> VendorsView:
+        """All that the vendors' screen shows."""
         ...
 
 
@@ -182,6 +195,10 @@ class Laboratory(Protocol):
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the place or kind of event that `text` names; False if the run ended first; raises InputError."""
+        ...
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        """Open the same guest at the same instruction under VT-x and AMD-V; raises RingvizError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

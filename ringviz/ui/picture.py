@@ -14,6 +14,7 @@ from ringviz.ui.laboratory import (
     ComparedRuns,
     Laboratory,
     MachineChoice,
+    Pair,
     Progress,
     ScenarioChoice,
     Sitting,
@@ -157,6 +158,9 @@ class _Exhibit:
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         return False
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        raise UnsupportedError("a picture has no second session")
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         raise UnsupportedError("a picture has nothing to compare")

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, cast, overload
 
 from ringviz.engine.scorecard import Score, Scorecard, Verdict
+from ringviz.engine.vendors import FieldPair, VendorsView, build_vendors
 from ringviz.engine.view import (
     Card,
     CardPart,
@@ -32,6 +33,7 @@ from ringviz.ui.laboratory import (
     ComparedRun,
     ComparedRuns,
     MachineChoice,
+    Pair,
     Progress,
     ScenarioChoice,
     Sitting,
@@ -150,6 +152,16 @@ class LazyEvents(Sequence[EventRow]):
         )
 
 
+FIELD_PAIRS = (
+    FieldPair("Why the guest was left", "EXIT_REASON", "EXITCODE", "Intel's and AMD's numbers have nothing in common."),
+    FieldPair("More about the exit", "EXIT_QUALIFICATION", "EXITINFO1", "The same port, in other [bits]."),
+    FieldPair("Length of the instruction", "VM_EXIT_INSTRUCTION_LEN", "", "AMD writes the next address instead."),
+    FieldPair("Where the guest goes on", "GUEST_RIP", "RIP", ""),
+    FieldPair("Nested paging on", "SECONDARY_CONTROLS", "NP_ENABLE", "A bit among others, or a bit of its own."),
+    *(FieldPair(f"Field {n}", f"GUEST_FIELD_{n}", f"SAVE_FIELD_{n}") for n in range(2, 38, 2)),
+)
+
+
 @dataclass
 class FakeSession:
     """Counts calls; every fourth instruction is an event; ends at `end`."""
@@ -206,11 +218,30 @@ class FakeSession:
         self.end_known = self.end_known or self.is_over
 
 
+class FakePair:
+    """Two fake sessions that move as one."""
+
+    def __init__(self, session: FakeSession, position: int) -> None:
+        self._session = session
+        self._session.seek(position)
+        self._session.calls.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def view(self) -> VendorsView:
+        intel, amd = (
+            make_snapshot(technique, self._session.position, end=self._session.end) for technique in ("vt-x", "amd-v")
+        )
+        return build_vendors(intel, amd, FIELD_PAIRS)
+
+
 class FakeLaboratory:
     """Opens fake sessions and remembers the last one."""
 
     def __init__(self, session: FakeSession | None = None) -> None:
         self.session = session or FakeSession()
+        self.refuses_pairs = False
         self.opened: list[tuple[str, str, str | None, str | None]] = []
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
@@ -246,6 +277,12 @@ class FakeLaboratory:
         row = FACTS[technique]
         own = CPUS.get(technique, ("p4-672",))[0]
         return fake_machine(technique, mmu or row.mmus[0], cpu or own, controls)
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        if self.refuses_pairs:
+            raise UnsupportedError("this guest does not go with vt-x: [a reason]")
+        self.session.calls.append("pair")
+        return cast(Pair, FakePair(FakeSession("vt-x", self.session.end), self.session.position))
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         self.session.calls.append(f"to {text}")

@@ -13,6 +13,7 @@ from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.machine import MachineDialog
+from ringviz.ui.screens.vendors import VendorsScreen
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -35,6 +36,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "console": lambda b: "step 6 says [/b] hello" in b.text(),
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
     "machine": lambda b: isinstance(b.app.screen, MachineDialog),
+    "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),
