@@ -81,6 +81,13 @@ def _fidelity_words(run: Stat, fidelity: Fidelity | None) -> tuple[Verdict, str,
         )
     if TECHNIQUES[run.technique].vmm_ring is None and TECHNIQUES[run.technique].guest_kernel_ring is not None:
         return Verdict.HOLDS, "the reference", "This is bare metal: what the others are compared with."
+    if fidelity.markers is not None:
+        return (
+            Verdict.HOLDS,
+            f"identical at {fidelity.markers:,} markers",
+            f"Its kernel is another build, so the two were compared at {fidelity.markers:,} markers that both have: "
+            "all alike.",
+        )
     return Verdict.HOLDS, "identical", "The guest saw what it sees on bare metal, at every instruction."
 
 

@@ -165,8 +165,8 @@ def pair_sessions(session: Session, pairs: Sequence[FieldPair], cancelled: Cance
     Raises:
         RingvizError: one of them cannot run this guest; one line says why.
     """
-    mmu = session.mmu if session.mmu in ("nested", "shadow") else "nested"
-    intel, amd = (session.swapped(technique, mmu, cancelled=cancelled) for technique in (INTEL, AMD))
+    # Both with second-level paging, so that nothing but the vendors' own ways is different.
+    intel, amd = (session.swapped(technique, "nested", cancelled=cancelled) for technique in (INTEL, AMD))
     return VendorPair(intel, amd, pairs, cancelled)
 
 

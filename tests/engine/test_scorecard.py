@@ -50,6 +50,12 @@ def test_fidelity_names_the_first_place_where_it_fails() -> None:
     assert "the guest got 246h, bare metal gives 46h. 2 instructions differ in all." in score.words
 
 
+def test_a_recompiled_kernel_is_identical_at_its_markers() -> None:
+    score = scorecard(replace(RUN, technique="paravirt", fidelity=Fidelity(True, None, (), 27))).score("fidelity")
+    assert (score.verdict, score.figure) == (Verdict.HOLDS, "identical at 27 markers")
+    assert "compared at 27 markers" in score.words
+
+
 def test_what_was_not_compared_or_not_attempted_is_not_claimed() -> None:
     assert verdicts(replace(RUN, fidelity=None, safety=Safety(0, 0))) == [
         Verdict.UNTRIED,
