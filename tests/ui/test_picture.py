@@ -42,7 +42,7 @@ def test_the_screenshots_show_one_instruction_under_all_techniques(tmp_path: Pat
     assert "VMCS" in texts["explore-vt-x"]
     assert "Hypercalls" in texts["explore-paravirt"]
     assert "not compatible, but similar" in texts["vendors"]
-    assert "trap-emulate  halted" in texts["scorecard"]
+    assert "first differs at step 8" in texts["scorecard"]
     assert "≠ fails" in texts["scorecard"]
 
 
