@@ -1,7 +1,7 @@
 """`ringviz compare`: techniques side by side, each compared with bare metal at every instruction."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ringviz.cli import run_report
@@ -10,7 +10,9 @@ from ringviz.cli.options import Cpu, Json, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
+from ringviz.engine.scorecard import Score, Verdict, scorecard
 from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.properties import MAJORITY, PROPERTIES
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.scenario import find_scenario
 
@@ -18,18 +20,26 @@ if TYPE_CHECKING:
     from ringviz.engine.compare import Comparison
     from ringviz.engine.stat import Stat
 
-RUNS = (
+CARDS = (
+    Column("Technique"),
+    Column("Fidelity", wraps=True),
+    Column("Performance, direct"),
+    Column("Safety", wraps=True),
+)
+FIGURES = (
     Column("Technique"),
     Column("VMM/kernel"),
-    Column("Fidelity", wraps=True),
     Column("Retired", is_number=True),
     Column("Direct", is_number=True),
+    Column("Per 1,000", is_number=True),
     Column("Slowdown", is_number=True),
     Column("Attempts", wraps=True),
 )
 NOTES = (
-    "VMM/kernel: the rings in which the VMM and the guest's kernel really run; a dash: there is none, -1: host mode.",
+    "VMM/kernel: the rings in which the VMM and the guest's kernel really run; a dash: there is none, -1: VMX root or "
+    "host mode.",
     "Direct: share of the guest's instructions that the CPU ran with no VMM in between.",
+    "Per 1,000: calls of the VMM (traps, exits, callouts, hypercalls, translations) per 1,000 guest instructions.",
     "Slowdown: cycles against those of bare metal on the same CPU.",
     "Attempts: how often the guest reached for what is not its own.",
 )
@@ -55,12 +65,17 @@ def compare(
 
 def report(comparison: "Comparison") -> Iterator[str]:
     """Give the comparison as a text for people."""
-    yield strong(f"{comparison.scenario_id}, techniques side by side")
+    yield strong(f"{comparison.scenario_id}: do the techniques keep what makes a virtual machine monitor?")
     yield ""
-    yield from table(RUNS, [_row(run) for run in comparison.runs], width_cells())
+    yield from table(CARDS, [_card(run) for run in comparison.runs], width_cells())
     yield ""
-    for note in (*NOTES, _priced(comparison)):
-        yield from textwrap.wrap(note, width_cells(), subsequent_indent="  ")
+    yield from _notes(_demands())
+    yield ""
+    yield strong("The figures behind it")
+    yield ""
+    yield from table(FIGURES, [_row(run) for run in comparison.runs], width_cells())
+    yield ""
+    yield from _notes((*NOTES, _priced(comparison)))
     for run in comparison.runs:
         yield from _differences(run)
     if comparison.refused:
@@ -71,13 +86,41 @@ def report(comparison: "Comparison") -> Iterator[str]:
             )
 
 
+def _notes(notes: Iterable[str]) -> Iterator[str]:
+    for note in notes:
+        yield from textwrap.wrap(note, width_cells(), subsequent_indent="  ")
+
+
+def _demands() -> Iterator[str]:
+    """Say what each property asks for, in whose words, and where ringviz drew a line of its own."""
+    for row in PROPERTIES.values():
+        yield f"{row.title} ({row.classical}): {row.demand} [{row.source}]"
+    yield f"Performance holds from {100 * MAJORITY.value:.0f} % on: {MAJORITY.source.note}."
+
+
+def _card(run: "Stat") -> tuple[str, ...]:
+    """Give a technique's verdicts, each with what it rests on."""
+    fidelity, performance, safety = scorecard(run).scores
+    return (
+        run.technique,
+        _verdict(fidelity, fidelity.figure),
+        _verdict(performance, run_report.direct(run)),
+        _verdict(safety, safety.figure),
+    )
+
+
+def _verdict(score: Score, figure: str) -> str:
+    return score.verdict.value if score.verdict is Verdict.UNTRIED else f"{score.verdict.value}: {figure}"
+
+
 def _row(run: "Stat") -> tuple[str, ...]:
+    calls = scorecard(run).calls_per_thousand
     return (
         run.technique,
         seats(TECHNIQUES[run.technique]),
-        run_report.fidelity(run),
         f"{run.retired:,}",
         run_report.direct(run),
+        "-" if calls is None else f"{calls:,.1f}",
         run_report.slowdown(run),
         run_report.attempts(run),
     )

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
 
-__all__ = ["Change", "Event", "Kind", "RawEvent", "record", "sentence"]
+__all__ = ["VMM_KINDS", "Change", "Event", "Kind", "RawEvent", "record", "sentence"]
+
+
+VMM_KINDS = frozenset(
+    {Kind.TRAP, Kind.REFLECT, Kind.EXIT, Kind.TRANSLATE, Kind.CALLOUT, Kind.HYPERCALL, Kind.VIOLATION}
+)
+"""Kinds of event for which the guest was left for the VMM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         technique_id=session.technique.id,
         technique_title=session.technique.title,
         mmu=session.mmu,
+        controls=session.setup.controls,
         cpu_id=session.cpu.id,
         cpu_title=session.cpu.title,
         cpu_year=session.cpu.year,

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
 from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
+from ringviz.engine.scorecard import scorecard, scorecard_json
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
@@ -74,6 +76,8 @@ class Stat:
     guest_state_sha256: str
     fidelity: Fidelity | None
     safety: Safety
+    vmm_calls: int = 0
+    """How often the guest was left for the VMM: traps, exits, callouts, hypercalls."""
 
 
 def stat(
@@ -134,6 +138,7 @@ def stat(
         guest_state_sha256=guest_state_sha256(recording.technique),
         fidelity=verdict,
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
+        vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
     )
 
 
@@ -179,6 +184,7 @@ def stat_json(result: Stat) -> dict[str, object]:
         "guest_state_sha256": result.guest_state_sha256,
         "fidelity": None if result.fidelity is None else _fidelity_json(result.fidelity),
         "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},
+        "scorecard": scorecard_json(scorecard(result)),
     }
 
 

@@ -229,5 +229,7 @@ class Snapshot:
     """Lazy: rows are made when indexed; only events up to `position`."""
     ledger: LedgerView
     timeline: TimelineView
+    controls: tuple[str, ...] = ()
+    """Settings of the technique that were changed from its own choice, `+name` or `-name`."""
     side: Side | None = None
     """What the VMM has beside the guest's code: translated code, hypercalls, a control structure."""

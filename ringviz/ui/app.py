@@ -14,11 +14,25 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
-from ringviz.ui.requests import Began, Compare, Compared, Failed, Open, Opened, Progressed, Remarked, Settled, Shown
+from ringviz.ui.requests import (
+    Began,
+    Compare,
+    Compared,
+    Failed,
+    Open,
+    Opened,
+    PairShown,
+    Progressed,
+    Remarked,
+    Settled,
+    Shown,
+)
 from ringviz.ui.runner import EngineThread
 from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.themes import DARK, LIGHT, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
@@ -45,6 +59,7 @@ class RingvizApp(App[None]):
         _STYLES / "app.tcss",
         _STYLES / "explore.tcss",
         _STYLES / "home.tcss",
+        _STYLES / "vendors.tcss",
         _STYLES / "dialogs.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
@@ -64,6 +79,9 @@ class RingvizApp(App[None]):
         self._first = None if scenario is None else Open(scenario, technique, mmu, cpu)
         self._busy_timer: Timer | None = None
         self._comparing: CompareScreen | None = None
+        self._vendors: VendorsScreen | None = None
+        self.wants_pair = False
+        """The user asked for the vendors screen and has not left it since."""
         self.opened = Open("", technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
@@ -140,6 +158,16 @@ class RingvizApp(App[None]):
         if self.explore.is_attached:
             self.explore.show(message)
 
+    @on(PairShown)
+    def _pair_shown(self, message: PairShown) -> None:
+        if self._vendors is None or not self._vendors.is_attached:
+            if not self.wants_pair or not isinstance(self.screen, ExploreScreen):
+                return  # left before it came
+            self._vendors = VendorsScreen()
+            self.push_screen(self._vendors)
+        self._vendors.in_motion = message.in_motion
+        self._vendors.show(message.view)
+
     @on(Began)
     def _began(self) -> None:
         # Most requests are done before anyone could read that they are being done.
@@ -147,15 +175,19 @@ class RingvizApp(App[None]):
             self._busy_timer = self.set_timer(_BUSY_SECONDS, self._say_busy)
 
     def _say_busy(self) -> None:
-        self.explore.is_busy = True
+        for screen in (self.explore, self._vendors):
+            if screen is not None:
+                screen.is_busy = True
 
     @on(Settled)
     def _settled(self) -> None:
         if self._busy_timer is not None:
             self._busy_timer.stop()
             self._busy_timer = None
-        self.explore.is_busy = False
-        self.explore.in_motion = False
+        for screen in (self.explore, self._vendors):
+            if screen is not None:
+                screen.is_busy = False
+                screen.in_motion = False
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
@@ -183,7 +215,7 @@ class RingvizApp(App[None]):
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, (ExploreScreen, HomeScreen, CompareScreen)):
+            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen)):
                 screen.notice(message)
                 return
 

@@ -28,9 +28,9 @@ EXPLORE: tuple[Command, ...] = (
     Command("step", "space", "space", "step", "Execute one guest instruction.", "step", 0),
     Command("back", "b", "b", "back", "Go back by exactly one guest instruction.", "back", 1),
     Command("next", "n", "n", "next event", "Run to the next trap, exit, gate or silent instruction.", "next_event", 2),
-    Command("previous", "p", "p", "previous", "Go back to the event before this one.", "previous_event", 11),
+    Command("previous", "p", "p", "previous", "Go back to the event before this one.", "previous_event", 13),
     Command("run", "r", "r", "run", "Run to the end; Escape stops on the way.", "run", 3),
-    Command("stop", "escape", "esc", "stop", "Stop a run, or leave a zoomed panel.", "stop", 14),
+    Command("stop", "escape", "esc", "stop", "Stop a run, or leave a zoomed panel.", "stop", 16),
     Command(
         "technique",
         "m",
@@ -47,10 +47,10 @@ EXPLORE: tuple[Command, ...] = (
         "next technique",
         "Same as m, straight to the next technique.",
         "cycle(1)",
-        17,
+        19,
     ),
     Command(
-        "cycle_back", "left_square_bracket", "[", "technique before", "Back to the technique before.", "cycle(-1)", 18
+        "cycle_back", "left_square_bracket", "[", "technique before", "Back to the technique before.", "cycle(-1)", 20
     ),
     Command(
         "compare",
@@ -70,9 +70,9 @@ EXPLORE: tuple[Command, ...] = (
         "goto",
         7,
     ),
-    Command("ring", "R", "R", "next ring", "Run to the next change of ring.", "ring", 19),
-    Command("start", "home,g", "g", "start", "Go back to the first instruction.", "start", 12),
-    Command("end", "end,G", "G", "end", "Go to where the run ends.", "end", 13),
+    Command("ring", "R", "R", "next ring", "Run to the next change of ring.", "ring", 21),
+    Command("start", "home,g", "g", "start", "Go back to the first instruction.", "start", 14),
+    Command("end", "end,G", "G", "end", "Go to where the run ends.", "end", 15),
     Command(
         "console",
         "k",
@@ -80,7 +80,7 @@ EXPLORE: tuple[Command, ...] = (
         "console",
         "Show what the guest has printed in place of the events, and back.",
         "console",
-        10,
+        11,
     ),
     Command(
         "side",
@@ -91,14 +91,42 @@ EXPLORE: tuple[Command, ...] = (
         "side",
         8,
     ),
-    Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 9),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 15),
+    Command(
+        "machine",
+        "s",
+        "s",
+        "machine",
+        "Change the CPU below, the kind of paging and the technique's controls; the guest stays where it is.",
+        "machine",
+        9,
+    ),
+    Command(
+        "vendors",
+        "V",
+        "V",
+        "Intel | AMD",
+        "The same guest at the same instruction under VT-x and AMD-V, field beside field.",
+        "vendors",
+        12,
+    ),
+    Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 17),
     Command(
         "help", "question_mark,f1", "?", "explain", "Explain the focused panel, the signs and the keys.", "explain", 5
     ),
-    Command("home", "q", "q", "home", "Leave this scenario for the list of scenarios.", "home", 16),
+    Command("home", "q", "q", "home", "Leave this scenario for the list of scenarios.", "home", 18),
 )
 """On the explore screen."""
+
+VENDORS: tuple[Command, ...] = (
+    *(
+        command
+        for command in EXPLORE
+        if command.id in ("step", "back", "next", "previous", "run", "stop", "start", "end", "theme", "help")
+    ),
+    Command("leave", "V,q", "V", "back", "Leave the two vendors; the guest stands where it stood before.", "leave", 4),
+)
+"""On the vendors screen."""
 
 HOME: tuple[Command, ...] = (
     Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session, resolve_condition
+from ringviz.engine.vendors import FIELD_PAIRS, pair_sessions
+from ringviz.errors import RingvizError
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.ui.glyphs import grouped
@@ -11,6 +15,9 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    CpuChoice,
+    MachineChoice,
+    Pair,
     Progress,
     ScenarioChoice,
     Sitting,
@@ -43,14 +50,42 @@ class EngineLaboratory:
         """Load a scenario and stand at its first instruction."""
         return Session(find_scenario(scenario), technique, mmu, cpu)
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        """Open the same guest at the same retired instruction under another technique."""
-        return _session(sitting).swapped(technique, cpu=cpu, cancelled=cancelled)
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        """Open the same guest at the same retired instruction, on a machine built otherwise."""
+        return _session(sitting).swapped(technique, mmu, cpu, controls, cancelled)
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        """Settle how a machine would be built, and what else could be chosen."""
+        setup = registry.choose(technique, mmu, cpu, controls)
+        row = TECHNIQUES[technique]
+        return MachineChoice(
+            technique=technique,
+            title=row.title,
+            cpu=setup.cpu.id,
+            mmu=setup.mmu,
+            cpus=tuple(
+                CpuChoice(p.id, p.title, p.year, _refusal(technique, setup.mmu, p.id)) for p in CPU_PROFILES.values()
+            ),
+            mmus=tuple(mmu for mmu in row.mmus if _has(technique, mmu)),
+            controls=(),
+        )
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the address, symbol, ring change or kind of event that `text` names."""
         session = _session(sitting)
         return session.run_to(resolve_condition(session, text), cancelled)
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        """Open the same guest at the same instruction under VT-x and AMD-V."""
+        return pair_sessions(_session(sitting), FIELD_PAIRS, cancelled)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
@@ -60,6 +95,23 @@ class EngineLaboratory:
         comparison = compare(find_scenario(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+
+def _refusal(technique: str, mmu: str, cpu: str) -> str:
+    """Say why a CPU does not go with a technique, or nothing."""
+    try:
+        registry.choose_cpu(technique, mmu, cpu)
+    except RingvizError as error:
+        return str(error)
+    return ""
+
+
+def _has(technique: str, mmu: str) -> bool:
+    try:
+        registry.choose_mmu(technique, mmu)
+    except RingvizError:
+        return False
+    return True
 
 
 def _session(sitting: Sitting) -> Session:
@@ -75,8 +127,7 @@ def _compared(run: "Stat") -> ComparedRun:
         retired=run.retired,
         total_cycles=run.cycles.total,
         slowdown=run.slowdown,
-        fidelity=_fidelity(run),
-        is_faithful=run.fidelity is not None and run.fidelity.identical,
+        card=scorecard(run),
         events=causes or "no events",
         cpu=run.cpu,
         divergences=() if run.fidelity is None else tuple(_divergence(d) for d in run.fidelity.divergences),
@@ -86,15 +137,3 @@ def _compared(run: "Stat") -> ComparedRun:
 def _divergence(divergence: "Divergence") -> str:
     native, here = (v if isinstance(v, str) else f"{v:X}" for v in (divergence.native, divergence.here))
     return f"step {grouped(divergence.retired)}: {divergence.instruction} gave {here}; bare metal gives {native}"
-
-
-def _fidelity(run: "Stat") -> str:
-    if run.fidelity is None:
-        return "not compared"
-    first = run.fidelity.first_divergence
-    if first is None:
-        return "identical to bare metal at every instruction"
-    return (
-        f"differs from bare metal at {len(run.fidelity.divergences)} instructions, first at step "
-        f"{grouped(first.retired)}: {first.instruction}"
-    )

@@ -43,7 +43,7 @@ KIND_LOOKS: dict[Kind, Look] = {
     Kind.FAULT: Look("▽", "fault", "$kind-fault", "An exception went straight to the guest's own handler."),
     Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port."),
     Kind.VIOLATION: Look(
-        "×", "contained", "$kind-violation", "The guest reached for what is not its own and was stopped."
+        "×", "attempt", "$kind-violation", "The guest reached for what is not its own; its line says what came of it."
     ),
     Kind.END: Look("▣", "end", "$kind-end", "The run ended here."),
 }

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ringviz.engine.scorecard import Scorecard
+from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 
 Cancelled = Callable[[], bool]
@@ -42,9 +44,8 @@ class ComparedRun:
     retired: int
     total_cycles: int
     slowdown: float | None
-    fidelity: str
-    """`identical`, or where and how it first diverged."""
-    is_faithful: bool
+    card: Scorecard
+    """The three properties of a virtual machine monitor, and whether this run kept them."""
     events: str
     """The most expensive causes with their counts."""
     cpu: str = ""
@@ -64,8 +65,52 @@ class ComparedRuns:
     """Techniques that do not go with this scenario, each with the reason."""
 
 
-class Sitting(Protocol):
-    """One guest under one technique, standing at one retired instruction. Only the engine thread may touch it."""
+@dataclass(frozen=True, slots=True)
+class CpuChoice:
+    """One CPU that a guest can be put on."""
+
+    id: str
+    title: str
+    year: int
+    refusal: str
+    """Why it does not go with the technique and the paging, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChoice:
+    """One setting of a technique, on or off."""
+
+    id: str
+    title: str
+    """What it does while on."""
+    group: str
+    is_on: bool
+    is_on_by_default: bool
+    """The technique's own choice."""
+    rule: str
+    """Why it cannot be changed, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineChoice:
+    """How the machine below is built, and how else it could be."""
+
+    technique: str
+    title: str
+    cpu: str
+    mmu: str
+    cpus: tuple[CpuChoice, ...]
+    mmus: tuple[str, ...]
+    controls: tuple[ControlChoice, ...]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Controls that are not as the technique would have them, `+name` or `-name`."""
+        return tuple(f"{'+' if c.is_on else '-'}{c.id}" for c in self.controls if c.is_on != c.is_on_by_default)
+
+
+class Movable(Protocol):
+    """What can be moved along a guest's run. Only the engine thread may touch it."""
 
     @property
     def position(self) -> int:
@@ -97,8 +142,20 @@ class Sitting(Protocol):
     def seek(self, position: int, cancelled: Cancelled = ...) -> None:
         """Stand at `position` retired instructions, or at the end if that comes first."""
 
+
+class Sitting(Movable, Protocol):
+    """One guest under one technique, standing at one retired instruction."""
+
     def snapshot(self) -> Snapshot:
         """All that one screen shows."""
+        ...
+
+
+class Pair(Movable, Protocol):
+    """One guest under both vendors' hardware assistance, standing at one retired instruction."""
+
+    def view(self) -> VendorsView:
+        """All that the vendors' screen shows."""
         ...
 
 
@@ -117,12 +174,31 @@ class Laboratory(Protocol):
         """Load a scenario; raises RingvizError if these do not go together."""
         ...
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        """Open the same guest at the same retired instruction under another technique; raises RingvizError."""
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        """Open the same guest at the same retired instruction, on a machine built otherwise; raises RingvizError."""
+        ...
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        """Settle how a machine would be built, and what else could be chosen; None leaves it to the technique.
+
+        Raises RingvizError, with the rule in one line, if these do not go together. Touches no sitting.
+        """
         ...
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the place or kind of event that `text` names; False if the run ended first; raises InputError."""
+        ...
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        """Open the same guest at the same instruction under VT-x and AMD-V; raises RingvizError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 from ringviz.ui.laboratory import ComparedRuns
 
@@ -64,11 +65,14 @@ class GoTo:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """To another technique, at the same retired instruction."""
+    """To another technique, or another machine under the same, at the same retired instruction."""
 
     technique: str
     cpu: str | None = None
     """The CPU the user asked for; None leaves the choice to the technique."""
+    mmu: str | None = None
+    controls: tuple[str, ...] = ()
+    """Settings of the technique to change from its own choice, `+name` or `-name`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,19 @@ class Compare:
     cpu: str | None
 
 
-Request = Open | Refresh | Step | Back | NextEvent | PreviousEvent | Run | Seek | GoTo | Swap | Compare
+@dataclass(frozen=True, slots=True)
+class OpenPair:
+    """Put the guest under VT-x and AMD-V as well, side by side; every move is then theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePair:
+    """Leave the pair; the session stands where it was."""
+
+
+Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
+"""What both a session and a pair of them can do."""
+Request = Move | Open | Refresh | GoTo | Swap | Compare | OpenPair | ClosePair
 
 
 class Opened(Message):
@@ -101,6 +117,19 @@ class Shown(Message):
     def can_replace(self, message: Message) -> bool:
         """Take the place of an older moment still waiting to be shown."""
         return isinstance(message, Shown)
+
+
+class PairShown(Message):
+    """A new moment of the pair to show."""
+
+    def __init__(self, view: VendorsView, in_motion: bool) -> None:
+        self.view = view
+        self.in_motion = in_motion
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        """Take the place of an older moment still waiting to be shown."""
+        return isinstance(message, PairShown)
 
 
 class Began(Message):

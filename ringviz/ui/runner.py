@@ -13,17 +13,21 @@ from typing import assert_never
 from textual.message import Message
 
 from ringviz.errors import RingvizError
-from ringviz.ui.laboratory import Laboratory, Sitting
+from ringviz.ui.laboratory import Laboratory, Movable, Pair, Sitting
 from ringviz.ui.requests import (
     Back,
     Began,
+    ClosePair,
     Compare,
     Compared,
     Failed,
     GoTo,
+    Move,
     NextEvent,
     Open,
     Opened,
+    OpenPair,
+    PairShown,
     PreviousEvent,
     Progressed,
     Refresh,
@@ -70,6 +74,7 @@ class EngineThread:
         self._serving = 0
         self._stopping = threading.Event()
         self._sitting: Sitting | None = None
+        self._pair: Pair | None = None
         self._last_shown = 0.0
         # A daemon, so that not even an engine that never comes back can keep the app from quitting.
         self._thread = threading.Thread(target=self._serve, name="ringviz-engine", daemon=True)
@@ -114,6 +119,7 @@ class EngineThread:
         match request:
             case Open(scenario, technique, mmu, cpu):
                 self._tell(Began())
+                self._pair = None
                 self._sitting = self._laboratory.open(scenario, technique, mmu, cpu)
                 self._tell(Opened(request))
             case Compare(scenario, cpu):
@@ -124,49 +130,62 @@ class EngineThread:
                 return
             case Refresh():
                 pass
-            case Step() | Run() if self._sitting.is_over:
-                self._tell(Remarked(_OVER))
-            case Step():
-                self._sitting.step()
-            case Back():
-                self._sitting.back()
-            case NextEvent():
-                self._next_event(self._sitting)
-            case PreviousEvent():
+            case OpenPair():
                 self._tell(Began())
-                if not self._sitting.previous_event(self._is_cancelled) and not self._is_cancelled():
-                    self._tell(Remarked(_NO_EARLIER_EVENT))
-            case Run():
-                self._run(self._sitting)
-            case Seek(position):
-                self._tell(Began())
-                self._sitting.seek(position, self._is_cancelled)
+                pair = self._laboratory.pair(self._sitting, self._is_cancelled)
+                self._pair = self._pair if self._is_cancelled() else pair
+            case ClosePair():
+                self._pair = None
+            case Step() | Back() | NextEvent() | PreviousEvent() | Run() | Seek():
+                self._move(request, self._pair or self._sitting)
             case GoTo(text):
                 self._tell(Began())
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(f"The run ended before it came to {text}."))
-            case Swap(technique, cpu):
+            case Swap(technique, cpu, mmu, controls):
                 self._tell(Began())
-                swapped = self._laboratory.swapped(self._sitting, technique, cpu, self._is_cancelled)
+                swapped = self._laboratory.swapped(self._sitting, technique, mmu, cpu, controls, self._is_cancelled)
                 # Cancelled on its way, it has not come to the same place: then the old one stays.
                 self._sitting = self._sitting if self._is_cancelled() else swapped
             case _:
                 assert_never(request)
         self._show_if_due()
 
+    def _move(self, request: Move, movable: Movable) -> None:
+        match request:
+            case Step() | Run() if movable.is_over:
+                self._tell(Remarked(_OVER))
+            case Step():
+                movable.step()
+            case Back():
+                movable.back()
+            case NextEvent():
+                self._next_event(movable)
+            case PreviousEvent():
+                self._tell(Began())
+                if not movable.previous_event(self._is_cancelled) and not self._is_cancelled():
+                    self._tell(Remarked(_NO_EARLIER_EVENT))
+            case Run():
+                self._run(movable)
+            case Seek(position):
+                self._tell(Began())
+                movable.seek(position, self._is_cancelled)
+            case _:
+                assert_never(request)
+
     def _is_cancelled(self) -> bool:
         return self._serving != self._generation
 
-    def _run(self, sitting: Sitting) -> None:
+    def _run(self, movable: Movable) -> None:
         self._tell(Began())
-        for end_of_slice in self._slices(sitting):
-            sitting.run(end_of_slice)
+        for end_of_slice in self._slices(movable):
+            movable.run(end_of_slice)
 
-    def _next_event(self, sitting: Sitting) -> None:
+    def _next_event(self, movable: Movable) -> None:
         self._tell(Began())
-        for end_of_slice in self._slices(sitting):
-            if sitting.next_event(end_of_slice):
+        for end_of_slice in self._slices(movable):
+            if movable.next_event(end_of_slice):
                 return
         if not self._is_cancelled():
             self._tell(Remarked(_NO_MORE_EVENTS))
@@ -187,13 +206,13 @@ class EngineThread:
         except _Interrupted:
             return
 
-    def _slices(self, sitting: Sitting) -> Iterator[Callable[[], bool]]:
+    def _slices(self, movable: Movable) -> Iterator[Callable[[], bool]]:
         """Give the end of one slice after the other until the run is over or the user stops it; show each result."""
         seconds = FRAME_SECONDS
-        while not sitting.is_over and not self._is_cancelled():
+        while not movable.is_over and not self._is_cancelled():
             began = time.monotonic()
             yield self._end_of_slice(seconds)
-            self._show(sitting, in_motion=True)
+            self._show(in_motion=True)
             # Coming to rest and looking around cost time too: run so long in between that it is a small part.
             resting = time.monotonic() - began - seconds
             seconds = max(FRAME_SECONDS, _RUNNING_SHARE * resting)
@@ -208,11 +227,14 @@ class EngineThread:
         if self._sitting is None:
             return
         if self._requests.empty() or time.monotonic() - self._last_shown >= FRAME_SECONDS:
-            self._show(self._sitting, in_motion=False)
+            self._show(in_motion=False)
 
-    def _show(self, sitting: Sitting, in_motion: bool) -> None:
+    def _show(self, in_motion: bool) -> None:
         self._last_shown = time.monotonic()
-        self._tell(Shown(sitting.snapshot(), in_motion))
+        if self._pair is not None:
+            self._tell(PairShown(self._pair.view(), in_motion))
+        elif self._sitting is not None:
+            self._tell(Shown(self._sitting.snapshot(), in_motion))
 
     def _tell(self, message: Message) -> None:
         if not self._stopping.is_set():

@@ -31,10 +31,11 @@ def test_compare_gives_the_same_bytes_twice() -> None:
 def test_popf_hole_is_the_same_on_bare_metal_and_amd_v_and_trap_and_emulate_fails_at_every_silent_instruction() -> None:
     result = ringviz("compare", "popf-hole")
     assert (result.returncode, result.stderr) == (0, "")
-    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line}
-    assert "identical" in rows["native"]
-    assert "identical" in rows["amd-v"]
-    assert "diverges" in rows["trap-emulate"]
+    cards = section(result.stdout, "Technique           Fidelity")
+    assert "holds: the reference" in cards["native"]
+    assert "holds: identical" in cards["amd-v"]
+    assert "fails: differs" in cards["trap-emulate"]
+    assert "fails: 0.0 %" in cards["emulation"]
     named = table_of(result.stdout, "trap-emulate")
     for instruction in SILENT:
         assert any(row.startswith(instruction) for row in named), instruction
@@ -49,6 +50,20 @@ def test_the_json_names_the_first_silent_instruction_with_both_values() -> None:
     assert first["native"] != first["here"]
 
 
+def section(text: str, titles: str) -> dict[str, str]:
+    """Give the rows of the table that begins with these titles, by their first word."""
+    after = text.partition(titles)[2].partition("\n\n")[0]
+    return {line.split()[0]: line for line in after.splitlines()[1:]}
+
+
+def test_the_scorecard_says_what_each_property_asks_for_by_whose_word_and_where_ringviz_drew_its_line() -> None:
+    text = " ".join(ringviz("compare", "rings-tour", "-t", "native", "-t", "emulation").stdout.split())
+    for part in ("Fidelity (equivalence)", "Performance (efficiency)", "Safety (resource control)"):
+        assert part in text
+    assert "Adams & Agesen 2006, section 2" in text
+    assert "ringviz asks for half" in text
+
+
 def table_of(text: str, technique: str) -> list[str]:
     """Give the rows of the table of differences, from the instruction on; lines that only continue one are left out."""
     _, _, after = text.partition(f"{technique}: where the guest sees something else than on bare metal\n")
@@ -60,8 +75,9 @@ def table_of(text: str, technique: str) -> list[str]:
 def test_the_text_fits_eighty_columns_and_shows_rings_and_shares() -> None:
     text = ringviz("compare", "rings-tour").stdout
     assert max(len(line) for line in text.splitlines()) <= 80
-    rows = {line.split()[0]: line for line in text.splitlines() if line}
+    rows = section(text, "Technique           VMM/kernel")
     assert "- / 0" in rows["native"]
+    assert "- / -" in rows["emulation"]
     assert "0 / 1" in rows["trap-emulate"]
     assert "-1 / 0" in rows["amd-v"]
     assert "modelled" in text

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, cast, overload
 
+from ringviz.engine.scorecard import Score, Scorecard, Verdict
+from ringviz.engine.vendors import FieldPair, VendorsView, build_vendors
 from ringviz.engine.view import (
     Card,
     CardPart,
@@ -20,20 +22,24 @@ from ringviz.engine.view import (
     Side,
     Snapshot,
     TimelineView,
-    Verdict,
 )
+from ringviz.engine.view import Verdict as CodeVerdict
 from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.properties import PROPERTIES
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TECHNIQUES as FACTS
 from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    MachineChoice,
+    Pair,
     Progress,
     ScenarioChoice,
     Sitting,
     TechniqueChoice,
 )
+from tests.ui.fake_machine import fake_machine
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
 
 TECHNIQUES = tuple(TechniqueChoice(row.id, row.title, row.vmm_seat) for row in FACTS.values())
@@ -56,6 +62,10 @@ KINDS = {
     "amd-v": Kind.EXIT,
 }
 """What most events are under each technique."""
+CPUS = {
+    "vt-x": ("nehalem", "Intel Core i7 (Nehalem)", 2008),
+    "amd-v": ("barcelona", "AMD Opteron (Barcelona)", 2007),
+}
 EVERY = 4
 """Every fourth instruction is an event."""
 NESTED_SEATS = (Seat(-1, "VMM"), Seat(0, "guest OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications"))
@@ -64,12 +74,12 @@ NATIVE_SEATS = (Seat(0, "OS"), Seat(1, ""), Seat(2, ""), Seat(3, "applications")
 
 # address, mnemonic, operands, verdict under trap-emulate, source, note
 PROGRAM = (
-    (0x100040, "push", "eax", Verdict.RUNS, "    push eax                ; keep the caller's value", ""),
+    (0x100040, "push", "eax", CodeVerdict.RUNS, "    push eax                ; keep the caller's value", ""),
     (
         0x100041,
         "mov",
         "eax, cr0",
-        Verdict.TRAPS,
+        CodeVerdict.TRAPS,
         "    mov eax, cr0            ; is protection on?",
         "MOV from CR0 is privileged: it faults outside ring 0.",
     ),
@@ -77,32 +87,32 @@ PROGRAM = (
         0x100044,
         "pushfd",
         "",
-        Verdict.SILENT,
+        CodeVerdict.SILENT,
         "    pushfd",
         "PUSHF tells the real flags, not the guest's, and does not trap.",
     ),
-    (0x100045, "pop", "edx", Verdict.RUNS, "    pop edx", ""),
+    (0x100045, "pop", "edx", CodeVerdict.RUNS, "    pop edx", ""),
     (
         0x100046,
         "cli",
         "",
-        Verdict.TRAPS,
+        CodeVerdict.TRAPS,
         "    cli                     ; no interrupts from here",
         "CLI faults when CPL is above IOPL.",
     ),
-    (0x100047, "mov", "eax, [ebx]", Verdict.RUNS, "    mov eax, [ebx]          ; an operand in brackets", ""),
+    (0x100047, "mov", "eax, [ebx]", CodeVerdict.RUNS, "    mov eax, [ebx]          ; an operand in brackets", ""),
     (
         0x10004D,
         "popfd",
         "",
-        Verdict.SILENT,
+        CodeVerdict.SILENT,
         "    popfd                   ; interrupts back on?",
         "POPF outside ring 0 drops the change of IF without a word.",
     ),
-    (0x10004E, "sidt", "[esp - 6]", Verdict.SILENT, "    sidt [esp - 6]", "SIDT tells the VMM's table."),
-    (0x100053, "mov", "bx, cs", Verdict.SILENT, "    mov bx, cs", "The low bits of CS are the real CPL."),
-    (0x100056, "int", "0x80", Verdict.GATE, "    int 0x80", "Goes through the guest's gate."),
-    (0x100058, "jmp", "0x100041", Verdict.RUNS, "    jmp again", ""),
+    (0x10004E, "sidt", "[esp - 6]", CodeVerdict.SILENT, "    sidt [esp - 6]", "SIDT tells the VMM's table."),
+    (0x100053, "mov", "bx, cs", CodeVerdict.SILENT, "    mov bx, cs", "The low bits of CS are the real CPL."),
+    (0x100056, "int", "0x80", CodeVerdict.GATE, "    int 0x80", "Goes through the guest's gate."),
+    (0x100058, "jmp", "0x100041", CodeVerdict.RUNS, "    jmp again", ""),
 )
 MARKUP_INSTRUCTION = "mov eax, [ebx]"
 
@@ -140,6 +150,16 @@ class LazyEvents(Sequence[EventRow]):
             cycles=None if kind is Kind.SILENT else 2030,
             kind=kind,
         )
+
+
+FIELD_PAIRS = (
+    FieldPair("Why the guest was left", "EXIT_REASON", "EXITCODE", "Intel's and AMD's numbers have nothing in common."),
+    FieldPair("More about the exit", "EXIT_QUALIFICATION", "EXITINFO1", "The same port, in other [bits]."),
+    FieldPair("Length of the instruction", "VM_EXIT_INSTRUCTION_LEN", "", "AMD writes the next address instead."),
+    FieldPair("Where the guest goes on", "GUEST_RIP", "RIP", ""),
+    FieldPair("Nested paging on", "SECONDARY_CONTROLS", "NP_ENABLE", "A bit among others, or a bit of its own."),
+    *(FieldPair(f"Field {n}", f"GUEST_FIELD_{n}", f"SAVE_FIELD_{n}") for n in range(2, 38, 2)),
+)
 
 
 @dataclass
@@ -198,11 +218,30 @@ class FakeSession:
         self.end_known = self.end_known or self.is_over
 
 
+class FakePair:
+    """Two fake sessions that move as one."""
+
+    def __init__(self, session: FakeSession, position: int) -> None:
+        self._session = session
+        self._session.seek(position)
+        self._session.calls.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def view(self) -> VendorsView:
+        intel, amd = (
+            make_snapshot(technique, self._session.position, end=self._session.end) for technique in ("vt-x", "amd-v")
+        )
+        return build_vendors(intel, amd, FIELD_PAIRS)
+
+
 class FakeLaboratory:
     """Opens fake sessions and remembers the last one."""
 
     def __init__(self, session: FakeSession | None = None) -> None:
         self.session = session or FakeSession()
+        self.refuses_pairs = False
         self.opened: list[tuple[str, str, str | None, str | None]] = []
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
@@ -220,10 +259,30 @@ class FakeLaboratory:
         self.session.technique = technique
         return self.session
 
-    def swapped(self, sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
-        self.session.calls.append(f"swap {technique}" + (f" on {cpu}" if cpu else ""))
+    def swapped(
+        self,
+        sitting: Sitting,
+        technique: str,
+        mmu: str | None,
+        cpu: str | None,
+        controls: Sequence[str],
+        cancelled: Cancelled,
+    ) -> Sitting:
+        words = [f"swap {technique}", *([f"on {cpu}"] if cpu else []), *([f"with {mmu}"] if mmu else []), *controls]
+        self.session.calls.append(" ".join(words))
         self.session.technique = technique
         return self.session
+
+    def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
+        row = FACTS[technique]
+        own = CPUS.get(technique, ("p4-672",))[0]
+        return fake_machine(technique, mmu or row.mmus[0], cpu or own, controls)
+
+    def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
+        if self.refuses_pairs:
+            raise UnsupportedError("this guest does not go with vt-x: [a reason]")
+        self.session.calls.append("pair")
+        return cast(Pair, FakePair(FakeSession("vt-x", self.session.end), self.session.position))
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         self.session.calls.append(f"to {text}")
@@ -239,13 +298,40 @@ class FakeLaboratory:
             scenario,
             cpu or "p4-672",
             (
-                ComparedRun("native", "halted", 100, 1000, 1.0, "identical", True, "none"),
+                _compared("native", 1.0, (True, True, None), 1.0),
+                _compared("emulation", 267.3, (True, False, True), 0.0),
+                _compared("classic", 9.2, (True, True, True), 0.87),
                 ComparedRun(
-                    "trap-emulate", "halted", 100, 9000, 9.0, "first differs at step 8: pushfd", False, "#GP 10×"
+                    "trap-emulate",
+                    "halted",
+                    100,
+                    9000,
+                    9.0,
+                    _card_of("trap-emulate", (False, True, True), 0.88, "first differs at step 8: pushfd"),
+                    "trap-emulate 10× = 20 300 cycles",
+                    "p4-672",
+                    tuple(f"step {8 * n}: pushfd gave [{n}]; bare metal gives 2" for n in range(1, 16)),
                 ),
+                _compared("binary-translation", 4.5, (True, True, True), 0.97),
+                _compared("paravirt", 2.1, (True, True, True), 0.98),
+                _compared("vt-x", 1.3, (True, True, True), 0.99),
             ),
             (("amd-v", "the P4 has no SVM"),),
         )
+
+
+def _compared(technique: str, slowdown: float, holds: tuple[bool | None, ...], share: float) -> ComparedRun:
+    card = _card_of(technique, holds, share, "some figure")
+    return ComparedRun(technique, "halted", 100, int(1000 * slowdown), slowdown, card, "no events", "p4-672")
+
+
+def _card_of(technique: str, holds: tuple[bool | None, ...], share: float, words: str) -> Scorecard:
+    verdicts = {True: Verdict.HOLDS, False: Verdict.FAILS, None: Verdict.UNTRIED}
+    scores = tuple(
+        Score(row, verdicts[answer], "figure", f"{words}.")
+        for row, answer in zip(PROPERTIES.values(), holds, strict=True)
+    )
+    return Scorecard(technique, scores, share, 120.0)
 
 
 def make_snapshot(technique: str, position: int, explored: int = 0, end: int | None = 3310) -> Snapshot:
@@ -253,6 +339,7 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
     is_compressed = technique == "trap-emulate"
     facts = FACTS[technique]
     kind = KINDS[technique]
+    cpu, cpu_title, year = CPUS.get(technique, ("p4-672", "Pentium 4 672", 2005))
     at = (position + 4) % len(PROGRAM)
     return Snapshot(
         scenario_id="popf-hole",
@@ -260,9 +347,9 @@ def make_snapshot(technique: str, position: int, explored: int = 0, end: int | N
         technique_id=technique,
         technique_title=facts.title,
         mmu=facts.mmus[0],
-        cpu_id="p4-672",
-        cpu_title="Pentium 4 672",
-        cpu_year=2005,
+        cpu_id=cpu,
+        cpu_title=cpu_title,
+        cpu_year=year,
         position=position,
         outcome="halted" if end is not None and position >= end else "",
         console="" if position == 0 else f"flags before [cli]\nstep {position} says [/b] hello\n",
@@ -314,22 +401,22 @@ def _side(technique: str, current: int) -> Side | None:
             return None
 
 
-def _verdict(technique: str, compressed: Verdict) -> Verdict:
+def _verdict(technique: str, compressed: CodeVerdict) -> CodeVerdict:
     """Give the program's verdicts under another technique than trap-and-emulate, for which they were written."""
     match technique:
         case "trap-emulate":
             return compressed
         case "classic":
-            return Verdict.TRAPS if compressed is Verdict.SILENT else compressed
+            return CodeVerdict.TRAPS if compressed is CodeVerdict.SILENT else compressed
         case "emulation":
-            return Verdict.EMULATED
+            return CodeVerdict.EMULATED
         case "binary-translation":
-            translated = {Verdict.TRAPS: Verdict.TRANSLATED, Verdict.SILENT: Verdict.CALLOUT}
+            translated = {CodeVerdict.TRAPS: CodeVerdict.TRANSLATED, CodeVerdict.SILENT: CodeVerdict.CALLOUT}
             return translated.get(compressed, compressed)
         case "paravirt":
-            return Verdict.CALLS if compressed is Verdict.TRAPS else Verdict.RUNS
+            return CodeVerdict.CALLS if compressed is CodeVerdict.TRAPS else CodeVerdict.RUNS
         case _:
-            return Verdict.RUNS
+            return CodeVerdict.RUNS
 
 
 def _rings(technique: str, position: int) -> RingsView:

@@ -12,6 +12,8 @@ from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.machine import MachineDialog
+from ringviz.ui.screens.vendors import VendorsScreen
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -33,6 +35,8 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "end": lambda b: b.shown.snapshot.position == 100,
     "console": lambda b: "step 6 says [/b] hello" in b.text(),
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
+    "machine": lambda b: isinstance(b.app.screen, MachineDialog),
+    "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),
@@ -146,13 +150,3 @@ async def test_go_to_takes_steps_addresses_and_symbols(typed: str, call: str) ->
         await b.pilot.press(*["space" if c == " " else c for c in typed], "enter")
         await b.settle()
         assert call in b.calls
-
-
-async def test_compare_shows_every_run_and_every_refusal() -> None:
-    async with bench() as b:
-        await b.press("c")
-        text = b.text()
-        for part in ("identical", "first differs at step 8: pushfd", "9.00×", "not run: the P4 has no SVM", "modelled"):
-            assert part in text
-        await b.press("escape")
-        assert not isinstance(b.app.screen, CompareScreen)

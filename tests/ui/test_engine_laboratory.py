@@ -3,6 +3,7 @@
 import pytest
 from textual.message import Message
 
+from ringviz.engine.scorecard import Verdict
 from ringviz.engine.view import Snapshot
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.ui.app import RingvizApp
@@ -36,7 +37,7 @@ def test_it_offers_the_scenarios_and_the_techniques_that_are_built(laboratory: E
 def test_a_swap_keeps_the_instruction_and_the_guest_registers(laboratory: EngineLaboratory, technique: str) -> None:
     here = laboratory.open("syscall-roundtrip", "trap-emulate", None, None)
     here.seek(500, never)
-    there = laboratory.swapped(here, technique, None, never)
+    there = laboratory.swapped(here, technique, None, None, (), never)
     assert there.position == 500
     assert guest_view(there.snapshot()) == guest_view(here.snapshot())
     assert len(guest_view(here.snapshot())) == len(GENERAL)
@@ -57,7 +58,7 @@ def test_an_address_is_run_to_and_an_unknown_symbol_refused(laboratory: EngineLa
 
 def test_what_does_not_go_together_is_refused(laboratory: EngineLaboratory) -> None:
     with pytest.raises(UnsupportedError):
-        laboratory.open("paging-tour", "trap-emulate", None, None)
+        laboratory.open("popf-hole", "vt-x", None, "barcelona")
     with pytest.raises(InputError):
         laboratory.open("nonsense", "native", None, None)
 
@@ -65,10 +66,12 @@ def test_what_does_not_go_together_is_refused(laboratory: EngineLaboratory) -> N
 def test_a_comparison_tells_who_keeps_the_promise(laboratory: EngineLaboratory) -> None:
     told: list[str] = []
     runs = laboratory.compare("popf-hole", None, lambda what, done, limit: told.append(what))
-    faithful = {run.technique: run.is_faithful for run in runs.runs}
+    faithful = {run.technique: run.card.score("fidelity").verdict is Verdict.HOLDS for run in runs.runs}
     assert [technique for technique, is_faithful in faithful.items() if not is_faithful] == ["trap-emulate"]
     assert {"native", "emulation", "classic", "binary-translation", "amd-v"} <= set(faithful)
-    assert "pushf" in next(run.fidelity for run in runs.runs if run.technique == "trap-emulate")
+    efficient = {run.technique for run in runs.runs if run.card.score("performance").verdict is Verdict.HOLDS}
+    assert efficient == set(faithful) - {"emulation"}
+    assert "pushf" in next(run.card.score("fidelity").words for run in runs.runs if run.technique == "trap-emulate")
     assert told
 
 
@@ -87,3 +90,16 @@ async def test_back_thrice_and_on_again_gives_the_same_screen_for_real(laborator
         await b.press("n")
         assert b.shown.snapshot.position == position
         assert b.grid() == before
+
+
+def test_a_machine_is_settled_by_the_registrys_rules(laboratory: EngineLaboratory) -> None:
+    machine = laboratory.machine("amd-v", "nested", "barcelona", ())
+    assert (machine.cpu, machine.mmu) == ("barcelona", "nested")
+    refused = {cpu.id: cpu.refusal for cpu in machine.cpus}
+    assert refused["barcelona"] == ""
+    assert "amd-v needs a CPU with it" in refused["p4-672"]
+    assert "nested paging" in refused["k8-revf"]
+    assert "nested" in machine.mmus
+    with pytest.raises(UnsupportedError):
+        laboratory.machine("amd-v", "nested", "k8-revf", ())
+    assert laboratory.machine("native", "none", "nehalem", ()).cpu == "nehalem"

@@ -157,7 +157,9 @@ def test_a_swap_that_is_cancelled_leaves_the_old_session(
 ) -> None:
     begun = threading.Event()
 
-    def endless(sitting: Sitting, technique: str, cpu: str | None, cancelled: Cancelled) -> Sitting:
+    def endless(
+        sitting: Sitting, technique: str, mmu: object, cpu: object, controls: object, cancelled: Cancelled
+    ) -> Sitting:
         begun.set()
         while not cancelled():
             pass

@@ -1,33 +1,31 @@
 """The explore screen: one guest, one moment, every panel."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.reactive import var
-from textual.screen import Screen
 
 from ringviz.engine.view import Snapshot
+from ringviz.errors import RingvizError
 from ringviz.ui.commands import EXPLORE, Command, bindings
+from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
-    Back,
     Compare,
-    Failed,
     GoTo,
-    NextEvent,
-    PreviousEvent,
+    OpenPair,
     Remarked,
-    Request,
-    Run,
     Seek,
     Shown,
-    Step,
     Swap,
 )
 from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.screens.machine import MachineDialog
+from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
@@ -43,25 +41,20 @@ from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
 
 if TYPE_CHECKING:
-    from ringviz.ui.app import RingvizApp
+    pass
 
 
-class ExploreScreen(Screen[None]):
+class ExploreScreen(MovingScreen):
     """Shows the snapshots it is given, and turns keys into requests."""
 
     COMMAND_ROWS: ClassVar[tuple[Command, ...]] = EXPLORE
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EXPLORE)]
     AUTO_FOCUS = "CodePanel"
 
-    # The screen itself shows none of these; were they to repaint it, every panel would be drawn anew at each step.
+    # The screen itself does not show it; were it to repaint it, every panel would be drawn anew at each step.
     snapshot: var[Snapshot | None] = var(None)
-    in_motion: var[bool] = var(False)
-    is_busy: var[bool] = var(False)
-
-    @property
-    def ringviz(self) -> "RingvizApp":
-        """The app, by its own type."""
-        return cast("RingvizApp", self.app)
+    chosen_cpu: var[str | None] = var(None)
+    """What the user took in the playground."""
 
     def compose(self) -> ComposeResult:
         """All panels, each bound to this screen's snapshot."""
@@ -85,36 +78,6 @@ class ExploreScreen(Screen[None]):
         self.set_class(shown.snapshot.side is not None, "-has-side")
         self.snapshot = shown.snapshot
 
-    def notice(self, message: Failed | Remarked) -> None:
-        """Say one line in place of the keys."""
-        line = self.query_one(KeyLine)
-        line.is_failure = isinstance(message, Failed)
-        line.notice = message.text
-
-    def _ask(self, request: Request) -> None:
-        self.query_one(KeyLine).notice = ""
-        self.ringviz.engine.submit(request)
-
-    def action_step(self) -> None:
-        """One instruction forward."""
-        self._ask(Step())
-
-    def action_back(self) -> None:
-        """One instruction back."""
-        self._ask(Back())
-
-    def action_next_event(self) -> None:
-        """To the next event."""
-        self._ask(NextEvent())
-
-    def action_previous_event(self) -> None:
-        """To the event before."""
-        self._ask(PreviousEvent())
-
-    def action_run(self) -> None:
-        """To the end."""
-        self._ask(Run())
-
     def action_stop(self) -> None:
         """Stop a run; with nothing running, leave a zoomed panel."""
         if self.in_motion or self.is_busy or self.maximized is None:
@@ -122,14 +85,14 @@ class ExploreScreen(Screen[None]):
         else:
             self.minimize()
 
-    def action_start(self) -> None:
-        """To the first instruction."""
-        self._ask(Seek(0))
+    def known_end(self) -> int | None:
+        """Where the run ends, if that is known."""
+        return self.snapshot.timeline.end if self.snapshot is not None else None
 
-    def action_end(self) -> None:
-        """To the end: at once if it is known where that is."""
-        end = self.snapshot.timeline.end if self.snapshot is not None else None
-        self._ask(Run() if end is None else Seek(end))
+    def action_vendors(self) -> None:
+        """Both vendors' hardware, side by side; the screen opens once both stand here."""
+        self.ringviz.wants_pair = True
+        self._ask(OpenPair())
 
     def action_technique(self) -> None:
         """Ask for another technique."""
@@ -138,7 +101,7 @@ class ExploreScreen(Screen[None]):
 
         def swap(technique: str | None) -> None:
             if technique is not None:
-                self._ask(Swap(technique, self.ringviz.opened.cpu))
+                self._swap(technique)
 
         self.app.push_screen(TechniqueDialog(self.ringviz.techniques, self.snapshot.technique_id), swap)
 
@@ -147,7 +110,38 @@ class ExploreScreen(Screen[None]):
         ids = [technique.id for technique in self.ringviz.techniques]
         if self.snapshot is not None and self.snapshot.technique_id in ids:
             technique = ids[(ids.index(self.snapshot.technique_id) + by) % len(ids)]
-            self._ask(Swap(technique, self.ringviz.opened.cpu))
+            self._swap(technique)
+
+    def _swap(self, technique: str) -> None:
+        """To another technique, on the CPU that was asked for; one from the playground comes along if it can."""
+        cpu = self.ringviz.opened.cpu
+        if cpu is None and self.chosen_cpu is not None:
+            try:
+                cpu = self.ringviz.laboratory.machine(technique, None, self.chosen_cpu, ()).cpu
+            except RingvizError:
+                cpu = None
+        self._ask(Swap(technique, cpu))
+
+    def action_machine(self) -> None:
+        """Ask for another CPU, another kind of paging, other controls."""
+        if self.snapshot is None:
+            return
+        snapshot, laboratory = self.snapshot, self.ringviz.laboratory
+
+        def settle(cpu: str, mmu: str, controls: Sequence[str]) -> MachineChoice:
+            return laboratory.machine(snapshot.technique_id, mmu, cpu, controls)
+
+        def rebuild(chosen: MachineChoice | None) -> None:
+            if chosen is not None:
+                self.chosen_cpu = chosen.cpu
+                self._ask(Swap(chosen.technique, chosen.cpu, chosen.mmu, chosen.changed))
+
+        try:
+            now = settle(snapshot.cpu_id, snapshot.mmu, snapshot.controls)
+        except RingvizError as error:
+            self.notice(Remarked(str(error)))
+            return
+        self.app.push_screen(MachineDialog(now, settle), rebuild)
 
     def action_compare(self) -> None:
         """All techniques side by side."""

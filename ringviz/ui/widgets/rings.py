@@ -1,5 +1,6 @@
 """The rings panel: who sits where, where the CPU is now, and the last crossing."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby, pairwise
@@ -131,7 +132,7 @@ def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
     for disc in discs.discs:
         text = _label(rings, disc.seat)
         row = discs.label_row(disc)
-        _write(grid, row, int(discs.centre_x - len(text) / 2), text, "bold", rings, discs)
+        _write(grid, row, int(discs.centre_x - len(text) / 2), text, "bold", rings, discs, disc.seat.ring)
     inner, outer = discs.discs[-1], discs.discs[0]
     if rings.is_data:
         text = f"{BELIEVED} guest's ring {ring_name(rings.believed)}: data"
@@ -166,13 +167,23 @@ def _pixel_pair(discs: Discs, real: int, x: int, y: int) -> _Cell:
     return "▀", f"{_ground(top, real)} on {_ground(bottom, real)}"
 
 
-def _write(grid: list[list[_Cell]], row: int, x: int, text: str, weight: str, rings: RingsView, discs: Discs) -> None:
-    """Put text over the picture, on one ground."""
+def _write(
+    grid: list[list[_Cell]],
+    row: int,
+    x: int,
+    text: str,
+    weight: str,
+    rings: RingsView,
+    discs: Discs,
+    ring: int | None = None,
+) -> None:
+    """Put text over the picture, on one ground: that of `ring`, or of what lies beneath its middle."""
     if not 0 <= row < len(grid):
         return
-    # A name that reaches over its band's edge is easier to read on one ground: that of its middle.
-    middle = min(max(x + len(text) // 2, 0), discs.width - 1)
-    ring = discs.ring_at(middle, 2 * row + 1)
+    # A name that reaches over its band's edge is easier to read on one ground.
+    if ring is None:
+        middle = min(max(x + len(text) // 2, 0), discs.width - 1)
+        ring = discs.ring_at(middle, 2 * row + 1)
     ink = "$ring-lit-text" if ring == rings.real else "$ring-text" if ring is not None else "$foreground"
     for offset, character in enumerate(text):
         if 0 <= x + offset < discs.width:
@@ -188,7 +199,8 @@ def _draw_crossing(grid: list[list[_Cell]], rings: RingsView, crossing: Crossing
         if start != end:
             _draw_leg(grid, row, start, end, rings, discs)
             row += 1
-    text = printable(crossing.label)
+    # The whole reason stands in the words below; over the picture its first part is enough.
+    text = re.split("[:,]", printable(crossing.label))[0]
     _write(grid, row, min(int(discs.centre_x) + 2, discs.width - len(text)), text, "bold", rings, discs)
 
 

@@ -26,6 +26,8 @@ _SECTIONS = (
     (SideMark.BY_CPU, "written by the CPU at the last exit"),
     (SideMark.BY_VMM, "changed by the VMM since"),
 )
+_CHANGES = tuple(mark for mark, _ in _SECTIONS)
+"""Marks of a field that has had another value before."""
 _THE_REST = "unchanged"
 
 _Entry = SideRow | str
@@ -151,7 +153,8 @@ class _Layout:
 
 
 def _is_code(side: Side) -> bool:
-    return any(row.origin is not None for row in side.rows)
+    """Tell a translation from a table: something was made from guest code, and lies elsewhere than that."""
+    return any(row.origin is not None and f"{row.origin:x}" != row.place.lower().lstrip("0") for row in side.rows)
 
 
 def _entries(side: Side) -> list[_Entry]:
@@ -240,7 +243,7 @@ def _name_and_value(row: SideRow, layout: _Layout, room: int) -> str:
     if not layout.name:
         return name if len(name) <= room else _without_sizes(name)
     both = f"{old} → {value}"
-    if old and layout.name + 1 + len(both) <= room:
+    if old and row.mark in _CHANGES and layout.name + 1 + len(both) <= room:
         value = both
     return f"{_fit(name, max(4, min(layout.name, room - len(value) - 1)))} {value}"
 

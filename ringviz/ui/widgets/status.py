@@ -37,6 +37,8 @@ def status_line(snapshot: Snapshot, state: tuple[str, str], width: int) -> Conte
     scenario = (printable(snapshot.scenario_id), "bold $primary")
     step = (f"step {grouped(snapshot.position)}{of_end}", "bold")
     mmu = "" if snapshot.mmu == "none" else f", {snapshot.mmu} paging"
+    count = len(snapshot.controls)
+    mmu += f", {count} control{'s' if count > 1 else ''} changed" if count else ""
     cpu = f"{snapshot.cpu_title} ({snapshot.cpu_year})"
     forms = [
         [scenario, (f"{snapshot.technique_title}{mmu}", "bold"), (cpu, "$dim"), step, state],
