@@ -105,6 +105,8 @@ class DescriptorTables:
 
     def __init__(self, ram: Ram) -> None:
         self._ram = ram
+        self.own: dict[int, int] = {}
+        """More descriptors of the VMM's own, by selector: they stand in the shadow GDT whatever the guest has there."""
         self._made: tuple[object, ...] | None = None
         self._lengths: dict[int, int] = {}
         ram.write(layout.TASK_STATE, bytes(_TSS_BYTES))
@@ -132,6 +134,8 @@ class DescriptorTables:
             (layout.LDT_SELECTOR, Descriptor(layout.LDT_LINEAR, max(len(ldt), 1) - 1, 0x082)),
         ):
             self._ram.write_int(layout.SHADOW_GDT + selector, encode_descriptor(descriptor), 8)
+        for selector, raw in self.own.items():
+            self._ram.write_int(layout.SHADOW_GDT + selector, raw, 8)
         self._write(layout.SHADOW_LDT, ldt, kernel_runs=kernel_runs)
         self._made = key
 

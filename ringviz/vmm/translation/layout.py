@@ -8,7 +8,10 @@ Source: Adams & Agesen 2006, section 3 (segment truncation; %gs as the escape in
 
 from __future__ import annotations
 
-from ringviz.facts.segments import SegmentCache
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ringviz.facts.segments import Descriptor, Gate, SegmentCache, encode_descriptor, encode_gate
 from ringviz.machine.state import segment
 from ringviz.vmm.ring_compression import layout
 
@@ -40,5 +43,14 @@ DATA_SELECTOR = 0xFFC1
 CALLOUT_SELECTOR = 0xFFA1
 """Call gate to the VMM in ring 0: a far call of translated code is a callout."""
 
+OWN_DESCRIPTORS: Mapping[int, int] = MappingProxyType(
+    {
+        CODE_SELECTOR & ~7: encode_descriptor(Descriptor(0, 0xFFFF_FFFF, 0xCBB)),
+        DATA_SELECTOR & ~7: encode_descriptor(Descriptor(PRIVATE, PRIVATE_SIZE - 1, 0x4B3)),
+        CALLOUT_SELECTOR & ~7: encode_gate(Gate(layout.HOLE + 0x2000, layout.VMM_CODE_SELECTOR, 0xC, 1, True)),
+    }
+)
+"""What the VMM's table has for these selectors: ring 1 may use them, ring 3 may not."""
+
 CODE_SEGMENT: SegmentCache = segment(CODE_SELECTOR, 0, 0xFFFF_FFFF, 0xCBB)
-DATA_SEGMENT: SegmentCache = segment(DATA_SELECTOR, PRIVATE, PRIVATE_SIZE - 1, 0xCB3)
+DATA_SEGMENT: SegmentCache = segment(DATA_SELECTOR, PRIVATE, PRIVATE_SIZE - 1, 0x4B3)

@@ -80,6 +80,7 @@ class BinaryTranslation(RingCompression):
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
         self._map_cache()
+        self._tables.own.update(layout.OWN_DESCRIPTORS)
         self._store = Store(self.machine)
         self.machine.on_callout = self._translate_here
         self._traps: Counter[int] = Counter()
