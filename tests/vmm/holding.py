@@ -15,6 +15,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Kind
+from ringviz.vmm.registry import choose
 from tests.vmm.lockstep import Run, difference, fpu_difference, heal
 from tests.vmm.random_guests import RandomGuest
 from tests.vmm.random_kernel import prologue_instructions
@@ -41,6 +42,8 @@ class DivergenceError(AssertionError):
 def hold(guest: RandomGuest, folder: Path, techniques: Sequence[str], *, limit: int, restore_at: int = 0) -> Report:
     """Run a guest under techniques and on bare metal, and compare after every instruction.
 
+    Bare metal has the CPU that a technique needs: what CPUID says is part of what is compared.
+
     Args:
         guest: the guest.
         folder: where to write its scenario.
@@ -53,30 +56,42 @@ def hold(guest: RandomGuest, folder: Path, techniques: Sequence[str], *, limit: 
         DivergenceError: at the first difference, with all that is needed to see it again.
     """
     scenario = guest.scenario(folder, limit=limit + prologue_instructions())
-    holding = _Holding(scenario, techniques)
-    try:
-        holding.go(restore_at)
-        holding.check_the_end()
-    except DivergenceError as error:
-        raise DivergenceError(f"{error}\n{guest.listing()}") from error.__cause__
-    except UnsupportedError as error:
-        holding.report.refused["native"] = str(error)
-        holding.report.ended = "refused"
-    except Exception as error:
-        where = f"{holding.doing}, instruction {holding.native.position}: {type(error).__name__}: {error}"
-        raise DivergenceError(f"{where}\n{guest.listing()}") from error
-    return holding.report
+    by_cpu: dict[str, list[str]] = {}
+    for technique in techniques:
+        by_cpu.setdefault(choose(technique).cpu.id, []).append(technique)
+    report = Report()
+    for cpu, names in by_cpu.items():
+        holding = _Holding(scenario, names, cpu, report)
+        try:
+            holding.go(restore_at)
+            holding.check_the_end()
+        except DivergenceError as error:
+            raise DivergenceError(f"{error}\n{guest.listing()}") from error.__cause__
+        except UnsupportedError as error:
+            report.refused[holding.doing] = str(error)
+            report.ended = "refused"
+        except Exception as error:
+            where = f"{holding.doing}, instruction {holding.native.position}: {type(error).__name__}: {error}"
+            raise DivergenceError(f"{where}\n{guest.listing()}") from error
+    return report
+
+
+_MOST_STOPS = 60
+"""So many stops at one instruction are enough to say that a guest goes round in circles."""
 
 
 class _Holding:
     """One guest, natively and under techniques."""
 
-    def __init__(self, scenario: Scenario, techniques: Sequence[str]) -> None:
+    def __init__(self, scenario: Scenario, techniques: Sequence[str], cpu: str, report: Report) -> None:
         self.scenario = scenario
-        self.report = Report()
+        self.report = report
+        report.ended = ""
         self.doing = "native"
-        self.native = Run(scenario, "native")
+        self.native = Run(scenario, "native", cpu)
         self.runs = {technique: Run(scenario, technique) for technique in techniques}
+        for run in (self.native, *self.runs.values()):
+            run.most_stops = _MOST_STOPS
         self.made = {technique: still(run.technique) for technique, run in self.runs.items()}
         self.saved: dict[str, tuple[Any, bytes, int]] = {}
         self.healed: set[str] = set()
@@ -156,6 +171,7 @@ class _Holding:
                 continue
             end = run.position + (run.ended is not None)  # what ends a run need not retire
             free = Run(self.scenario, name)
+            free.most_stops = _MOST_STOPS
             self.doing = f"{name}, running freely"
             free.reach(end)
             _assert_same(run, free, f"{name} stepped and run freely")

@@ -27,6 +27,8 @@ class Run:
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
+        self.most_stops = _MOST_STOPS
+        """So many stops at one instruction, and `reach` gives up."""
 
     @property
     def position(self) -> int:
@@ -39,8 +41,14 @@ class Run:
         while self.ended is None and self.position < position:
             before = self.position
             stop = machine.run(position)
-            if isinstance(stop, (BudgetSpent, Paused)):
+            if isinstance(stop, BudgetSpent):
                 self._take_events()
+                continue
+            if isinstance(stop, Paused):
+                self._take_events()
+                stops += 1
+                if stops > self.most_stops:
+                    return
                 continue
             outcome = self.technique.handle(stop)
             self._take_events()
@@ -48,7 +56,7 @@ class Run:
                 self.ended = outcome
             is_overhead = bool(self.events) and self.events[-1].charges == ("hidden-fault",)
             stops = 0 if self.position > before or is_overhead else stops + 1
-            if stops > _MOST_STOPS:
+            if stops > self.most_stops:
                 return
 
     def _take_events(self) -> None:

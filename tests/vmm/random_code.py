@@ -265,7 +265,7 @@ def plain(a: Assembly, rows: Sequence[Row]) -> None:
     register = row.digit if row.digit is not None else c.pick(_PLAIN_REGISTERS)
     is_16 = c.chance(15)
     tail = bytes(c.byte() for _ in range({"": 0, "b": 1, "w": 2, "v": 2 if is_16 else 4}[row.immediate]))
-    lock = b"\xf0" if c.chance(2) else b""
+    lock = b"\xf0" if c.chance(2) and (rows is not _BITS or wants_memory) else b""
     prefixes = lock + operand.prefixes + (b"\x66" if is_16 else b"")
     a.emit(prefixes + row.opcode + operand.encode(register) + tail)
 
