@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ringviz.cli import run_report
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Cpu, Json, Scenario, Techniques
+from ringviz.cli.options import Controls, Cpu, Json, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -49,13 +49,14 @@ def compare(
     scenario: Scenario,
     technique: Techniques = None,
     cpu: Cpu = None,
+    control: Controls = None,
     json: Json = False,
 ) -> int:
     """Compare techniques, each with bare metal."""
     from ringviz.engine import compare as engine
 
     with shown() as progress:
-        comparison = engine.compare(find_scenario(scenario), technique or None, cpu, progress)
+        comparison = engine.compare(find_scenario(scenario), technique or None, cpu, progress, control or ())
     if json:
         print_json(engine.comparison_json(comparison))
     else:

@@ -10,6 +10,7 @@ from ringviz import __version__
 from ringviz.cli.build import build
 from ringviz.cli.check import check
 from ringviz.cli.compare import compare
+from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "list": list_all,
     "cpus": cpus,
+    "controls": controls,
     "stat": stat,
     "compare": compare,
     "trace": trace,

@@ -63,4 +63,12 @@ Cpu = Annotated[
         "--cpu", metavar="ID", help="The CPU whose costs are charged; see `ringviz cpus`.", autocompletion=cpu_ids
     ),
 ]
+Controls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control",
+        metavar="±NAME",
+        help="Set (+NAME) or clear (-NAME) a control of the technique; may be repeated. See `ringviz controls`.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

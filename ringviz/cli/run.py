@@ -2,21 +2,28 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 from ringviz.cli.list import available
 from ringviz.cli.names import known
-from ringviz.cli.options import Cpu, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Mmu, Scenario, Technique
 from ringviz.errors import InputError
 from ringviz.guest.scenario import find_scenario
 
 
-def run(scenario: Scenario, technique: Technique = "native", mmu: Mmu = None, cpu: Cpu = None) -> int:
+def run(
+    scenario: Scenario, technique: Technique = "native", mmu: Mmu = None, cpu: Cpu = None, control: Controls = None
+) -> int:
     """Open the app inside a scenario."""
-    return open_app(scenario, technique, mmu, cpu)
+    return open_app(scenario, technique, mmu, cpu, control or ())
 
 
 def open_app(
-    scenario: str | None = None, technique: str = "native", mmu: str | None = None, cpu: str | None = None
+    scenario: str | None = None,
+    technique: str = "native",
+    mmu: str | None = None,
+    cpu: str | None = None,
+    controls: Sequence[str] = (),
 ) -> int:
     """Open the app, at its home screen or inside a scenario.
 
@@ -29,6 +36,10 @@ def open_app(
     if scenario is not None:
         find_scenario(scenario)
     known("technique", technique, [row.id for row in available()])
+    if controls:
+        from ringviz.vmm.registry import choose
+
+        choose(technique, mmu, cpu, controls)
     from ringviz.ui.app import run_app
 
-    return run_app(scenario, technique, mmu, cpu)
+    return run_app(scenario, technique, mmu, cpu, controls)

@@ -7,7 +7,7 @@ import typer
 
 from ringviz.cli import run_report
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Json, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -35,6 +35,7 @@ def stat(
     technique: Technique = "native",
     mmu: Mmu = None,
     cpu: Cpu = None,
+    control: Controls = None,
     fidelity: Annotated[
         bool, typer.Option("--fidelity", help="Run on bare metal as well, and compare at every instruction.")
     ] = False,
@@ -45,7 +46,7 @@ def stat(
 
     found = find_scenario(scenario)
     with shown() as progress:
-        result = engine.stat(found, technique, mmu, cpu, fidelity=fidelity, progress=progress)
+        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or ())
     if json:
         print_json(engine.stat_json(result))
     else:

@@ -7,7 +7,7 @@ import typer
 
 from ringviz.cli.exits import Exit
 from ringviz.cli.names import known
-from ringviz.cli.options import Cpu, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Mmu, Scenario, Technique
 from ringviz.cli.output import opened, write_text
 from ringviz.guest.scenario import find_scenario
 
@@ -26,6 +26,7 @@ def trace(
     technique: Technique = "native",
     mmu: Mmu = None,
     cpu: Cpu = None,
+    control: Controls = None,
     trace_format: Annotated[
         str, typer.Option("--format", metavar="ID", help="plain (sentences), jsonl or csv.")
     ] = "plain",
@@ -38,7 +39,7 @@ def trace(
     from ringviz.export import TRACE_FORMATS
 
     writer = TRACE_FORMATS[known("format", trace_format, TRACE_FORMATS)]
-    session = Session(find_scenario(scenario), technique, mmu, cpu)
+    session = Session(find_scenario(scenario), technique, mmu, cpu, control or ())
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)
         for news in events_of(session):

@@ -9,7 +9,8 @@ from ringviz.engine.stat import Progress, Stat, ignore, stat, stat_json
 from ringviz.errors import UnsupportedError
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario
-from ringviz.vmm.registry import available, choose
+from ringviz.vmm.controls import Control, id_of, take
+from ringviz.vmm.registry import available, choose, controls_of, understood
 
 _DEFAULT = "native"
 
@@ -42,7 +43,11 @@ def _broke_its_promise(run: Stat) -> bool:
 
 
 def compare(
-    scenario: Scenario, techniques: Sequence[str] | None = None, cpu: str | None = None, progress: Progress = ignore
+    scenario: Scenario,
+    techniques: Sequence[str] | None = None,
+    cpu: str | None = None,
+    progress: Progress = ignore,
+    controls: Sequence[str] = (),
 ) -> Comparison:
     """Run a scenario under several techniques, each compared with bare metal.
 
@@ -51,22 +56,37 @@ def compare(
         techniques: ids; None is all that this version has.
         cpu: cost profile for all of them. None gives each technique its default, since no CPU has every feature.
         progress: told how far the runs are.
+        controls: settings to change, each for the techniques that have it.
 
     Raises:
-        RingvizError: a technique that was named does not go with the CPU or the scenario. Without names, such a
-            technique is listed in `refused`.
+        RingvizError: no technique here has such a control, or a technique that was named does not go with the CPU or
+            the scenario. Without names, such a technique is listed in `refused`.
     """
     runs: list[Stat] = []
     refused: list[tuple[str, str]] = []
+    _check_known(techniques or available(), controls)
     for technique in techniques or available():
         try:
-            runs.append(stat(scenario, technique, cpu=cpu, fidelity=True, progress=progress))
+            own = understood(technique, controls, cpu=cpu)
+            runs.append(stat(scenario, technique, cpu=cpu, fidelity=True, progress=progress, controls=own))
         except UnsupportedError as error:
             if techniques:
                 raise
             refused.append((technique, str(error)))
     cpu_id = cpu or choose(_DEFAULT).cpu.id
     return Comparison(scenario.id, cpu_id, tuple(runs), tuple(refused))
+
+
+def _check_known(techniques: Sequence[str], controls: Sequence[str]) -> None:
+    """Refuse a control that none of the techniques has."""
+    if not controls:
+        return
+    known: dict[str, Control] = {}
+    for technique in techniques:
+        known |= controls_of(technique, given=controls)
+    for word in controls:
+        if id_of(word) not in known:
+            take(" and ".join(techniques), [word], known)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, object]:

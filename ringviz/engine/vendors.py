@@ -6,13 +6,16 @@ differs is what each vendor's CPU writes down when the guest is left, and where.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.recording import Cancelled, never
 from ringviz.engine.session import Session
 from ringviz.engine.view import Card, Side, SideMark, SideRow, Snapshot
+from ringviz.facts.vendors import VENDOR_PAIRS
+from ringviz.facts.vmx import FIELDS_BY_NAME
 
 INTEL, AMD = "vt-x", "amd-v"
 
@@ -85,8 +88,18 @@ class VendorsView:
     rows: tuple[VendorRow, ...]
 
 
-FIELD_PAIRS: tuple[FieldPair, ...] = ()
-"""PENDING"""
+def _field_pairs() -> Iterator[FieldPair]:
+    """Give the fields that the facts pair, one line each; the first line of a concept says what it is."""
+    for row in VENDOR_PAIRS.values():
+        if row.aspect != "field":
+            continue
+        for number, (intel, amd) in enumerate(zip_longest(row.intel, row.amd, fillvalue="")):
+            place = f"{FIELDS_BY_NAME[intel].encoding:04X}h" if intel else ""
+            yield FieldPair(row.title, place, amd, "" if number else row.note)
+
+
+FIELD_PAIRS: tuple[FieldPair, ...] = tuple(_field_pairs())
+"""The fields of the VMCS and the VMCB that serve the same purpose, what a learner looks at first before the rest."""
 
 
 class VendorPair:

@@ -221,18 +221,22 @@ class RingvizApp(App[None]):
 
 
 def run_app(
-    scenario: str | None = None, technique: str | None = None, mmu: str | None = None, cpu: str | None = None
+    scenario: str | None = None,
+    technique: str | None = None,
+    mmu: str | None = None,
+    cpu: str | None = None,
+    controls: Sequence[str] = (),
 ) -> int:
     """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened."""
-    app = RingvizApp(scenario, technique or "native", mmu, cpu)
+    app = RingvizApp(scenario, technique or "native", mmu, cpu, laboratory=_real_laboratory(controls))
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)
     return app.return_code or 0
 
 
-def _real_laboratory() -> Laboratory:
+def _real_laboratory(controls: Sequence[str] = ()) -> Laboratory:
     # Loaded here, so that the tests' fake world needs no emulator.
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
-    return EngineLaboratory()
+    return EngineLaboratory(controls)

@@ -15,6 +15,7 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    ControlChoice,
     CpuChoice,
     MachineChoice,
     Pair,
@@ -24,6 +25,8 @@ from ringviz.ui.laboratory import (
     TechniqueChoice,
 )
 from ringviz.vmm import registry
+from ringviz.vmm.controls import take
+from ringviz.vmm.setup import Setup
 
 if TYPE_CHECKING:
     from ringviz.engine.fidelity import Divergence
@@ -34,7 +37,14 @@ _MOST_CAUSES = 4
 
 
 class EngineLaboratory:
-    """Opens real sessions."""
+    """Opens real sessions.
+
+    Args:
+        controls: settings to change from the start, `+name` or `-name`, each for the techniques that have it.
+    """
+
+    def __init__(self, controls: Sequence[str] = ()) -> None:
+        self._controls = tuple(controls)
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
         """All scenarios that are well formed; a broken folder must not keep the others from a learner."""
@@ -48,7 +58,8 @@ class EngineLaboratory:
 
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
-        return Session(find_scenario(scenario), technique, mmu, cpu)
+        own = registry.understood(technique, self._controls, mmu, cpu)
+        return Session(find_scenario(scenario), technique, mmu, cpu, own)
 
     def swapped(
         self,
@@ -75,7 +86,7 @@ class EngineLaboratory:
                 CpuChoice(p.id, p.title, p.year, _refusal(technique, setup.mmu, p.id)) for p in CPU_PROFILES.values()
             ),
             mmus=tuple(mmu for mmu in row.mmus if _has(technique, mmu)),
-            controls=(),
+            controls=_controls(technique, setup),
         )
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
@@ -95,6 +106,15 @@ class EngineLaboratory:
         comparison = compare(find_scenario(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+
+def _controls(technique: str, setup: Setup) -> tuple[ControlChoice, ...]:
+    """What can be flipped, as it stands with what has been flipped already."""
+    known = registry.controls_of(technique, setup.mmu, setup.cpu.id, setup.controls)
+    chosen = take(technique, setup.controls, known)
+    return tuple(
+        ControlChoice(c.id, c.title, c.group, chosen.get(c.id, c.is_on), c.is_on, c.rule) for c in known.values()
+    )
 
 
 def _refusal(technique: str, mmu: str, cpu: str) -> str:

@@ -46,6 +46,12 @@ def exception_name(vector: int) -> str:
 _ALIASES: Mapping[str, str] = {f"exception-{vector}": exception_name(vector) for vector in range(32)}
 
 
+def id_of(word: str) -> str:
+    """The id that a word like `+exception-6` means, aliases resolved."""
+    name = word[1:].lower() if word[:1] in ("+", "-") else word.lower()
+    return _ALIASES.get(name, name)
+
+
 def take(technique: str, given: Iterable[str], known: Mapping[str, Control]) -> dict[str, bool]:
     """Understand what the user wants changed, and refuse what cannot be.
 
@@ -63,10 +69,9 @@ def take(technique: str, given: Iterable[str], known: Mapping[str, Control]) -> 
     """
     chosen: dict[str, bool] = {}
     for word in given:
-        sign, name = word[:1], word[1:].lower()
+        sign, name = word[:1], id_of(word)
         if sign not in ("+", "-"):
             raise InputError(f'control "{word}" needs a sign: +{word} sets it, -{word} clears it')
-        name = name if name in known else _ALIASES.get(name, name)
         if name not in known:
             raise InputError(_unknown(technique, name, known))
         if chosen.setdefault(name, sign == "+") != (sign == "+"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from ringviz.errors import InputError, UnsupportedError
@@ -12,6 +13,7 @@ from ringviz.guest.image import StartState, load_image
 from ringviz.guest.scenario import Scenario, Variant
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
+from ringviz.vmm.controls import Control, id_of
 from ringviz.vmm.emulation import Emulation
 from ringviz.vmm.native import Native
 from ringviz.vmm.paravirt.not_recompiled import refusal
@@ -109,6 +111,32 @@ def choose(technique: str, mmu: str | None = None, cpu: str | None = None, contr
     setup = Setup(choose_mmu(technique, mmu, profile), profile, tuple(sorted(controls)))
     _CLASSES[technique].check_setup(setup)
     return setup
+
+
+def controls_of(
+    technique: str, mmu: str | None = None, cpu: str | None = None, given: Iterable[str] = ()
+) -> Mapping[str, Control]:
+    """Every control that a technique has, by id, as it stands on that CPU.
+
+    Args:
+        technique: id.
+        mmu: way of memory virtualization; None is the default.
+        cpu: id; None is the default.
+        given: what the user changes: some controls exist by being named, and some rules depend on others.
+
+    Raises:
+        InputError: a name is unknown.
+        UnsupportedError: the choices do not go together.
+    """
+    setup = choose(technique, mmu, cpu)
+    return _CLASSES[technique].controls(replace(setup, controls=tuple(sorted(given))))
+
+
+def understood(technique: str, words: Iterable[str], mmu: str | None = None, cpu: str | None = None) -> tuple[str, ...]:
+    """Of `+name` and `-name`, those that a technique has a control for."""
+    given = tuple(words)
+    known = controls_of(technique, mmu, cpu, given) if given else {}
+    return tuple(word for word in given if id_of(word) in known)
 
 
 def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -> None:
