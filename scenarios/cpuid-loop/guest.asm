@@ -8,6 +8,9 @@
 ; the guest and back in. That is why people who measure virtual machines like this loop.
 ;
 ; What the CPU answers depends on the CPU. That it answers the same every time does not.
+;
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor. CPUID stays as it
+; is: in ring 1 the CPU itself answers, and the hypervisor is not even asked.
 
 bits 32
 BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
@@ -17,8 +20,13 @@ org BASE
 MULTIBOOT_MAGIC equ 0x1BADB002
 MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
 
+%ifdef PARAVIRT
+KERNEL_CODE     equ 0x08 + 1        ; selectors: index in the GDT * 8 + the ring that asks:
+KERNEL_DATA     equ 0x10 + 1        ; this kernel knows that it runs in ring 1
+%else
 KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
 KERNEL_DATA     equ 0x10
+%endif
 
 INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
 
@@ -33,6 +41,21 @@ PIC1_MASK       equ 0x21
 PIC2_MASK       equ 0xA1
 EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
 EXIT_PANIC      equ 0x7F
+
+%ifdef PARAVIRT
+HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
+SET_TRAP_TABLE  equ 0
+SET_GDT         equ 2
+SCHED_OP        equ 6
+UPDATE_MAPPING  equ 14
+CONSOLE_IO      equ 18
+SHUTDOWN        equ 2               ; command of SCHED_OP
+CONSOLE_WRITE   equ 0               ; command of CONSOLE_IO
+FLUSH_PAGE      equ 2               ; forget the old entry of this page
+PAGE_READ_ONLY  equ 1 + 4           ; page-table entry: present, for all rings, not writable
+FRAME_LIST      equ 72              ; in the start_info page that ESI points to at the entry
+MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
+%endif
 
 ; ---- Multiboot header: how the loader finds its way --------------------------------
 align 4
@@ -52,19 +75,31 @@ start:
     cld                             ; LODSB is to walk upwards
 
     ; The loader's segments work, but nobody says where their table is: bring our own.
+%ifdef PARAVIRT
+    call meet_hypervisor
+%else
     lgdt [gdt_pointer]
+%endif
     jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
 .reload:
     mov ax, KERNEL_DATA
     mov ds, ax
     mov es, ax
     mov ss, ax
+%ifdef PARAVIRT
+    pushad
+    mov ebx, idt                    ; our handlers, as a list
+    mov eax, SET_TRAP_TABLE
+    int HYPERCALL
+    popad
+%else
     lidt [idt_pointer]
 
     ; Nothing here waits for hardware: silence it.
     mov al, 0xFF
     out PIC1_MASK, al
     out PIC2_MASK, al
+%endif
 
     mov esi, text_welcome
     call print
@@ -105,6 +140,7 @@ start:
     mov edi, ROUNDS
 .round:
     mov eax, LEAF_VENDOR
+.marker_ask:
     cpuid                           ; changes EAX, EBX, ECX and EDX
     xor ebx, [vendor]
     or esi, ebx
@@ -114,6 +150,7 @@ start:
     or esi, ecx
     dec edi
     jnz .round
+.marker_asked:
     mov [differences], esi
 
     mov eax, ROUNDS
@@ -128,20 +165,78 @@ start:
 
     cmp dword [differences], 0
     setne al                        ; 0 if every answer was the first one again
+.marker_told:
+%ifdef PARAVIRT
+    jmp shut_down
+%else
     out EXIT_PORT, al
     jmp halt
+%endif
 
 ; Any exception that this kernel did not plan for.
 panic:
     mov esi, text_panic
     call print
     mov al, EXIT_PANIC
+%ifdef PARAVIRT
+    call shut_down
+%else
     out EXIT_PORT, al
+%endif
 halt:                               ; only reached where there is no exit port
     hlt
     jmp halt
 
+%ifdef PARAVIRT
+; Have the segments checked. ESI: the start_info page. Changes no register.
+meet_hypervisor:
+    pushad
+    ; The hypervisor wants to read our GDT first, and nobody may change it afterwards:
+    ; give up the right to write to its page, then name the page's machine frame.
+    mov ecx, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
+    mov ecx, [ecx + 4 * (ADDR(gdt) >> 12)]
+    mov [gdt_frame], ecx
+    shl ecx, 12
+    or ecx, PAGE_READ_ONLY
+    mov ebx, gdt
+    mov edx, FLUSH_PAGE
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+    mov ebx, gdt_frame              ; a list of one frame
+    mov ecx, (gdt_end - gdt) / 8
+    mov eax, SET_GDT
+    int HYPERCALL
+    popad
+    ret
+
+; End the run with the exit code that AL makes.
+shut_down:
+    movzx ecx, al
+    mov ebx, SHUTDOWN
+    mov eax, SCHED_OP
+    int HYPERCALL
+    jmp halt
+%endif
+
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+%ifdef PARAVIRT
+print:                              ; the whole text in one call
+    push edx
+    mov edx, esi                    ; where it begins
+.measure:
+    lodsb
+    test al, al
+    jnz .measure
+    pushad
+    lea ecx, [esi - 1]
+    sub ecx, edx                    ; how long it is
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    popad
+    pop edx
+    ret
+%else
 print:
     lodsb
     test al, al
@@ -150,6 +245,7 @@ print:
     jmp print
 .done:
     ret
+%endif
 
 ; Print EAX in decimal. Changes no register.
 print_decimal:
@@ -193,6 +289,18 @@ print_hex:
 
 ; Send the character in AL. Changes no register.
 putc:
+%ifdef PARAVIRT
+    pushad
+    push eax
+    mov edx, esp                    ; the character is a text of length 1
+    mov ecx, 1
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop eax
+    popad
+    ret
+%else
     push edx
     push eax
     mov edx, COM1_LINE_STAT
@@ -205,6 +313,7 @@ putc:
     out dx, al
     pop edx
     ret
+%endif
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -237,6 +346,10 @@ hex_digits:
     db "0123456789ABCDEF"
 
 align 4
+%ifdef PARAVIRT
+gdt_frame:
+    dd 0                            ; the machine frame that the table is in
+%else
 gdt_pointer:
     dw gdt_end - gdt - 1            ; limit: the last valid byte
     dd gdt
@@ -244,6 +357,7 @@ gdt_pointer:
 idt_pointer:
     dw idt_end - idt - 1
     dd idt
+%endif
 
 ; ---- Global descriptor table, on a page of its own ----------------------------------
 ; A VMM that keeps a shadow of this table must notice every write to it, and it can
@@ -252,10 +366,33 @@ idt_pointer:
 align 4096, db 0
 gdt:
     dq 0                            ; selector 0 is never valid
+%ifdef PARAVIRT
+    dq 0x00CFBB000000FFFF           ; 0x08 ring 1 code: base 0, as far as the hypervisor lets it
+    dq 0x00CFB3000000FFFF           ; 0x10 ring 1 data: likewise
+%else
     dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
     dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+%endif
 gdt_end:
 
+%ifdef PARAVIRT
+; ---- Trap table: the same as a list, for the hypervisor -----------------------------
+%macro trap 3                       ; vector, for which ring and how, handler
+    db %1, %2
+    dw KERNEL_CODE
+    dd %3
+%endmacro
+
+align 4096, db 0
+idt:
+%assign vector 0
+%rep 32
+    trap vector, MASKS_EVENTS, panic
+%assign vector vector + 1
+%endrep
+    trap 0, 0, 0                    ; the end
+idt_end:
+%else
 ; ---- Interrupt descriptor table -----------------------------------------------------
 %macro gate 2                       ; handler, type
     dw ADDR(%1) & 0xFFFF            ; offset 15:0
@@ -270,6 +407,7 @@ idt:
     gate panic, INTERRUPT_GATE
 %endrep
 idt_end:
+%endif
 image_end:
 
 ; ---- Memory that needs no place in the file -----------------------------------------

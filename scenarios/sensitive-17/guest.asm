@@ -14,6 +14,10 @@
 ; The code that prints takes the same path whatever it prints: digits come from a
 ; table, not from a comparison. So two runs stay in step, instruction by instruction,
 ; even after they were told different things.
+;
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor. It knows that it
+; runs in ring 1 and what it has asked for, so what would show it somebody else's machine
+; is not asked any more, and what shows its ring it reads as meant.
 
 bits 32
 BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
@@ -23,8 +27,13 @@ org BASE
 MULTIBOOT_MAGIC equ 0x1BADB002
 MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
 
+%ifdef PARAVIRT
+KERNEL_CODE     equ 0x08 + 1        ; selectors: index in the GDT * 8 + the ring that asks:
+KERNEL_DATA     equ 0x10 + 1        ; this kernel knows that it runs in ring 1
+%else
 KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
 KERNEL_DATA     equ 0x10
+%endif
 TASK            equ 0x28
 LOCAL_TABLE     equ 0x30
 
@@ -45,6 +54,44 @@ PIC2_MASK       equ 0xA1
 EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
 EXIT_PANIC      equ 0x7F
 
+%ifdef PARAVIRT
+HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
+SET_TRAP_TABLE  equ 0
+SET_GDT         equ 2
+STACK_SWITCH    equ 3
+SCHED_OP        equ 6
+UPDATE_MAPPING  equ 14
+XEN_VERSION     equ 17
+CONSOLE_IO      equ 18
+MMUEXT_OP       equ 26
+SHUTDOWN        equ 2               ; command of SCHED_OP
+CONSOLE_WRITE   equ 0               ; command of CONSOLE_IO
+FLUSH_PAGE      equ 2               ; forget the old entry of this page
+PAGE_READ_ONLY  equ 1 + 4           ; page-table entry: present, for all rings, not writable
+PAGE_WRITABLE   equ 1 + 2 + 4
+SHARED_FRAME    equ 36              ; in the start_info page that ESI points to at the entry
+FRAME_LIST      equ 72
+UPCALL_MASK     equ 1               ; in the shared page: 1 is what IF = 0 is on bare metal
+MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
+SET_LDT         equ 13              ; command of MMUEXT_OP
+PLATFORM        equ 5               ; command of XEN_VERSION: where the hypervisor begins
+DOMID_SELF      equ 0x7FF0
+
+; What stood in one instruction each before. Flags as PUSHFD would show them:
+%macro push_flags 0
+    push dword FLAGS_FIXED
+    cmp byte [shared_info + UPCALL_MASK], 0
+    jne %%masked
+    or dword [esp], FLAG_IF
+%%masked:
+%endmacro
+%macro pop_flags 0
+    test dword [esp], FLAG_IF
+    setz byte [shared_info + UPCALL_MASK]
+    add esp, 4
+%endmacro
+%endif
+
 ; ---- Multiboot header: how the loader finds its way --------------------------------
 align 4
 multiboot_header:
@@ -63,13 +110,34 @@ start:
     cld                             ; LODSB is to walk upwards
 
     ; The loader's segments work, but nobody says where their table is: bring our own.
+%ifdef PARAVIRT
+    call meet_hypervisor
+%else
     lgdt [gdt_pointer]
+%endif
     jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
 .reload:
     mov ax, KERNEL_DATA
     mov ds, ax
     mov es, ax
     mov ss, ax
+%ifdef PARAVIRT
+    pushad
+    mov ebx, idt                    ; our handlers, as a list
+    mov eax, SET_TRAP_TABLE
+    int HYPERCALL
+    mov ebx, local_table            ; a list of one operation
+    mov ecx, 1
+    mov edx, 0
+    mov esi, DOMID_SELF
+    mov eax, MMUEXT_OP
+    int HYPERCALL
+    mov ebx, KERNEL_DATA
+    mov ecx, kernel_stack_top
+    mov eax, STACK_SWITCH
+    int HYPERCALL
+    popad
+%else
     lidt [idt_pointer]
 
     ; Give every register that will be asked for an answer of its own.
@@ -84,53 +152,90 @@ start:
     mov al, 0xFF
     out PIC1_MASK, al
     out PIC2_MASK, al
+%endif
 
     mov esi, text_registers
     call print
+.marker_registers:
 
 ; -- Sensitive register instructions -----------------------------------------------------
 ; There is one GDTR, one IDTR and one LDTR in the CPU, and a VMM needs them itself.
     mov esi, text_sgdt
     call print
+%ifdef PARAVIRT
+    mov word [table_register], gdt_end - gdt - 1 ; nobody to ask: we know our own table
+    mov dword [table_register + 2], gdt
+%else
     sgdt [table_register]
+%endif
     call print_table_register
 
     mov esi, text_sidt
     call print
+%ifdef PARAVIRT
+    mov word [table_register], OWN_VECTOR * 8 + 7 ; likewise our list of handlers
+    mov dword [table_register + 2], idt
+%else
     sidt [table_register]
+%endif
     call print_table_register
 
     mov esi, text_sldt
     call print
+%ifdef PARAVIRT
+    mov ax, LOCAL_TABLE             ; our name for it; the hypervisor has its own
+%else
     sldt ax
+%endif
     call print_selector
 
 ; The low half of CR0. A VMM has its own idea of some bits: NE, say, which this kernel
 ; has cleared.
     mov esi, text_smsw
     call print
+%ifdef PARAVIRT
+    mov ax, CR0_PE | CR0_ET         ; CR0 is the hypervisor's; this is what we need of it
+%else
     smsw ax
+%endif
     and eax, CR0_LOW_BITS
     call print_selector
 
 ; The interrupt flag. CLI and STI are privileged and trap; these two are their back door.
     mov esi, text_pushf
     call print
+%ifdef PARAVIRT
+    mov byte [shared_info + UPCALL_MASK], 1
+    push_flags
+%else
     cli
     pushfd
+%endif
     call print_if
 
     mov esi, text_popf
     call print
+%ifdef PARAVIRT
+    mov byte [shared_info + UPCALL_MASK], 0
+    push dword FLAGS_FIXED
+    pop_flags
+    push_flags
+%else
     sti
     push dword FLAGS_FIXED
     popfd
     pushfd
+%endif
     call print_if
+%ifdef PARAVIRT
+    mov byte [shared_info + UPCALL_MASK], 1
+%else
     cli
+%endif
 
     mov esi, text_protection
     call print
+.marker_protection:
 
 ; -- Protection system instructions ------------------------------------------------------
 ; Four questions about segments. They look at the ring that asks, and at a descriptor that
@@ -141,6 +246,9 @@ start:
     mov eax, 0
     lar eax, ecx
     and eax, 0x00F0FF00             ; bits 19:16 are undefined
+%ifdef PARAVIRT
+    and eax, ~0x6000                ; DPL 1 is this kernel's DPL 0
+%endif
     mov ecx, 8
     call print_hex
     call new_line
@@ -150,6 +258,17 @@ start:
     mov ecx, KERNEL_DATA
     mov eax, 0
     lsl eax, ecx
+%ifdef PARAVIRT
+    pushad                          ; "as far as the hypervisor" means "everything" here
+    mov ebx, PLATFORM
+    mov ecx, hypervisor_start
+    mov eax, XEN_VERSION
+    int HYPERCALL
+    popad
+    inc eax
+    sub eax, [hypervisor_start]     ; 0 if the segment ends there
+    dec eax
+%endif
     mov ecx, 8
     call print_hex
     call new_line
@@ -175,6 +294,9 @@ start:
     push dword KERNEL_DATA
     pop es
     mov ax, es
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
 
 ; CS and SS show the current ring in their low two bits to whoever stores them.
@@ -182,12 +304,18 @@ start:
     call print
     push cs
     pop eax                         ; the upper half is undefined; only AX is printed
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
 
 ; A far CALL leaves the old CS on the stack, and with it the ring.
     mov esi, text_call
     call print
     call KERNEL_CODE:far_routine
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
 
 ; A far JMP asked for RPL 0. Which ring did it come to?
@@ -196,6 +324,9 @@ start:
     jmp KERNEL_CODE:.landed
 .landed:
     mov ax, cs
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
 
 ; INT n goes through the table that IDTR names: the VMM's. So a VMM hears of it after all,
@@ -204,6 +335,9 @@ start:
     mov esi, text_int
     call print
     int OWN_VECTOR
+%ifdef PARAVIRT
+    and eax, 0xFFFC                 ; with the CS comes the event mask that was saved
+%endif
     call print_selector
 
 ; A far RET may lead to the same ring or to an outer one, never inward.
@@ -214,21 +348,36 @@ start:
     retf
 .returned:
     mov ax, cs
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
 
     mov esi, text_str
     call print
+%ifdef PARAVIRT
+    mov ax, TASK                    ; the hypervisor has the task; this is our name for it
+%else
     str ax
+%endif
     call print_selector
 
     mov esi, text_mov
     call print
     mov ax, ss
+%ifdef PARAVIRT
+    and ax, ~3                      ; the ring in it is 1, which is this kernel's ring 0
+%endif
     call print_selector
+.marker_told:
 
     mov al, 0                       ; this guest does not judge, it only reports
+%ifdef PARAVIRT
+    jmp shut_down
+%else
     out EXIT_PORT, al
     jmp halt
+%endif
 
 ; The target of the far CALL: fetch the CS that it saved into AX.
 far_routine:
@@ -281,12 +430,79 @@ panic:
     mov esi, text_panic
     call print
     mov al, EXIT_PANIC
+%ifdef PARAVIRT
+    call shut_down
+%else
     out EXIT_PORT, al
+%endif
 halt:                               ; only reached where there is no exit port
     hlt
     jmp halt
 
+%ifdef PARAVIRT
+; Find the shared page, and have the segments checked. ESI: the start_info page. Changes
+; no register.
+meet_hypervisor:
+    pushad
+    mov ebx, shared_info            ; the page that we share appears where we want it
+    mov ecx, [esi + SHARED_FRAME]
+    or ecx, PAGE_WRITABLE
+    mov edx, FLUSH_PAGE
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+
+    ; The hypervisor wants to read our GDT first, and nobody may change it afterwards:
+    ; give up the right to write to its page, then name the page's machine frame.
+    mov ecx, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
+    mov ecx, [ecx + 4 * (ADDR(gdt) >> 12)]
+    mov [gdt_frame], ecx
+    shl ecx, 12
+    or ecx, PAGE_READ_ONLY
+    mov ebx, gdt
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+    mov ecx, [esi + FRAME_LIST]     ; the same for the LDT
+    mov ecx, [ecx + 4 * (ADDR(ldt) >> 12)]
+    shl ecx, 12
+    or ecx, PAGE_READ_ONLY
+    mov ebx, ldt
+    mov eax, UPDATE_MAPPING
+    int HYPERCALL
+    mov ebx, gdt_frame              ; a list of one frame
+    mov ecx, (gdt_end - gdt) / 8
+    mov eax, SET_GDT
+    int HYPERCALL
+    popad
+    ret
+
+; End the run with the exit code that AL makes.
+shut_down:
+    movzx ecx, al
+    mov ebx, SHUTDOWN
+    mov eax, SCHED_OP
+    int HYPERCALL
+    jmp halt
+%endif
+
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+%ifdef PARAVIRT
+print:                              ; the whole text in one call
+    push edx
+    mov edx, esi                    ; where it begins
+.measure:
+    lodsb
+    test al, al
+    jnz .measure
+    pushad
+    lea ecx, [esi - 1]
+    sub ecx, edx                    ; how long it is
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    popad
+    pop edx
+    ret
+%else
 print:
     lodsb
     test al, al
@@ -295,6 +511,7 @@ print:
     jmp print
 .done:
     ret
+%endif
 
 ; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
 print_hex:
@@ -317,6 +534,18 @@ print_hex:
 
 ; Send the character in AL. Changes no register.
 putc:
+%ifdef PARAVIRT
+    pushad
+    push eax
+    mov edx, esp                    ; the character is a text of length 1
+    mov ecx, 1
+    mov ebx, CONSOLE_WRITE
+    mov eax, CONSOLE_IO
+    int HYPERCALL
+    pop eax
+    popad
+    ret
+%else
     push edx
     push eax
     mov edx, COM1_LINE_STAT
@@ -329,6 +558,7 @@ putc:
     out dx, al
     pop edx
     ret
+%endif
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -384,6 +614,14 @@ hex_digits:
     db "0123456789ABCDEF"
 
 align 4
+%ifdef PARAVIRT
+gdt_frame:
+    dd 0                            ; the machine frame that the table is in
+hypervisor_start:
+    dd 0
+local_table:
+    dd SET_LDT, ldt, (ldt_end - ldt) / 8 ; command, linear address, entries
+%else
 gdt_pointer:
     dw gdt_end - gdt - 1            ; limit: the last valid byte
     dd gdt
@@ -391,6 +629,7 @@ gdt_pointer:
 idt_pointer:
     dw idt_end - idt - 1
     dd idt
+%endif
 
 ; ---- Global descriptor table, on a page of its own ----------------------------------
 ; A VMM that keeps a shadow of this table must notice every write to it, and it can
@@ -399,24 +638,55 @@ idt_pointer:
 align 4096, db 0
 gdt:
     dq 0                            ; selector 0 is never valid
+%ifdef PARAVIRT
+    dq 0x00CFBB000000FFFF           ; 0x08 ring 1 code: base 0, as far as the hypervisor lets it
+    dq 0x00CFB3000000FFFF           ; 0x10 ring 1 data: likewise
+%else
     dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
     dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+%endif
     dq 0                            ; 0x18 and 0x20 are ring 3's place in the other guests;
     dq 0                            ; there is no ring 3 here
+%ifdef PARAVIRT
+    dq 0                            ; 0x28 the TSS is the hypervisor's
+%else
     dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
     dw ADDR(tss) & 0xFFFF           ;      base 15:0
     db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
     db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
     db 0                            ;      limit 19:16, counted in bytes
     db ADDR(tss) >> 24              ;      base 31:24
+%endif
+%ifdef PARAVIRT
+    dq 0                            ; 0x30 and so is the descriptor of the LDT
+%else
     dw ldt_end - ldt - 1            ; 0x30 the LDT, in the same layout
     dw ADDR(ldt) & 0xFFFF
     db (ADDR(ldt) >> 16) & 0xFF
     db 0x82                         ;      present, ring 0, LDT
     db 0
     db ADDR(ldt) >> 24
+%endif
 gdt_end:
 
+%ifdef PARAVIRT
+; ---- Trap table: the same as a list, for the hypervisor -----------------------------
+%macro trap 3                       ; vector, for which ring and how, handler
+    db %1, %2
+    dw KERNEL_CODE
+    dd %3
+%endmacro
+
+align 4096, db 0
+idt:
+%assign vector 0
+%rep 32
+    trap vector, MASKS_EVENTS, panic
+%assign vector vector + 1
+%endrep
+    trap OWN_VECTOR, 1 + MASKS_EVENTS, own_handler ; the kernel's ring may
+    trap 0, 0, 0                    ; the end
+%else
 ; ---- Interrupt descriptor table -----------------------------------------------------
 %macro gate 2                       ; handler, type
     dw ADDR(%1) & 0xFFFF            ; offset 15:0
@@ -433,7 +703,14 @@ idt:
     times (OWN_VECTOR - 32) dq 0    ; not present
     gate own_handler, INTERRUPT_GATE
 idt_end:
+%endif
 
+%ifdef PARAVIRT
+; ---- The page that we share with the hypervisor -------------------------------------
+align 4096, db 0
+shared_info:
+    times 4096 db 0                 ; it is mapped over these
+%else
 ; ---- Task state segment, on a page of its own ---------------------------------------
 ; Nobody leaves ring 0 here, so the CPU never looks inside. The table is there because
 ; STR wants something to show.
@@ -446,6 +723,7 @@ tss:
     dw 0
     dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
 tss_end:
+%endif
 
 ; ---- Local descriptor table, on a page of its own -----------------------------------
 ; One empty entry: it is there because SLDT wants something to show.
