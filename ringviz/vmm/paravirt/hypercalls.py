@@ -40,6 +40,7 @@ from ringviz.vmm.paravirt.page_tables import PageTables
 from ringviz.vmm.paravirt.shared_page import SharedPage
 
 UART_PORT, EXIT_PORT = 0x3F8, 0xF4
+_LINE_STATUS = 5
 """The hypervisor's own devices: where the guest's text goes, and how its run ends."""
 VERSION = 0x0003_0000
 """Xen 3.0: major version in the upper half."""
@@ -93,6 +94,7 @@ class Hypervisor:
         self.tables = CpuTables(machine.ram)
         self.shared = SharedPage(machine.ram)
         self.domain = Domain()
+        self._port_accesses = 0
 
     @property
     def memory(self) -> LinearMemory:
@@ -428,6 +430,11 @@ class Hypervisor:
         guest_access.write(self.memory, argument, answers[XenVersion(command)])
         return Answer(XenVersion(command).name.lower().replace("_", " "))
 
+    def take_port_accesses(self) -> int:
+        """How often the hypervisor has gone to a device for the guest since this was last asked."""
+        count, self._port_accesses = self._port_accesses, 0
+        return count
+
     def console_io(self, command: int, count: int, buffer: int) -> Answer:
         """Print text on the console; nobody types."""
         match command:
@@ -442,8 +449,12 @@ class Hypervisor:
         if count <= 0:
             return Answer("nothing to print")
         text = guest_access.read(self.memory, buffer, min(count, _MOST_BYTES_AT_ONCE))
+        bus, now = self._machine.bus, self._machine.retired
         for byte in text:
-            self._machine.bus.write(UART_PORT, 1, byte, self._machine.retired)
+            # As every driver of this device does: see that there is room, then write.
+            bus.read(UART_PORT + _LINE_STATUS, 1, now)
+            bus.write(UART_PORT, 1, byte, now)
+            self._port_accesses += 2
         if count > len(text):
             rest = (ConsoleIo.WRITE, count - len(text), buffer + len(text))
             raise Continuation(rest, f"{len(text):,} bytes to the console, more to come")

@@ -284,6 +284,8 @@ class Paravirt(Technique):
                 "the gate admits ring 1",
                 action=answer.text,
                 charges=("hypercall", *("hypercall-entry",) * answer.entries),
+                # On bare metal the guest's own driver goes to the device.
+                native_charges=("native-port-io",) * self.hypervisor.take_port_accesses(),
                 detail=(
                     ("EAX", f"{number} {_name(number)}"),
                     *((name, f"{value:08X}") for name, value in named),
