@@ -47,7 +47,7 @@ def report(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ..
     """Give the same as a text for people."""
     yield strong("Scenarios")
     columns = (Column("Id"), Column("Level"), Column("What it shows", wraps=True))
-    rows = [(scenario.id, str(scenario.level), f"{scenario.title}. {scenario.summary}") for scenario in scenarios]
+    rows = [(scenario.id, str(scenario.level), f"{_sentence(scenario.title)} {scenario.summary}") for scenario in scenarios]
     yield from table(columns, rows, width_cells())
     yield ""
     yield strong("Techniques")
@@ -60,6 +60,11 @@ def available() -> tuple[TechniqueFacts, ...]:
     from ringviz.vmm import registry
 
     return tuple(TECHNIQUES[technique] for technique in registry.available())
+
+
+def _sentence(title: str) -> str:
+    """End a title with a full stop, if it has no mark of its own."""
+    return title if title.endswith(("?", "!", ".")) else f"{title}."
 
 
 def can_run(technique: str, scenario: Scenario) -> bool:
