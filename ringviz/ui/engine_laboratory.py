@@ -67,11 +67,11 @@ class EngineLaboratory:
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
         """Open the same guest at the same retired instruction, on a machine built otherwise."""
-        return _session(sitting).swapped(technique, mmu, cpu, controls, cancelled)
+        return _session(sitting).swapped(technique, mmu, cpu, controls or (), cancelled)
 
     def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
         """Settle how a machine would be built, and what else could be chosen."""

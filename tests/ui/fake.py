@@ -265,10 +265,15 @@ class FakeLaboratory:
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
-        words = [f"swap {technique}", *([f"on {cpu}"] if cpu else []), *([f"with {mmu}"] if mmu else []), *controls]
+        words = [
+            f"swap {technique}",
+            *([f"on {cpu}"] if cpu else []),
+            *([f"with {mmu}"] if mmu else []),
+            *(controls or ()),
+        ]
         self.session.calls.append(" ".join(words))
         self.session.technique = technique
         return self.session
