@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session, resolve_condition
-from ringviz.engine.vendors import FIELD_PAIRS, pair_sessions
+from ringviz.engine.vendors import pair_sessions
 from ringviz.errors import RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
@@ -96,7 +96,7 @@ class EngineLaboratory:
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         """Open the same guest at the same instruction under VT-x and AMD-V."""
-        return pair_sessions(_session(sitting), FIELD_PAIRS, cancelled)
+        return pair_sessions(_session(sitting), cancelled)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
