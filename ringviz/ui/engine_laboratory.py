@@ -71,7 +71,9 @@ class EngineLaboratory:
         cancelled: Cancelled,
     ) -> Sitting:
         """Open the same guest at the same retired instruction, on a machine built otherwise."""
-        return _session(sitting).swapped(technique, mmu, cpu, controls or (), cancelled)
+        if controls is None:
+            controls = registry.understood(technique, self._controls, mmu, cpu)
+        return _session(sitting).swapped(technique, mmu, cpu, controls, cancelled)
 
     def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
         """Settle how a machine would be built, and what else could be chosen."""
