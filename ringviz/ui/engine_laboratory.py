@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session, resolve_condition
-from ringviz.engine.vendors import FIELD_PAIRS, pair_sessions
+from ringviz.engine.vendors import pair_sessions
 from ringviz.errors import RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
@@ -67,10 +67,12 @@ class EngineLaboratory:
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
         """Open the same guest at the same retired instruction, on a machine built otherwise."""
+        if controls is None:
+            controls = registry.understood(technique, self._controls, mmu, cpu)
         return _session(sitting).swapped(technique, mmu, cpu, controls, cancelled)
 
     def machine(self, technique: str, mmu: str | None, cpu: str | None, controls: Sequence[str]) -> MachineChoice:
@@ -96,7 +98,7 @@ class EngineLaboratory:
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         """Open the same guest at the same instruction under VT-x and AMD-V."""
-        return pair_sessions(_session(sitting), FIELD_PAIRS, cancelled)
+        return pair_sessions(_session(sitting), cancelled)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""

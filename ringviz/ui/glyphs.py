@@ -64,7 +64,7 @@ VERDICT_LOOKS: dict[Verdict, Look] = {
 MARK_LOOKS: dict[SideMark, Look] = {
     SideMark.NONE: Look(" ", "", "$foreground", "As it was."),
     SideMark.CURRENT: Look("►", "now", "$changed", "What the present instruction has become; the CPU executes this."),
-    SideMark.BY_CPU: Look("▼", "cpu", "$kind-exit", "Written by the hardware at the last exit."),
+    SideMark.BY_CPU: Look("▼", "cpu", "$kind-exit", "Changed by the hardware at the last exit."),
     SideMark.BY_VMM: Look("*", "vmm", "$kind-trap", "Changed by the VMM since."),
 }
 

@@ -180,7 +180,7 @@ class Laboratory(Protocol):
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
         """Open the same guest at the same retired instruction, on a machine built otherwise; raises RingvizError."""

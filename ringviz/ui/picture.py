@@ -262,7 +262,7 @@ class _Exhibit:
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
         return sitting

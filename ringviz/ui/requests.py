@@ -71,8 +71,8 @@ class Swap:
     cpu: str | None = None
     """The CPU the user asked for; None leaves the choice to the technique."""
     mmu: str | None = None
-    controls: tuple[str, ...] = ()
-    """Settings of the technique to change from its own choice, `+name` or `-name`."""
+    controls: tuple[str, ...] | None = None
+    """Settings to change from the technique's own choice, `+name` or `-name`; None is what the user started with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
 from ringviz.engine.scorecard import Score, Scorecard, Verdict
-from ringviz.engine.vendors import FieldPair, VendorsView, build_vendors
+from ringviz.engine.vendors import VendorsView, build_vendors
 from ringviz.engine.view import (
     Card,
     CardPart,
@@ -152,16 +152,6 @@ class LazyEvents(Sequence[EventRow]):
         )
 
 
-FIELD_PAIRS = (
-    FieldPair("Why the guest was left", "EXIT_REASON", "EXITCODE", "Intel's and AMD's numbers have nothing in common."),
-    FieldPair("More about the exit", "EXIT_QUALIFICATION", "EXITINFO1", "The same port, in other [bits]."),
-    FieldPair("Length of the instruction", "VM_EXIT_INSTRUCTION_LEN", "", "AMD writes the next address instead."),
-    FieldPair("Where the guest goes on", "GUEST_RIP", "RIP", ""),
-    FieldPair("Nested paging on", "SECONDARY_CONTROLS", "NP_ENABLE", "A bit among others, or a bit of its own."),
-    *(FieldPair(f"Field {n}", f"GUEST_FIELD_{n}", f"SAVE_FIELD_{n}") for n in range(2, 38, 2)),
-)
-
-
 @dataclass
 class FakeSession:
     """Counts calls; every fourth instruction is an event; ends at `end`."""
@@ -233,7 +223,7 @@ class FakePair:
         intel, amd = (
             make_snapshot(technique, self._session.position, end=self._session.end) for technique in ("vt-x", "amd-v")
         )
-        return build_vendors(intel, amd, FIELD_PAIRS)
+        return build_vendors(intel, amd)
 
 
 class FakeLaboratory:
@@ -265,10 +255,15 @@ class FakeLaboratory:
         technique: str,
         mmu: str | None,
         cpu: str | None,
-        controls: Sequence[str],
+        controls: Sequence[str] | None,
         cancelled: Cancelled,
     ) -> Sitting:
-        words = [f"swap {technique}", *([f"on {cpu}"] if cpu else []), *([f"with {mmu}"] if mmu else []), *controls]
+        words = [
+            f"swap {technique}",
+            *([f"on {cpu}"] if cpu else []),
+            *([f"with {mmu}"] if mmu else []),
+            *(controls or ()),
+        ]
         self.session.calls.append(" ".join(words))
         self.session.technique = technique
         return self.session

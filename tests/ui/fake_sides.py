@@ -35,23 +35,23 @@ def code_cache(current: int) -> Side:
 
 
 _VMCS: tuple[tuple[str, str, str, str, SideMark, str], ...] = (
-    ("4402", "EXIT_REASON", "0000_001e", "0000_000a", SideMark.BY_CPU, "30 is I/O: the guest used IN or OUT."),
-    ("6400", "EXIT_QUALIFICATION", "03f8_0000", "", SideMark.BY_CPU, "Port 3F8h, one byte, OUT."),
-    ("440c", "VM_EXIT_INSTRUCTION_LEN", "0000_0001", "0000_0002", SideMark.BY_CPU, "OUT DX, AL is one byte long."),
-    ("681e", "GUEST_RIP", "0010_0047", "0010_0046", SideMark.BY_VMM, "Past the instruction that was done for it."),
-    ("4002", "PRIMARY_CONTROLS", "8401_e1f2", "", SideMark.NONE, "Unconditional I/O exiting is on."),
-    ("401e", "SECONDARY_CONTROLS", "0000_0082", "", SideMark.NONE, "EPT is on."),
-    ("201a", "EPT_POINTER", "0000_0000_0000_1018_005e", "", SideMark.NONE, "Where the second page walk begins."),
-    ("6800", "GUEST_CR0", "0000_0031", "", SideMark.NONE, "NE stays on: VMX asks for it."),
-    *((f"68{n:02x}", f"GUEST_FIELD_{n}", "0000_0000", "", SideMark.NONE, "") for n in range(2, 60, 2)),
+    ("4402h", "Exit reason", "0000001E", "0000000A", SideMark.BY_CPU, "30 is I/O: the guest used IN or OUT."),
+    ("6400h", "Exit qualification", "03F80000", "", SideMark.BY_CPU, "Port 3F8h, one byte, OUT."),
+    ("440Ch", "VM-exit instruction length", "00000001", "00000002", SideMark.BY_CPU, "OUT DX, AL is one byte long."),
+    ("681Eh", "Guest RIP", "00100047", "00100046", SideMark.BY_VMM, "Past the instruction that was done for it."),
+    ("4002h", "Primary controls", "8401E1F2", "", SideMark.NONE, "Unconditional I/O exiting is on."),
+    ("401Eh", "Secondary controls", "00000082", "", SideMark.NONE, "EPT is on."),
+    ("201Ah", "EPT pointer", "000000001018005E", "", SideMark.NONE, "Where the second page walk begins."),
+    ("6800h", "Guest CR0", "00000031", "", SideMark.NONE, "NE stays on: VMX asks for it."),
+    *((f"4A{n:02X}h", f"Guest field {n}", "00000000", "", SideMark.NONE, "") for n in range(2, 60, 2)),
 )
 _VMCB: tuple[tuple[str, str, str, str, SideMark, str], ...] = (
-    ("070h", "EXITCODE", "0000_007b", "0000_0072", SideMark.BY_CPU, "VMEXIT_IOIO: the guest used IN or OUT."),
-    ("078h", "EXITINFO1", "03f8_0110", "", SideMark.BY_CPU, "Port 3F8h, one byte, OUT."),
-    ("578h", "RIP", "0010_0047", "0010_0046", SideMark.BY_VMM, "EXITINFO2 says where the next instruction is."),
-    ("00ch", "INTERCEPT_MISC1", "1800_0000", "", SideMark.NONE, "I/O, MSR and shutdown are intercepted."),
-    ("090h", "NP_ENABLE", "0000_0001", "", SideMark.NONE, "Nested paging is on."),
-    *((f"4{n:02x}h", f"SAVE_FIELD_{n}", "0000_0000", "", SideMark.NONE, "") for n in range(0, 40, 2)),
+    ("070h", "EXITCODE", "0000007B", "00000072", SideMark.BY_CPU, "VMEXIT_IOIO: the guest used IN or OUT."),
+    ("078h", "EXITINFO1", "03F80110", "", SideMark.BY_CPU, "Port 3F8h, one byte, OUT."),
+    ("578h", "RIP", "00100047", "00100046", SideMark.BY_VMM, "EXITINFO2 says where the next instruction is."),
+    ("00Ch", "INTERCEPT_MISC1", "18000000", "", SideMark.NONE, "I/O, MSR and shutdown are intercepted."),
+    ("558h", "CR0", "00000011", "", SideMark.NONE, ""),
+    *((f"4{n:02X}h", f"SAVE_FIELD_{n}", "00000000", "", SideMark.NONE, "") for n in range(0, 40, 2)),
 )
 
 

@@ -103,3 +103,23 @@ def test_a_machine_is_settled_by_the_registrys_rules(laboratory: EngineLaborator
     with pytest.raises(UnsupportedError):
         laboratory.machine("amd-v", "nested", "k8-revf", ())
     assert laboratory.machine("native", "none", "nehalem", ()).cpu == "nehalem"
+
+
+def test_controls_from_the_command_line_go_along_until_the_user_chooses_others() -> None:
+    laboratory = EngineLaboratory(("+rdtsc-exiting",))
+    native = laboratory.open("rings-tour", "native", None, None)
+    assert native.snapshot().controls == ()
+    assisted = laboratory.swapped(native, "vt-x", None, None, None, never)
+    assert assisted.snapshot().controls == ("+rdtsc-exiting",)
+    assert laboratory.swapped(assisted, "vt-x", None, None, (), never).snapshot().controls == ()
+
+
+def test_a_control_turned_over_changes_what_exits_at_the_same_instruction(laboratory: EngineLaboratory) -> None:
+    machine = laboratory.machine("vt-x", None, None, ())
+    assert {"hlt-exiting", "rdtsc-exiting"} <= {control.id for control in machine.controls}
+    changed = laboratory.machine("vt-x", machine.mmu, machine.cpu, ("+rdtsc-exiting",))
+    assert changed.changed == ("+rdtsc-exiting",)
+    fixed = next(control for control in machine.controls if control.rule)
+    word = f"{'-' if fixed.is_on else '+'}{fixed.id}"
+    with pytest.raises(UnsupportedError, match="not possible"):
+        laboratory.machine("vt-x", machine.mmu, machine.cpu, (word,))

@@ -111,17 +111,17 @@ async def test_what_changed_in_a_control_structure_stands_first_with_sign_and_se
             await b.press("v")
         lines = panel_lines(b, SidePanel)
         text = "\n".join(lines)
-        assert text.index("written by the CPU") < text.index("▼ ") < text.index("changed by the VMM") < text.index("* ")
-        assert "was 0000_000a" in text or "0000_000a → 0000_001e" in text
+        assert text.index("changed by the CPU") < text.index("▼ ") < text.index("changed by the VMM") < text.index("* ")
+        assert "was 0000000A" in text or "0000000A → 0000001E" in text
         if size[0] >= 120:
-            assert any(line.rstrip().endswith("cpu") and "EXIT_REASON" in line for line in lines)
-            assert any(line.rstrip().endswith("vmm") and "GUEST_RIP" in line for line in lines)
+            assert any(line.rstrip().endswith("cpu") and "Exit reason" in line for line in lines)
+            assert any(line.rstrip().endswith("vmm") and "Guest RIP" in line for line in lines)
             assert "30 is I/O" in text
 
 
 async def test_old_and_new_value_stand_side_by_side_where_there_is_room() -> None:
     async with bench(size=(200, 60), technique="vt-x") as b:
-        assert "0000_000a → 0000_001e" in "\n".join(panel_lines(b, SidePanel))
+        assert "0000000A → 0000001E" in "\n".join(panel_lines(b, SidePanel))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -184,5 +184,5 @@ async def test_zoomed_it_has_the_screen() -> None:
     async with bench(size=(80, 24), technique="vt-x") as b:
         await b.press("v", "z")
         text = b.text()
-        assert "VM_EXIT_INSTRUCTION_LEN" in text
-        assert "0000_000a → 0000_001e" in text
+        assert "VM-exit instruction length" in text
+        assert "0000000A → 0000001E" in text

@@ -46,19 +46,36 @@ async def test_each_vendor_keeps_its_own_words_and_fields_stand_side_by_side(siz
         lines = b.grid()
         for part in ("VMX root", "VMX non-root", "host mode", "guest mode", "VMCS and VMCB", "modelled"):
             assert part in b.text(), part
-        row = next(line for line in lines if "EXIT_REASON" in line)
-        assert row.index("▼ EXIT_REASON") < row.index("0000_001e") < row.index("▼ EXITCODE") < row.index("0000_007b")
-        assert "(none)" in next(line for line in lines if "VM_EXIT_INSTRUCTION_LEN" in line)
-        assert any("* GUEST_RIP" in line and "* RIP" in line for line in lines)
+        row = next(line for line in lines if "Exit reason" in line)
+        assert row.index("▼ Exit reason") < row.index("0000001E") < row.index("▼ EXITCODE") < row.index("0000007B")
+        assert "(none)" in next(line for line in lines if "VM-exit instruction" in line)
+        assert any("* Guest RIP" in line and "* RIP" in line for line in lines)
+        assert "what the structures hold" in b.text()
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_highlighted_pair_is_told_about_and_is_never_markup(size: tuple[int, int]) -> None:
+async def test_the_highlighted_line_is_told_about_with_what_is_different(size: tuple[int, int]) -> None:
     async with bench(size=size) as b:
         await open_vendors(b)
-        assert "Why the guest was left. Intel's and AMD's numbers have nothing in common." in b.text()
-        await b.press("down")
-        assert "More about the exit. The same port, in other [bits]." in b.text()
+        assert "Why the guest exited. Intel Exit reason: 0000000A → 0000001E." in b.text()
+        await b.press("down", "down")
+        assert "Length of the instruction. AMD: later CPUs." in " ".join(b.text().split())
+
+
+async def test_what_exits_and_why_stands_further_down_with_the_last_exit_marked() -> None:
+    async with bench(size=(120, 40)) as b:
+        await open_vendors(b)
+        pages = []
+        for _ in range(12):
+            pages += b.grid()
+            await b.press("pagedown")
+        switch = next(line for line in pages if "HLT exiting" in line)
+        assert switch.count(" on ") + switch.count(" off ") == 2
+        last = next(line for line in pages if "30 I/O instruction" in line)
+        assert "► 30 I/O instruction" in last
+        assert "► VMEXIT_IOIO" in last
+        assert sum("►" in line for line in set(pages)) == 1
+        assert any("VMLAUNCH, VMRESUME" in line and "VMRUN" in line for line in pages)
 
 
 async def test_every_key_of_moving_moves_both() -> None:
@@ -85,7 +102,7 @@ async def test_the_table_keeps_its_line_from_step_to_step() -> None:
     async with bench() as b:
         await open_vendors(b)
         await b.press("down", "down", "space")
-        assert b.app.screen.query_one(OptionList).highlighted == 2
+        assert b.app.screen.query_one(OptionList).highlighted == 3
 
 
 async def test_a_guest_that_one_of_them_cannot_run_is_refused_in_one_line() -> None:

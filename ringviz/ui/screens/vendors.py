@@ -1,5 +1,6 @@
 """The vendors screen: one guest at one instruction under VT-x and AMD-V, exit beside exit, field beside field."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
@@ -26,9 +27,9 @@ _TITLE = "Not compatible, but similar"
 _EXPLANATION = (
     "Intel and AMD built the same idea at the same time, each in its own way: the bits are at other places and have "
     "other names, so a VMM needs code for both; but for nearly every field of the one there is a field of the other. "
-    "Both halves show the same guest at the same instruction, and every key moves both. ▼ marks what the CPU wrote at "
-    "the last exit, * what the VMM has changed since. Arrow keys choose a line of the table; what is different all the "
-    "same stands beneath it."
+    "Both halves show the same guest at the same instruction, and every key moves both. ▼ marks what the CPU changed "
+    "at the last exit, * what the VMM has changed since, ► the reason of the last exit. Arrow keys choose a line of "
+    "the table; what is different all the same stands beneath it."
 )
 _SPACIOUS = 110
 """Width from which on the table has a column for the purpose of each pair of fields."""
@@ -44,6 +45,7 @@ class VendorsScreen(MovingScreen):
 
     def __init__(self) -> None:
         self._view: VendorsView | None = None
+        self._entries: list[VendorRow | str] = []
         super().__init__()
 
     def compose(self) -> ComposeResult:
@@ -103,11 +105,16 @@ class VendorsScreen(MovingScreen):
         options = self.query_one("#pairs", OptionList)
         options.border_title = Content(f"{view.intel.structure} and {view.amd.structure}: {_TITLE.lower()}")
         # A frame and a scrollbar are not the table's.
-        prompts = [pair_line(row, max(10, self.size.width - 6)) for row in view.rows]
+        width = max(10, self.size.width - 6)
+        self._entries = _with_headings(view.rows)
+        prompts = [_heading(e, width) if isinstance(e, str) else pair_line(e, width) for e in self._entries]
         if options.option_count != len(prompts):
             options.clear_options()
-            options.add_options([Option(prompt) for prompt in prompts])
-            options.highlighted = 0 if prompts else None
+            options.add_options(
+                Option(prompt, disabled=isinstance(entry, str))
+                for prompt, entry in zip(prompts, self._entries, strict=True)
+            )
+            options.highlighted = 1 if prompts else None
             return
         for index, prompt in enumerate(prompts):
             options.replace_option_prompt_at_index(index, prompt)
@@ -119,19 +126,41 @@ class VendorsScreen(MovingScreen):
 
     def _tell_difference(self, index: int | None) -> None:
         """Say in words what the highlighted line shows."""
-        if self._view is None or index is None or index >= len(self._view.rows):
+        if index is None or index >= len(self._entries):
             return
-        row = self._view.rows[index]
-        changes = [
-            f"{who} {field.name}: {field.old} → {field.value}"
-            for who, field in (("Intel", row.intel), ("AMD", row.amd))
-            if field is not None and field.old
-        ]
-        text = Content.assemble(
-            (f"{printable(row.what)}. ", "bold"), (printable(row.note), "$foreground"),
-            (printable("  ".join(["", *changes])), "$dim"),
-        )  # fmt: skip
-        self.query_one("#difference", Static).update(text)
+        row = self._entries[index]
+        if isinstance(row, str):
+            return
+        self.query_one("#difference", Static).update(difference(row))
+
+
+def _with_headings(rows: Sequence[VendorRow]) -> list[VendorRow | str]:
+    """Put its section's name before the first row of each."""
+    entries: list[VendorRow | str] = []
+    section = ""
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            entries.append(section)
+        entries.append(row)
+    return entries
+
+
+def _heading(text: str, width: int) -> Content:
+    return Content.assemble((f"─ {text} ".ljust(width, "─"), "$dim"))
+
+
+def difference(row: VendorRow) -> Content:
+    """Say in words what a line shows: its purpose, what is different, what changed, and names too long for it."""
+    parts = []
+    for who, field in (("Intel", row.intel), ("AMD", row.amd)):
+        if field is not None and field.old:
+            parts.append(f"{who} {field.name}: {field.old} → {field.value}.")
+        elif field is not None and not field.value:
+            parts.append(f"{who}: {field.name}.")
+    what = f"{printable(row.what)}. " if row.what else ""
+    note = f"{printable(row.note)}. " if row.note else ""
+    return Content.assemble((what, "bold"), (note, "$foreground"), (printable("  ".join(parts)), "$dim"))
 
 
 def where_line(view: VendorsView, width: int) -> Content:
@@ -155,7 +184,12 @@ def column_lines(column: VendorColumn, width: int, height: int) -> list[Content]
     last = Content.assemble(
         (f"{MARK_LOOKS[SideMark.BY_CPU].glyph} last exit{when} ", "bold $kind-exit"), printable(column.last_exit or "—")
     )
-    tail = [*wrapped(last, width, 2), Content.assemble((exits, "$foreground")).truncate(width, ellipsis=True)]
+    # An exit that has just happened is told by the chain.
+    is_told = column.last_exit_at is not None and not column.last_exit
+    tail = [
+        *([] if is_told else wrapped(last, width, 2)),
+        Content.assemble((exits, "$foreground")).truncate(width, ellipsis=True),
+    ]
     happened = wrapped(chain(column.card), width, max(1, height - len(tail) - 1))
     return [words.truncate(width, ellipsis=True), *happened, *tail][:height]
 
@@ -164,14 +198,16 @@ def pair_line(row: VendorRow, width: int) -> Content:
     """One pair of fields; its purpose stands at the left where there is room."""
     purpose = f"{printable(row.what)[: _PURPOSE_CELLS - 1]:<{_PURPOSE_CELLS}}" if width >= _SPACIOUS else ""
     half = (width - len(purpose)) // 2
-    intel, amd = (_field_parts(field, half) for field in (row.intel, row.amd))
+    # A second line of one concept says nothing about the other vendor.
+    missing = "  (none)" if row.what else ""
+    intel, amd = (_field_parts(field, half, missing) for field in (row.intel, row.amd))
     return Content.assemble((purpose, "$dim"), *intel, *amd)
 
 
-def _field_parts(field: VendorField | None, width: int) -> list[tuple[str, str]]:
+def _field_parts(field: VendorField | None, width: int, missing: str) -> list[tuple[str, str]]:
     """A sign, a name, a value: exactly `width` cells, one of them a gap."""
     if field is None:
-        return [("  (none)".ljust(width), "$dim")]
+        return [(missing.ljust(width), "$dim")]
     look = MARK_LOOKS[field.mark]
     style = f"bold {look.colour}" if field.mark is not SideMark.NONE else "$foreground"
     value = printable(field.value)

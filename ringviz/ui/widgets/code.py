@@ -114,7 +114,7 @@ def _text_and_verdict(row: CodeRow, verdict: str, width: int) -> tuple[str, str]
     tight = f"{printable(row.mnemonic)} {printable(row.operands)}".rstrip()
     room = width - verdict_width
     text = aligned if len(aligned) < room else tight
-    if len(text) <= room or not verdict:
+    if len(text) < room or not verdict:
         return _fit(text, room), verdict.ljust(verdict_width)
     return _fit(text, width - 2), f" {verdict[0]}"
 

@@ -121,7 +121,13 @@ def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
     def style(ring: int) -> str:
         return _LIT if ring == rings.real else "$foreground"
 
-    return nested_boxes(rings.seats, rings.real, lambda seat: _label(rings, seat), style, width, height)
+    def label(seat: Seat) -> str:
+        text = _label(rings, seat)
+        in_full = f"{text}, {rings.vmm_mode}" if seat.ring < 0 and rings.vmm_mode else text
+        # It stands in the innermost box: its walls and two cells of line are not for text.
+        return in_full if len(in_full) + 4 <= width - 2 * len(rings.seats) else text
+
+    return nested_boxes(rings.seats, rings.real, label, style, width, height)
 
 
 @lru_cache(maxsize=32)

@@ -23,7 +23,7 @@ _ROOMY = 15
 _VALUE_WIDTH = 9
 """Of a 32-bit value; where one is longer, its field's name gives way."""
 _SECTIONS = (
-    (SideMark.BY_CPU, "written by the CPU at the last exit"),
+    (SideMark.BY_CPU, "changed by the CPU at the last exit"),
     (SideMark.BY_VMM, "changed by the VMM since"),
 )
 _CHANGES = tuple(mark for mark, _ in _SECTIONS)
