@@ -41,9 +41,10 @@ from ringviz.machine.vmcb import encode_save_area
 
 _CALLOUT = "call-far"
 """What a binary translator puts in the place of an instruction that only the VMM can carry out."""
-_NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc"})
+_NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc", "cmpxchg8b"})
 """Where an instruction before them in the same block has set the flags, the emulator loses them in LOOPE and LOOPNE
-when ECX becomes 0, and lets what the bit tests leave undefined depend on that instruction, so on where blocks begin."""
+when ECX becomes 0 and in CMPXCHG8B, and lets what the bit tests leave undefined depend on that instruction, and so on
+where a block begins."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -101,7 +102,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
             break
         if last.form is not None:
             forms.append((offset, last.form))
-        elif offset and last.mnemonic in _NEEDS_FLAGS_SETTLED:
+        elif offset and last.mnemonic.rsplit(" ", 1)[-1] in _NEEDS_FLAGS_SETTLED:
             forms.append((offset, _BEGINS_A_BLOCK))
         offset += last.size
     is_single = len(offsets) == 1

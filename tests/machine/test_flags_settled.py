@@ -1,0 +1,26 @@
+"""Flags are what they are: no matter where the emulator begins its blocks, and so where a run was stopped before."""
+
+import pytest
+
+from ringviz.machine.state import fields_of
+from tests.machine.guests import DATA, HALT, make_machine, play
+
+SETS_FLAGS = ["69d38ff1a806", "01d8", "29d8", "21d8", "d3e0", "f7e3", "40", "f8"]
+NEEDS_FLAGS = [
+    "e000", "e100", "0fa3c8", "0fabc8", "0fb3c8", "0fbbc8", "0fba2303", "f00fab0b", "0fc70b", "f00fc70b", "630b", "9f",
+    "d6", "27", "2f", "37", "3f", "f5", "d1d3", "11c8", "0f92c0", "9c", "0f4cc3", "0f03c8", "0f00e0", "0fc803", "dbf1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [3, 100])
+@pytest.mark.parametrize("second", NEEDS_FLAGS)
+@pytest.mark.parametrize("first", SETS_FLAGS)
+def test_flags_are_the_same_in_one_block_and_in_two(first: str, second: str, limit: int) -> None:
+    endings = []
+    for step in (False, True):
+        machine = make_machine(bytes.fromhex("40" + first + second) + HALT * 4)
+        machine.state.gpr = [0x8000_0010, 1, 0x8765_4321, DATA, machine.state.gpr[4], 0, 0, 0]
+        machine.ram.write(DATA, bytes(range(0x70, 0x80)))
+        play(machine, limit, step=step)
+        endings.append(fields_of(machine.state))
+    assert endings[0] == endings[1]
