@@ -34,7 +34,7 @@ from tests.vmm.paged_guests import (
     write,
 )
 
-TECHNIQUES = ("classic", "trap-emulate")
+TECHNIQUES = ("classic", "trap-emulate", "binary-translation")
 PWU = P | W | U
 
 

@@ -47,7 +47,7 @@ from tests.vmm.paged_guests import (
     write,
 )
 
-TECHNIQUES = ("classic", "trap-emulate")
+TECHNIQUES = ("classic", "trap-emulate", "binary-translation")
 PAGE = 0x1000
 PWU = P | W | U
 

@@ -124,10 +124,9 @@ class ShadowPaging:
             return Root(self._flat.root, is_pae=False, no_execute=False)
         key = key_of(state)
         if key != self._key:
-            kept = self._spaces.pop(key, None)
-            self._key = key
-            self._current = self._make_space(key) if kept is None else kept
-            self._spaces[key] = self._current
+            space = self._spaces.pop(key, None) or self._make_space(key)
+            self._key, self._current = key, space
+            self._spaces[key] = space
             if len(self._spaces) > MOST_SPACES:
                 self._drop_space(next(iter(self._spaces)))
         return Root(self._current.root, key.format.is_pae, key.no_execute)
@@ -407,17 +406,23 @@ class ShadowPaging:
             self._pool.give_back(page)
 
     def _take_page(self) -> int:
-        """Take a page from the pool; if it is empty, the oldest shadow goes, and at last the current one's tables."""
+        """Take a page from the pool; if it is empty, the oldest shadow goes, and at last all tables.
+
+        The two spaces entered last keep their upper levels: the CPU may still be in the one just left, and the VMM's
+        own pages hang there.
+        """
         while True:
             try:
                 return self._pool.take()
             except PoolEmptyError:
-                oldest = next(iter(self._spaces))
-                if oldest != self._key:
+                *older, _, _ = (None, None, *self._spaces)
+                oldest = next((key for key in older if key is not None), None)
+                if oldest is not None:
                     self._drop_space(oldest)
                     continue
-                for index in list(self._current.tables):
-                    self._drop_table(self._current, oldest, index)
+                for key, space in self._spaces.items():
+                    for index in list(space.tables):
+                        self._drop_table(space, key, index)
                 self._flush()
 
     # ---- traces ------------------------------------------------------------------------------------------------------

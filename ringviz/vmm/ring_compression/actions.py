@@ -42,6 +42,7 @@ def interpreted(instruction: Instruction, before: CpuState, after: CpuState, bus
     ):
         if old_value != new_value:
             parts.append(f"virtual {name} {old_value:X} → {new_value:X}")
+    parts += _memory_words(instruction, before, after)
     if form in ("iret", "ret-far", "jmp-far", "call-far", "sysexit", "sysenter"):
         parts.append(f"on to {after.segments[1].selector:04X}:{after.eip:08X}")
     if form in ("mov-to-sreg", "pop-sreg", "load-far-pointer"):
@@ -49,3 +50,18 @@ def interpreted(instruction: Instruction, before: CpuState, after: CpuState, bus
     if form == "hlt":
         parts.append("virtual CPU waits for an interrupt")
     return ", ".join(parts) or "emulated on the virtual CPU"
+
+
+def _memory_words(instruction: Instruction, before: CpuState, after: CpuState) -> list[str]:
+    """What the guest's change of its virtual memory means for the page tables the CPU walks."""
+    if before.is_paged != after.is_paged:
+        if after.is_paged:
+            return ["paging on: the CPU walks shadow page tables, empty at first"]
+        return ["paging off: the shadow page tables are dropped"]
+    if not after.is_paged:
+        return []
+    if instruction.form == "invlpg":
+        return ["nothing to forget: the shadow follows every write to the guest's page tables"]
+    if before.cr3 != after.cr3:
+        return ["on to the shadow of that address space"]
+    return []
