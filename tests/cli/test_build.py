@@ -70,3 +70,22 @@ def test_an_image_that_cannot_be_written_is_one_line(copied: Path) -> None:
     (copied / "guest.bin").unlink()
     (copied / "guest.bin").mkdir()
     assert "guest.bin: cannot be written: " in one_complaint(ringviz("build", str(copied)))
+
+
+def test_diff_shows_what_a_recompiled_kernel_changes_and_writes_nothing(copied: Path) -> None:
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    result = ringviz("build", "--diff", str(copied))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "49 of 107 source lines were written for the VMM (45.8 %), 47 left out" in result.stdout
+    assert any(line.startswith("-") and line.endswith("lgdt [gdt_pointer]") for line in result.stdout.splitlines())
+    assert any(line.startswith("+") and line.endswith("mov eax, SET_GDT") for line in result.stdout.splitlines())
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+
+def test_diff_of_a_guest_with_one_build_says_so() -> None:
+    result = ringviz("build", "--diff", str(find_scenario("paging-tour").path))
+    assert result.stdout.endswith("paging-tour: one build only; nothing is recompiled\n")
+
+
+def test_verify_and_diff_exclude_each_other(copied: Path) -> None:
+    assert "choose one of them" in one_complaint(ringviz("build", "--verify", "--diff", str(copied)))

@@ -79,3 +79,19 @@ def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason(tmp_p
 
 def test_a_technique_that_a_cpu_does_not_have_is_refused() -> None:
     assert "p4-672" in one_complaint(ringviz("stat", "rings-tour", "-t", "amd-v", "--cpu", "p4-672"))
+
+
+def test_a_recompiled_kernel_says_what_it_took_and_is_compared_at_markers() -> None:
+    result = ringviz("stat", "rings-tour", "-t", "paravirt", "--fidelity")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "source lines were written for the VMM" in result.stdout
+    assert "Fidelity: identical at 7 markers" in result.stdout
+    stat = valid_json(ringviz("stat", "rings-tour", "-t", "paravirt", "--fidelity", "--json").stdout, "stat")
+    assert (stat["mmu"], stat["fidelity"]) == ("direct", {"identical": True, "first_divergence": None})
+    assert stat["slowdown"] > 0
+    assert "source lines" not in ringviz("stat", "rings-tour", "-t", "native").stdout
+
+
+def test_a_kernel_that_was_not_recompiled_is_refused_in_one_line() -> None:
+    complaint = one_complaint(ringviz("stat", "msr-and-cr", "-t", "paravirt"))
+    assert "needs a kernel that was recompiled for it; this one executes lgdt" in complaint

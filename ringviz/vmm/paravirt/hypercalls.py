@@ -40,8 +40,9 @@ from ringviz.vmm.paravirt.page_tables import PageTables
 from ringviz.vmm.paravirt.shared_page import SharedPage
 
 UART_PORT, EXIT_PORT = 0x3F8, 0xF4
-_LINE_STATUS = 5
 """The hypervisor's own devices: where the guest's text goes, and how its run ends."""
+_LINE_STATUS = 5
+"""Offset of the port that says whether the UART has room."""
 VERSION = 0x0003_0000
 """Xen 3.0: major version in the upper half."""
 _EXTRAVERSION = b".ringviz"
@@ -386,6 +387,7 @@ class Hypervisor:
     def _shut_down(self, reason: int) -> Answer:
         """End the guest: the reason goes to the machine's exit port, as a kernel on bare metal would write it."""
         self._machine.bus.write(EXIT_PORT, 4, reason, self._machine.retired)
+        self._port_accesses += 1
         return Answer(f"the guest shuts down, reason {reason}", ends=True)
 
     def event_channel_op(self, command: int, argument: int) -> Answer:

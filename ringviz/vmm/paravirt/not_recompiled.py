@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ringviz.facts.instructions import INSTRUCTIONS, Behaviour
+from ringviz.facts.instructions import INSTRUCTIONS, Behaviour, PgClass
 from ringviz.guest.image import load_image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -29,7 +29,9 @@ _HARMLESS = (
 _FORBIDDEN = frozenset(
     form
     for form, row in INSTRUCTIONS.items()
-    if row.behaviour[0] is Behaviour.RUNS and row.behaviour[1] not in _HARMLESS
+    if row.pg_class in (PgClass.PRIVILEGED, PgClass.SENSITIVE_SILENT)
+    and row.behaviour[0] is Behaviour.RUNS
+    and row.behaviour[1] not in _HARMLESS
 )
 """Forms that run in ring 0 and do not, or not truly, in ring 1."""
 _FAR_ENOUGH = 1_000_000
