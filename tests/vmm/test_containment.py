@@ -12,7 +12,7 @@ from tests.vmm.guests import END, GUEST_BYTES, bare_scenario, kernel_scenario, s
 from tests.vmm.lockstep import Run, assert_lockstep
 from tests.vmm.vmm_memory import assert_tables_follow_the_guest, still
 
-TECHNIQUES = ("amd-v", "trap-emulate", "binary-translation")
+TECHNIQUES = ("amd-v", "vt-x", "trap-emulate", "binary-translation")
 PLACES = {
     "just beyond RAM": GUEST_BYTES,
     "across the end of RAM": GUEST_BYTES - 2,

@@ -11,6 +11,8 @@ from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import shadow_entry
 from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.technique import Technique
+from ringviz.vmm.vtx import layout as vtx
+from ringviz.vmm.vtx.technique import VtX
 
 _ACCESSED_DIRTY = 0x60
 _OWN_SELECTORS = (layout.TSS_SELECTOR, layout.VMM_CODE_SELECTOR, layout.LDT_SELECTOR)
@@ -40,9 +42,38 @@ def still(technique: Technique) -> dict[str, bytes]:
             "I/O map": ram.read(amdv.IO_MAP, amdv.IO_MAP_BYTES),
             "MSR map": ram.read(amdv.MSR_MAP, amdv.MSR_MAP_BYTES),
             "open bus": ram.read(amdv.OPEN_BUS, PAGE),
-            "nested tables": nested_mappings(technique),
+            "nested tables": nested_mappings(ram, technique.nested.root),
+        }
+    if isinstance(technique, VtX):
+        fields = technique.vmx.vmcs.fields()
+        ept, identity = technique.ept, technique.identity
+        return {
+            "VMXON region": ram.read(vtx.VMXON_REGION, PAGE),
+            "I/O bitmaps": ram.read(vtx.IO_BITMAP_A, 2 * vtx.IO_BITMAP_BYTES),
+            "MSR bitmaps": ram.read(vtx.MSR_BITMAP, vtx.MSR_BITMAP_BYTES),
+            "open bus": ram.read(vtx.OPEN_BUS, PAGE),
+            "host state": repr([item for item in fields.items() if item[0].startswith("HOST_")]).encode(),
+            "addresses": repr([fields[name] for name in _VMCS_ADDRESSES]).encode(),
+            "EPT": b"" if ept is None else nested_mappings(ram, ept.root),
+            "identity tables": b"" if identity is None else identity_mappings(ram),
         }
     return {}
+
+
+_VMCS_ADDRESSES = ("IO_BITMAP_A", "IO_BITMAP_B", "MSR_BITMAP", "EPT_POINTER", "VIRTUAL_PROCESSOR_ID")
+
+
+def identity_mappings(ram: Ram) -> bytes:
+    """Every linear page that the identity tables map, and where to."""
+    found = bytearray()
+    for high in range(1024):
+        directory = ram.read_int(vtx.IDENTITY_DIRECTORY + 4 * high, 4)
+        content = ram.read(directory & ~0xFFF, PAGE) if directory else b""
+        for low in range(len(content) // 4):
+            entry = content[4 * low : 4 * low + 4]
+            if any(entry):
+                found.extend((high << 10 | low).to_bytes(4, "little") + entry)
+    return bytes(found)
 
 
 def _system_descriptor(ram: Ram, selector: int) -> bytes:
@@ -66,9 +97,8 @@ def mappings_beyond(technique: RingCompression) -> bytes:
     return bytes(found)
 
 
-def nested_mappings(technique: AmdV) -> bytes:
+def nested_mappings(ram: Ram, root: int) -> bytes:
     """Every guest-physical page that leads somewhere, and where to; accessed and dirty bits apart."""
-    ram = technique.machine.ram
     found = bytearray()
 
     def visit(table: int, shift: int, gpa: int) -> None:
@@ -82,7 +112,7 @@ def nested_mappings(technique: AmdV) -> bytes:
                     (gpa | i << shift).to_bytes(8, "little") + (entry & ~_ACCESSED_DIRTY).to_bytes(8, "little")
                 )
 
-    visit(technique.nested.root, 39, 0)
+    visit(root, 39, 0)
     return bytes(found)
 
 

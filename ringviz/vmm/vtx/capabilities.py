@@ -73,11 +73,10 @@ class Capabilities:
         row = VMX_CONTROLS[control]
         if row.word == "secondary" and not self.allows("activate-secondary-controls", value=True):
             return f"the {self.cpu_title} has no secondary controls"
-        which, must = ("1-setting", 0) if value else ("0-setting", 1)
-        return (
-            f"“{row.name}” has no allowed {which} on the {self.cpu_title}: by its capability MSR"
-            f" {CONTROL_MSRS[row.word]:X}h bit {row.bit} of the {row.word} controls must be {must}"
-        )
+        where = f"bit {row.bit} of the {row.word} controls, capability MSR {CONTROL_MSRS[row.word]:X}h"
+        if value:
+            return f"“{row.name}” has no allowed 1-setting on the {self.cpu_title}, as far as is known ({where})"
+        return f"“{row.name}” has no allowed 0-setting on the {self.cpu_title}: it must be 1 ({where})"
 
     def adjusted(self, word: Word, controls: frozenset[str]) -> int:
         """Give a word of controls with these set, and what must be 1 besides."""
