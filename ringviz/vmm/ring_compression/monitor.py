@@ -445,10 +445,10 @@ class RingCompression(Technique):
         return None, self.handle(inner)
 
     def _instruction_of(self, stop: Fault | ProtectedAccess) -> Instruction | None:
-        """The instruction that was refused; where the CPU could not fetch it, as the guest's memory has it."""
-        if stop.instruction is not None:
-            return stop.instruction
+        """The instruction that was refused; as the guest's memory has it where the CPU sees none, or the VMM's code."""
         state = self._virtual
+        if stop.instruction is not None and state.linear_eip < layout.HOLE:
+            return stop.instruction
         memory = SpectatorMemory(state, self._space)
         room = PAGE - (state.linear_eip & 0xFFF)
         code = memory.peek(state.linear_eip, 15) or memory.peek(state.linear_eip, min(room, 15))
