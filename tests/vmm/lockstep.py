@@ -9,6 +9,7 @@ from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import BudgetSpent, Paused
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.technique import Technique
@@ -21,9 +22,14 @@ class Run:
     """One run, driven without the engine."""
 
     def __init__(
-        self, scenario: Scenario, technique: str, cpu: str | None = None, controls: Sequence[str] = ()
+        self,
+        scenario: Scenario,
+        technique: str,
+        cpu: str | None = None,
+        controls: Sequence[str] = (),
+        mmu: str | None = None,
     ) -> None:
-        self.technique: Technique = power_on(scenario, technique, choose(technique, cpu=cpu, controls=controls))
+        self.technique: Technique = power_on(scenario, technique, choose(technique, mmu, cpu, controls))
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
@@ -46,7 +52,7 @@ class Run:
             self._take_events()
             if isinstance(outcome, Ended):
                 self.ended = outcome
-            is_overhead = bool(self.events) and self.events[-1].charges == ("hidden-fault",)
+            is_overhead = bool(self.events) and self.events[-1].cause == HIDDEN_FAULT
             stops = 0 if self.position > before or is_overhead else stops + 1
             if stops > _MOST_STOPS:
                 return
@@ -105,6 +111,7 @@ def assert_lockstep(
     *,
     cpu: str | None = None,
     controls: Sequence[str] = (),
+    mmu: str | None = None,
     each: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run two techniques instruction by instruction; fail at the first difference.
@@ -115,13 +122,14 @@ def assert_lockstep(
         against: the reference.
         cpu: the CPU below both; None is the default of the one in question.
         controls: settings of the one in question.
+        mmu: its way of memory virtualization; None is its default.
         each: looks at the run in question after every instruction.
 
     Returns:
         The run in question, at its end.
     """
     cpu = cpu or default_cpu(technique)
-    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls)
+    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls, mmu)
     while one.ended is None and other.ended is None and other.position < other.limit:
         position = other.position + 1
         eip = other.technique.guest_state().eip
