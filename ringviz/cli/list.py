@@ -47,7 +47,9 @@ def report(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ..
     """Give the same as a text for people."""
     yield strong("Scenarios")
     columns = (Column("Id"), Column("Level"), Column("What it shows", wraps=True))
-    rows = [(scenario.id, str(scenario.level), f"{_sentence(scenario.title)} {scenario.summary}") for scenario in scenarios]
+    rows = [
+        (scenario.id, str(scenario.level), f"{_sentence(scenario.title)} {scenario.summary}") for scenario in scenarios
+    ]
     yield from table(columns, rows, width_cells())
     yield ""
     yield strong("Techniques")

@@ -11,6 +11,7 @@ from ringviz.facts.instructions import INSTRUCTIONS, PgClass
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 
 if TYPE_CHECKING:
     from ringviz.engine.session import Session
@@ -87,7 +88,7 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
     """One line of reason."""
     picture = RESIDENTS[technique.id]
     match event.kind:
-        case Kind.TRAP if _HIDDEN in event.charges:
+        case Kind.TRAP | Kind.EXIT if event.cause == HIDDEN_FAULT:
             return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.TRAP:
             return _WHY_TRAPS.get(technique.id, _WHY_TRAPS["trap-emulate"])
@@ -101,8 +102,6 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "A call of the VMM stands in the code cache in its place: no trap is needed to get there."
         case Kind.HYPERCALL:
             return "This kernel was built for this VMM: it does not try what would trap, it asks."
-        case Kind.EXIT if _HIDDEN in event.charges:
-            return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.EXIT:
             return f"For this the CPU leaves {picture.guest_mode}; all that needs no exit runs at the CPU's own speed."
         case Kind.SILENT if event.is_divergence:
@@ -135,7 +134,6 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return _capital(event.rule)
 
 
-_HIDDEN = "hidden-fault"
 _WHY_TRAPS = {
     "trap-emulate": "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the "
     "VMM.",

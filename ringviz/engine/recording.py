@@ -17,6 +17,7 @@ from ringviz.engine.event_log import EventLog
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.events import Event as RawEvent
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
 from ringviz.vmm.setup import Setup
@@ -167,7 +168,7 @@ class Recording:
 
     def _is_overhead_only(self) -> bool:
         """Tell whether the last stop was the VMM's own affair: one long string instruction may need many such."""
-        return bool(self._news) and all(event.charges == ("hidden-fault",) for event in self._news)
+        return bool(self._news) and all(event.cause == HIDDEN_FAULT for event in self._news)
 
     _news: list[RawEvent]
 

@@ -105,7 +105,7 @@ def stat(
     """
     setup = choose(technique, mmu, cpu, controls)
     profile = setup.cpu
-    check_fits(scenario, technique, setup)
+    check_fits(scenario, technique)
     recording = _run(scenario, technique, setup, progress)
     cycles = _cycles(recording, profile)
     slowdown = verdict = None

@@ -139,18 +139,13 @@ def understood(technique: str, words: Iterable[str], mmu: str | None = None, cpu
     return tuple(word for word in given if id_of(word) in known)
 
 
-def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -> None:
+def check_fits(scenario: Scenario, technique: str) -> None:
     """Refuse a scenario that needs what a technique does not have.
 
     Raises:
         UnsupportedError: with the reason, in one line.
     """
     technique_facts(technique)
-    if technique == VtX.id and "paging" in scenario.requires and (setup or choose(technique)).mmu == "shadow":
-        raise UnsupportedError(
-            f"{scenario.id} turns paging on: {technique} without EPT has no shadow page tables, so it cannot follow; "
-            "choose a CPU with EPT, or native or amd-v"
-        )
     if variant_for(technique) not in scenario.variants:
         raise UnsupportedError(refusal(scenario, technique))
 
@@ -172,7 +167,7 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         ScenarioError: the image cannot be loaded.
         UnsupportedError: the technique cannot run this guest.
     """
-    check_fits(scenario, technique, setup)
+    check_fits(scenario, technique)
     image = load_image(scenario, variant_for(technique))
     if image.start is StartState.LONG:
         raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")

@@ -10,6 +10,7 @@ from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import BudgetSpent, Paused
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.technique import Technique
@@ -24,9 +25,14 @@ class Run:
     """One run, driven without the engine."""
 
     def __init__(
-        self, scenario: Scenario, technique: str, cpu: str | None = None, controls: Sequence[str] = ()
+        self,
+        scenario: Scenario,
+        technique: str,
+        cpu: str | None = None,
+        controls: Sequence[str] = (),
+        mmu: str | None = None,
     ) -> None:
-        self.technique: Technique = power_on(scenario, technique, choose(technique, cpu=cpu, controls=controls))
+        self.technique: Technique = power_on(scenario, technique, choose(technique, mmu, cpu, controls))
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
@@ -57,7 +63,7 @@ class Run:
             self._take_events()
             if isinstance(outcome, Ended):
                 self.ended = outcome
-            is_overhead = bool(self.events) and self.events[-1].charges == ("hidden-fault",)
+            is_overhead = bool(self.events) and self.events[-1].cause == HIDDEN_FAULT
             stops = 0 if self.position > before or is_overhead else stops + 1
             if stops > self.most_stops:
                 return
@@ -116,6 +122,7 @@ def assert_lockstep(
     *,
     cpu: str | None = None,
     controls: Sequence[str] = (),
+    mmu: str | None = None,
     each: Callable[[Run], None] | None = None,
     times: int | None = None,
 ) -> Run:
@@ -127,6 +134,7 @@ def assert_lockstep(
         against: the reference.
         cpu: the CPU below both; None is the default of the one in question.
         controls: settings of the one in question.
+        mmu: its way of memory virtualization; None is its default.
         each: looks at the run in question after every instruction.
         times: how often an instruction at one address is looked at by itself; after that, where the guest repeats
             itself, a few go by between two looks. None looks after every one.
@@ -135,7 +143,7 @@ def assert_lockstep(
         The run in question, at its end.
     """
     cpu = cpu or default_cpu(technique)
-    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls)
+    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls, mmu)
     seen: Counter[int] = Counter()
     while one.ended is None and other.ended is None and other.position < other.limit:
         eip = other.technique.guest_state().eip

@@ -10,13 +10,13 @@ from ringviz.errors import UnsupportedError
 from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
-from ringviz.vmm.registry import check_fits, choose, power_on
+from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.vtx.technique import VtX
 from tests.vmm.guests import SCRATCH, bare_scenario, kernel_scenario, make_scenario, slots
 from tests.vmm.lockstep import Run, assert_lockstep
 
 UNPAGED = tuple(scenario.id for scenario in list_scenarios() if "paging" not in scenario.requires)
-GENERATIONS = {"p4-672": "identity tables", "nehalem": "identity tables under EPT", "westmere": "unrestricted guest"}
+GENERATIONS = {"p4-672": "shadow tables", "nehalem": "identity tables under EPT", "westmere": "unrestricted guest"}
 
 
 @pytest.mark.parametrize("scenario_id", UNPAGED)
@@ -120,12 +120,6 @@ def test_an_unrestricted_guest_needs_no_page_tables_of_the_vmm() -> None:
     run = Run(find_scenario("hello-serial"), "vt-x", "westmere")
     run.reach(40)
     assert run.technique.real_state().cr0 >> 31 == 0
-
-
-def test_without_ept_a_guest_with_paging_is_refused_in_one_line() -> None:
-    with pytest.raises(UnsupportedError, match="vt-x without EPT has no shadow page tables"):
-        check_fits(find_scenario("paging-tour"), "vt-x")
-    check_fits(find_scenario("paging-tour"), "vt-x", choose("vt-x", cpu="nehalem"))
 
 
 def real_mode_guest(folder: Path) -> bytes:

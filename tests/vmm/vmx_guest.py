@@ -6,6 +6,7 @@ from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.registers import EFLAGS_FIXED
 from ringviz.machine.memory import Ram
 from ringviz.machine.state import CpuState
+from ringviz.vmm.mmu.shadow import Root
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.vtx import layout
 from ringviz.vmm.vtx.capabilities import capabilities_of
@@ -28,7 +29,9 @@ def good_fields(cpu: str, guest: CpuState | None = None) -> dict[str, int]:
     """The fields that the VMM writes for a flat guest in ring 0."""
     setup = setup_of(cpu)
     policy = Policy(setup)
-    made = policy.compose(guest or flat_state(0, 0x1000, eflags=EFLAGS_FIXED))
+    flat = Root(layout.IDENTITY_DIRECTORY, is_pae=False, no_execute=False)
+    guest = guest or flat_state(0, 0x1000, eflags=EFLAGS_FIXED)
+    made = policy.compose(guest, None if policy.uses_ept else flat)
     eptp = layout.EPT_TABLES | 6 | 3 << 3 if policy.uses_ept else None
     empty = Vmcs(Ram(RAM_BYTES), layout.VMCS_REGION).fields()
     return empty | fixed_fields(policy.capabilities, eptp) | made.fields | guest_fields(made.real)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ringviz.facts.exceptions import PageFaultError
 from ringviz.facts.registers import Cr0
 from ringviz.machine.memory import Ram
 from ringviz.machine.paging import ACCESSED, DIRTY, NX, RW, US, Access, Entry, P, Walk, mark_path, mark_used, walk
@@ -153,11 +154,23 @@ class ShadowPaging:
 
     def prefetch(self, state: CpuState) -> None:
         """Make the next instruction's page ready, as far as the guest's tables allow: the CPU is about to fetch it."""
-        linear, is_user = state.linear_eip, state.cpl == 3
-        address = self._current.entry_address(linear)
-        entry = 0 if address is None else self._current.read(address)
-        if not entry & P or (is_user and not entry & US):
-            self.fault(state, linear, Access(is_user=is_user, is_fetch=True))
+        access = Access(is_user=state.cpl == 3, is_fetch=True)
+        if self.refusal(state.linear_eip, access) is not None:
+            self.fault(state, state.linear_eip, access)
+
+    def refusal(self, linear: int, access: Access) -> int | None:
+        """Give the error code with which the CPU refuses an access just now, or None if the shadow allows it."""
+        space = self._current
+        address = space.entry_address(linear)
+        entry = 0 if address is None else space.read(address)
+        has_nx = self._key is not None and self._key.no_execute
+        missing = (access.is_user and not entry & US) or (access.is_write and not entry & RW)
+        if entry & P and not missing and not (access.is_fetch and has_nx and entry & NX):
+            return None
+        error = PageFaultError.P if entry & P else 0
+        error |= PageFaultError.W if access.is_write else 0
+        error |= PageFaultError.U if access.is_user else 0
+        return int(error | (PageFaultError.I if access.is_fetch and has_nx else 0))
 
     def lend(self, linear: int, frame_address: int, access: Access) -> Lent:
         """Map a page for one instruction, with no more rights than the access at hand needs."""

@@ -17,7 +17,6 @@ from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr4, Eflags
-from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
@@ -44,12 +43,22 @@ from ringviz.machine.stops import (
 from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
+from ringviz.vmm.mmu.let_through import access_of, is_memory_refusal, let_through
+from ringviz.vmm.mmu.telling import (
+    HIDDEN_FAULT,
+    HIDDEN_RULE,
+    TRACE_ACTION,
+    TRACE_FAULT,
+    TRACE_RULE,
+    filled_text,
+    refused_text,
+)
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.ring_compression import actions, layout
 from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables, pages_of
-from ringviz.vmm.ring_compression.let_through import access_of, is_memory_refusal, let_through
 from ringviz.vmm.ring_compression.page_tables import make_shadows
 from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
 from ringviz.vmm.setup import Setup
@@ -66,10 +75,6 @@ _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
-HIDDEN_FAULT = "#PF (hidden)"
-"""Cause of the events in which the VMM fills a shadow."""
-TRACE_FAULT = "#PF (trace)"
-"""Cause of the events in which the guest writes to its page tables."""
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
 HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
 
@@ -356,7 +361,7 @@ class RingCompression(Technique):
             Interruption(Vector.PF, error_code, linear),
             instruction,
             f"#PF at {linear:08X}",
-            f"the guest's own page tables refuse: {describe.page_fault_text(error_code)}",
+            refused_text(error_code),
             "native-page-fault",
             real,
         )
@@ -372,8 +377,8 @@ class RingCompression(Technique):
             at,
             Kind.TRAP,
             HIDDEN_FAULT,
-            "the guest's page tables allow it; the shadow the CPU walks did not know yet",
-            action=f"page {linear >> 12:05X} → guest frame {filled.gpa >> 12:05X}: {filled.why.value}",
+            HIDDEN_RULE,
+            action=filled_text(linear, filled),
             charges=("hidden-fault",),
             resume=self._virtual.eip,
         )
@@ -397,10 +402,14 @@ class RingCompression(Technique):
         at = self.machine.retired
         instruction = self._instruction_of(stop)
         is_table = isinstance(answer, Traced) and self._shadow.is_page_table(answer.gpa >> 12)
-        passage = let_through(self.machine, self._shadow, self._space, self._virtual, stop)
+
+        def met(refused: Fault | ProtectedAccess, what: Filled | Traced | Elsewhere) -> None:
+            if isinstance(what, Filled):
+                self.events.append(self._hidden_fault(stop, refused.linear or 0, what, real, at))
+
+        open_bus = layout.OPEN_BUS_PAGE
+        passage = let_through(self.machine, self._shadow, self._space, before, stop, open_bus=open_bus, met=met)
         inner = passage.inner
-        for filled_at, filled in passage.filled:
-            self.events.append(self._hidden_fault(stop, filled_at, filled, real, at))
         self._catch_up()
         if has_completed(inner):
             self.emulated += 1
@@ -415,11 +424,7 @@ class RingCompression(Technique):
                 kind = Kind.VIOLATION
                 action = f"outside the guest's machine ({answer.gpa:08X}h): nothing answers there"
         elif is_table:
-            charge, cause = "trace", TRACE_FAULT
-            rule = "the page holds a page table of the guest's, so the VMM keeps it read-only"
-            action = (
-                "the guest writes to its page tables: write carried out, shadow entries made from the old ones dropped"
-            )
+            charge, cause, rule, action = "trace", TRACE_FAULT, TRACE_RULE, TRACE_ACTION
         else:
             action = "the guest writes to its descriptor table: shadow table brought up to date"
         event = self._event(
@@ -449,10 +454,7 @@ class RingCompression(Technique):
         state = self._virtual
         if stop.instruction is not None and state.linear_eip < layout.HOLE:
             return stop.instruction
-        memory = SpectatorMemory(state, self._space)
-        room = PAGE - (state.linear_eip & 0xFFF)
-        code = memory.peek(state.linear_eip, 15) or memory.peek(state.linear_eip, min(room, 15))
-        return None if code is None else decode(code, state.eip, state.code_bits)
+        return decode_here(state, self._space)
 
     # ---- between the two views ---------------------------------------------------------------------------------------
 

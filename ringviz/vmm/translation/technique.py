@@ -43,10 +43,11 @@ from ringviz.machine.stops import (
 )
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.mmu.answers import Elsewhere, Traced
+from ringviz.vmm.mmu.let_through import let_through
+from ringviz.vmm.mmu.telling import TRACE_FAULT
 from ringviz.vmm.outcome import Ended, Outcome
 from ringviz.vmm.ring_compression import layout as compression
-from ringviz.vmm.ring_compression.let_through import let_through
-from ringviz.vmm.ring_compression.monitor import TRACE_FAULT, RingCompression
+from ringviz.vmm.ring_compression.monitor import RingCompression
 from ringviz.vmm.ring_compression.page_tables import map_in_hole
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
@@ -489,7 +490,7 @@ class BinaryTranslation(RingCompression):
             return self.machine.step_over()
         linear = linear_address(state, target, instruction.address_size_bits)
         write = Fault(Vector.PF, int(PageFaultError.P | PageFaultError.W), linear, instruction)
-        passage = let_through(self.machine, self._shadow, self._space, state, write)
+        passage = let_through(self.machine, self._shadow, self._space, state, write, open_bus=compression.OPEN_BUS_PAGE)
         self._look_at_writes(gpa >> PAGE_SHIFT for gpa, _ in passage.written)
         # A page that is not watched after all: the loop has ended before the instruction ran.
         return self.machine.step_over() if passage.inner is write else passage.inner

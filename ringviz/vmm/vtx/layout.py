@@ -11,8 +11,14 @@ OPEN_BUS = 0x0000_6000
 IDENTITY_DIRECTORY = 0x0000_8000
 """Page directory that maps linear addresses to themselves, for a guest that believes paging to be off."""
 IDENTITY_TABLES = 0x0010_0000
-"""Page tables under it, one for every 4 MiB of linear addresses."""
+"""Without EPT: page tables under it, one for every 4 MiB of guest RAM."""
+SHADOW_POOL = (0x0050_0000, 0x0100_0000)
+"""Without EPT: shadow page tables are made here."""
+TABLE_PAGES = frozenset({IDENTITY_DIRECTORY >> 12, *range(IDENTITY_TABLES >> 12, SHADOW_POOL[1] >> 12)})
+"""Without EPT: pages of RAM for page tables. Accessed and dirty bits are set from the start, so the CPU never writes
+there."""
 EPT_TABLES = 0x0050_0000
+"""With EPT: its tables."""
 GUEST_BASE = 0x0100_0000
 """Host-physical address of guest-physical 0."""
 

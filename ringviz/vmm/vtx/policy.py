@@ -1,8 +1,8 @@
 """What this VMM puts into the control fields: its own choice, what the user changed, what the CPU insists on.
 
-Three situations differ. A CPU with the unrestricted guest lets the guest use CR0 and CR3 as it likes. With EPT alone,
-and on the first generation, a guest that has paging off really runs on page tables of the VMM, which then owns CR3;
-with EPT the guest's own tables take over once it turns paging on.
+Three situations differ. A CPU with the unrestricted guest lets the guest use CR0 and CR3 as it likes. With EPT alone a
+guest that has paging off really runs on page tables of the VMM, which then owns CR3; the guest's own tables take over
+once it turns paging on. Without EPT the real tables are always the VMM's: shadows of the guest's.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
-from ringviz.facts.registers import CR0_BITS, CR4_BITS, Cr0, Cr4
+from ringviz.facts.registers import CR0_BITS, CR4_BITS, Cr0, Cr4, Efer
 from ringviz.facts.vmx import CONTROL_FIELDS, VMX_CONTROLS
 from ringviz.machine.state import CpuState
 from ringviz.vmm.controls import HYPERVISOR_BIT, Control, exception_name, hypervisor_bit, take
+from ringviz.vmm.mmu.shadow import Root
 from ringviz.vmm.setup import Setup
-from ringviz.vmm.vtx import layout
 from ringviz.vmm.vtx.capabilities import Capabilities, capabilities_of
 from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA
 
@@ -34,6 +34,8 @@ _GROUPS = {
     "primary": "primary processor-based controls",
     "secondary": "secondary processor-based controls",
 }
+_SHADOW_CR0 = Cr0.WP
+"""Without EPT: where the real one is 0, the kernel writes to pages that the VMM keeps read-only."""
 _UNPAGED_CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE
 """They change how page tables are read: the VMM's while it owns CR3."""
 
@@ -123,22 +125,31 @@ class Policy:
         """Model-specific registers that the guest reaches itself."""
         return tuple(int(name[4:], 16) for name, on in self._chosen.items() if name.startswith("msr-") and not on)
 
-    def compose(self, guest: CpuState) -> Composition:
-        """Give the real CPU state for what the guest is to see, and the control fields that go with it."""
+    def compose(self, guest: CpuState, shadow: Root | None) -> Composition:
+        """Give the real CPU state for what the guest is to see, and the control fields that go with it.
+
+        Args:
+            guest: what it is to see.
+            shadow: without EPT: the tables that the CPU is to walk.
+        """
         real = guest.copy()
-        owns_cr3 = not self.is_unrestricted and not guest.cr0 & Cr0.PG
+        owns_cr3 = shadow is not None or (not self.is_unrestricted and not guest.cr0 & Cr0.PG)
         wanted = self._controls(owns_cr3=owns_cr3)
         cr0_mask, cr4_mask = self._masks(owns_cr3=owns_cr3)
         kept = self.fixed_cr0 | Cr0.CD | Cr0.NW
         real.cr0 = guest.cr0 & ~(kept & cr0_mask) | self.fixed_cr0
         real.cr4 = guest.cr4 & ~(Cr4.VMXE | (_UNPAGED_CR4 if owns_cr3 else 0)) | Cr4.VMXE
-        if owns_cr3:
-            real.cr3 = EPT_DIRECTORY_GPA if self.uses_ept else layout.IDENTITY_DIRECTORY
-            if self.uses_ept:
-                real.cr4 |= Cr4.PSE
         loads_efer = "load-ia32_efer-on-entry" in wanted
         if not loads_efer:
             real.efer = 0
+        if shadow is not None:
+            real.cr0 |= _SHADOW_CR0
+            real.cr3 = shadow.cr3
+            real.cr4 |= Cr4.PAE if shadow.is_pae else 0
+            real.efer = int(Efer.NXE) if shadow.no_execute else 0
+        elif owns_cr3:
+            real.cr3 = EPT_DIRECTORY_GPA
+            real.cr4 |= Cr4.PSE
         fields = {
             name: self.capabilities.adjusted(word, wanted)
             for word, name in CONTROL_FIELDS.items()
@@ -170,7 +181,7 @@ class Policy:
 
     def _masks(self, *, owns_cr3: bool) -> tuple[int, int]:
         """The CR0 and CR4 guest/host masks."""
-        cr0 = self.fixed_cr0 | Cr0.CD | Cr0.NW
+        cr0 = self.fixed_cr0 | Cr0.CD | Cr0.NW | (0 if self.uses_ept else _SHADOW_CR0)
         cr4 = Cr4.VMXE | (_UNPAGED_CR4 if owns_cr3 else 0)
         for name, value in self._chosen.items():
             register, _, bit = name.partition("-mask-")
@@ -210,6 +221,11 @@ def _has_unrestricted(setup: Setup, capabilities: Capabilities) -> bool:
     return can and "-unrestricted-guest" not in setup.controls
 
 
+def _real_tables(setup: Setup, what: str) -> str:
+    """When something about page tables is the VMM's: without EPT always."""
+    return f"while the guest has paging off, {what}" if setup.mmu == "nested" else f"without EPT {what}"
+
+
 def _vmcs_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Control]:
     uses_ept = setup.mmu == "nested"
     owns_cr3 = not _has_unrestricted(setup, capabilities)
@@ -226,7 +242,7 @@ def _vmcs_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Control
         is_on = name in own
         rule = _missing(name, capabilities) or capabilities.refusal(name, value=not is_on)
         if not rule and name in ("cr3-load-exiting", "cr3-store-exiting") and owns_cr3:
-            rule = "while the guest has paging off, the real CR3 is the VMM's"
+            rule = _real_tables(setup, "the real CR3 is the VMM's")
         elif not rule and name == "enable-ept":
             rule = f"--mmu {setup.mmu} decides it; ask for --mmu {'shadow' if uses_ept else 'nested'}"
         elif not rule and name == "activate-secondary-controls" and uses_ept:
@@ -262,7 +278,7 @@ def _mask_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Control
     unrestricted = _has_unrestricted(setup, capabilities)
     fixed = capabilities.cr0_fixed_1 & (~(Cr0.PE | Cr0.PG) if unrestricted else ~0)
     for register, bits, own in (
-        ("cr0", CR0_BITS, fixed | Cr0.CD | Cr0.NW),
+        ("cr0", CR0_BITS, fixed | Cr0.CD | Cr0.NW | (0 if setup.mmu == "nested" else _SHADOW_CR0)),
         ("cr4", CR4_BITS, Cr4.VMXE | (0 if unrestricted else _UNPAGED_CR4)),
     ):
         for name, bit in bits.items():
@@ -272,7 +288,9 @@ def _mask_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Control
             if register == "cr0" and name in ("PE", "PG") and not unrestricted:
                 rule = "VMX operation fixes the real bit to 1, and the VMM must hear of what the guest wants"
             if register == "cr4" and bit.mask & _UNPAGED_CR4 and not unrestricted:
-                rule = "while the guest has paging off, the page tables are the VMM's"
+                rule = _real_tables(setup, "the page tables are the VMM's")
+            if register == "cr0" and bit.mask & _SHADOW_CR0 and setup.mmu != "nested":
+                rule = "the VMM's read-only pages hold in ring 0 only while the real WP is 1"
             title = f"The VMM owns {register.upper()}.{name}: the guest reads the read shadow, and changes exit"
             yield Control(
                 f"{register}-mask-{name.lower()}",

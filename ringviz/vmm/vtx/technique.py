@@ -7,6 +7,7 @@ VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -36,6 +38,7 @@ from ringviz.machine.stops import (
     NestedFault,
     Paused,
     PortIo,
+    ProtectedAccess,
     SensitiveInsn,
     SoftInterrupt,
     Stop,
@@ -47,8 +50,14 @@ from ringviz.vmm.controls import Control
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.escapes import escape
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
+from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
+from ringviz.vmm.mmu.cpu_memory import ShadowedMemory
+from ringviz.vmm.mmu.let_through import access_in, access_of, is_memory_refusal, let_through
+from ringviz.vmm.mmu.shadow import Places, ShadowPaging
+from ringviz.vmm.mmu.telling import refused_text, words
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
@@ -59,7 +68,7 @@ from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
 from ringviz.vmm.vtx.exit_report import MORE_READS, READS, exit_detail, write_exit
 from ringviz.vmm.vtx.exits import Controls, VmExit, exception_exit, instruction_exit, interruption_information
 from ringviz.vmm.vtx.guest_area import guest_fields
-from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, IdentityTables, build_ept_directory
+from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, build_ept_directory
 from ringviz.vmm.vtx.interruptibility import blocking_of
 from ringviz.vmm.vtx.noting_space import NotingSpace
 from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
@@ -100,7 +109,7 @@ class VtX(Technique):
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         mark_everything(ram, self.policy)
         self.ept: ExtendedTables | None = None
-        self.identity: IdentityTables | None = None
+        self._shadow: ShadowPaging | None = None
         if self.policy.uses_ept:
             self.ept = ExtendedTables(ram, layout.EPT_TABLES, self.guest_base, self.guest_bytes)
             self.machine.second_level = self.ept
@@ -108,7 +117,10 @@ class VtX(Technique):
                 build_ept_directory(ram)
                 self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
         else:
-            self.identity = IdentityTables(ram, self.guest_base, self.guest_bytes)
+            places = Places(layout.IDENTITY_DIRECTORY, layout.IDENTITY_TABLES, layout.SHADOW_POOL, {})
+            self._shadow = ShadowPaging(ram, self._space, places, self.machine.cpu.flush_tlb)
+            self.machine.cpu.frames.never_written = layout.TABLE_PAGES
+            self.machine.on_fetch_fault = self._repair_fetch
         self._virtual_cr3 = self._virtual_efer = 0
         """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
         self._owns_cr3 = self._loads_efer = False
@@ -154,15 +166,19 @@ class VtX(Technique):
 
     def save_vmm(self) -> Any:
         """What is not in memory."""
-        next_table = None if self.ept is None else self.ept.next_table
-        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, next_table
+        tables = None if self.ept is None else self.ept.next_table
+        if self._shadow is not None:
+            tables = self._shadow.save()
+        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables
 
     def restore_vmm(self, saved: Any) -> None:
         """Take it back; the controls are in the VMCS, which is in memory."""
-        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, next_table = saved
+        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables = saved
         self.vmx.restore(vmx)
         if self.ept is not None:
-            self.ept.next_table = next_table
+            self.ept.next_table = tables
+        if self._shadow is not None:
+            self._shadow.restore(tables)
         self._take_up_controls()
 
     def handle(self, stop: Stop) -> Outcome:
@@ -188,7 +204,8 @@ class VtX(Technique):
             case SoftInterrupt():
                 return self._soft_interrupt(stop)
             case NestedFault():
-                return self._outside(stop)
+                assert self.ept is not None
+                return self._outside(self.ept, stop)
             case _:
                 raise AssertionError(f"a stop that VT-x cannot meet: {stop}")
 
@@ -223,7 +240,7 @@ class VtX(Technique):
 
     def _compose(self, guest: CpuState) -> Composition:
         """Settle what is real, and remember of the guest's registers what is not."""
-        made = self.policy.compose(guest)
+        made = self.policy.compose(guest, None if self._shadow is None else self._shadow.enter(guest))
         self._owns_cr3 = made.owns_cr3
         if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
@@ -275,8 +292,10 @@ class VtX(Technique):
         before, at = self.machine.state.copy(), self.machine.retired
         guest = self.guest_state()
         attempt = guest.copy()
+        environment = self._environment(attempt)
+        environment.memory = self._memory_of_the_cpu(instruction)
         try:
-            effect = microcode.execute(self._environment(attempt), instruction)
+            effect = microcode.execute(environment, instruction)
             self._check_fixed_bits(attempt)
         except GuestFault as fault:
             if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
@@ -292,14 +311,17 @@ class VtX(Technique):
         if effect is Effect.UNFINISHED:
             return self.conclude()
         self.machine.retire()
-        self.machine.prefetch()
-        return self._told_in_guest(stop, before, at, effect)
+        return self._told_in_guest(stop, before, at, effect, has_retired=True)
 
-    def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
+    def _told_in_guest(
+        self, stop: Stop, before: CpuState, at: int, completion: Completion, *, has_retired: bool = False
+    ) -> Outcome:
         """Record what the CPU did without an exit, where a learner would call it an event."""
         event = hardware_event(self, stop, before, self.machine.state, at, completion)
         if event is not None:
             self.events.append(escape(event, stop, completion, _ASKS_FOR))
+        if has_retired:
+            self._prefetch()
         if isinstance(completion, Shutdown):
             return self._triple_fault(getattr(stop, "instruction", None))
         return HALTED if completion is Effect.HALTED else self.conclude()
@@ -361,8 +383,8 @@ class VtX(Technique):
         if self.machine.step_trap_due:
             self._write("GUEST_PENDING_DEBUG_EXCEPTIONS", _SINGLE_STEP)
         self._resume(guest)
-        self.machine.prefetch()
         self._tell(event, emulated_text(instruction, old, guest, self.machine.bus), before, old)
+        self._prefetch()
         return HALTED if effect is Effect.HALTED else self.conclude()
 
     def _refuse(self, leaves: VmExit, instruction: Instruction) -> Outcome:
@@ -378,10 +400,8 @@ class VtX(Technique):
         instruction = stop.instruction
         if stop.vector == Vector.UD and instruction is not None and instruction.form in _VMX_FORMS:
             return self._instruction(stop, instruction)
-        if stop.vector == Vector.PF and self._is_beyond(stop):
-            if instruction is not None and instruction.form in _PORT_FORMS:
-                return self._port_map_outside(stop, instruction)
-            return self._outside(stop)
+        if stop.vector == Vector.PF and self._shadow is not None:
+            return self._page_fault(self._shadow, stop)
         if stop.vector == Vector.MF and not self.guest_state().cr0 & Cr0.NE:
             return self._fpu_error(stop)
         return self._exception(Interruption(stop.vector, stop.error_code, stop.linear), stop, instruction)
@@ -391,7 +411,7 @@ class VtX(Technique):
         self._space.take()
         state = self.machine.state
         length = instruction.size if instruction is not None and event.is_software else 0
-        leaves = exception_exit(self._controls, event, dr6=state.dr[6], length=length)
+        leaves = exception_exit(self._controls, self._as_raised(event), dr6=state.dr[6], length=length)
         if leaves is not None:
             return self._reflect(leaves, event, instruction)
         before, at = state.copy(), self.machine.retired
@@ -410,16 +430,16 @@ class VtX(Technique):
                 return self._reflect(leaves, event, stop.instruction)
         before, at = self.machine.state.copy(), self.machine.retired
         completion = self._deliver(event, stop.instruction)
-        if isinstance(completion, Delivered) and len(completion.chain) == 1:
+        has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
+        if has_retired:
             self.machine.retire()
-            self.machine.prefetch()
-        return self._told_in_guest(stop, before, at, completion)
+        return self._told_in_guest(stop, before, at, completion, has_retired=has_retired)
 
     def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
         result = deliver(
             self.machine.state,
-            self.guest_memory(),
+            self._memory_of_the_cpu(instruction, event),
             event,
             lambda first, second: self._met_on_the_way(first, second, instruction),
         )
@@ -431,7 +451,7 @@ class VtX(Technique):
 
         The VMM finds both in the VMCS and injects what they come to together, as the CPU would have delivered it.
         """
-        leaves = exception_exit(self._controls, second, during=first, dr6=self.machine.state.dr[6])
+        leaves = exception_exit(self._controls, self._as_raised(second), during=first, dr6=self.machine.state.dr[6])
         if leaves is None:
             return
         before, guest = self.machine.state.copy(), self.guest_state()
@@ -456,6 +476,8 @@ class VtX(Technique):
         guest = self.guest_state()
         if event.vector == Vector.PF and event.linear is not None:
             guest.cr2 = event.linear  # an exit leaves CR2 alone, and so does an injection
+            if self._shadow is not None:
+                record = replace(record, rule=f"{record.rule}; {refused_text(event.error_code or 0)}")
         native = "native-page-fault" if event.vector == Vector.PF else "native-exception"
         return self._inject(replace(record, native_charges=(native,)), event, before, guest)
 
@@ -469,7 +491,7 @@ class VtX(Technique):
         result = self._deliver(what, None)
         if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
             self.machine.retire()
-            self.machine.prefetch()
+            self._prefetch()
             self.emulated += 1
         action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
         self.vmx.reads, self.vmx.writes = counts
@@ -517,69 +539,151 @@ class VtX(Technique):
         self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
         return RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
 
-    # ---- beyond the guest's memory -----------------------------------------------------------------------------------
+    # ---- shadow page tables ------------------------------------------------------------------------------------------
 
-    def _is_beyond(self, stop: Fault) -> bool:
-        """A page fault of the VMM's own page tables, which the guest knows nothing about."""
-        return self.ept is None and not self.guest_state().cr0 & Cr0.PG
+    def _page_fault(self, shadow: ShadowPaging, stop: Fault) -> Outcome:
+        """The tables that the CPU walks refused: find out whose fault it is."""
+        guest = self.guest_state()
+        raised = Interruption(Vector.PF, stop.error_code, stop.linear)
+        instruction = stop.instruction or decode_here(guest, self._space)
+        answer = shadow.fault(guest, stop.linear or 0, access_of(stop))
+        match answer:
+            case Refused(error_code):
+                return self._true_fault(raised, error_code, instruction)
+            case Filled():
+                self._shadow_exit(raised, answer, instruction)
+                return RESUME
+        if instruction is not None and instruction.form in _PORT_FORMS:
+            return self._port_map_outside(stop, instruction)
 
-    def _outside(self, stop: Fault | NestedFault) -> Outcome:
+        def met(refused: Fault | ProtectedAccess, what: Filled | Traced | Elsewhere) -> None:
+            assert isinstance(refused, Fault), "no page of this VMM is mapped in the guest"
+            self._shadow_exit(Interruption(Vector.PF, refused.error_code, refused.linear), what, instruction)
+
+        open_bus = layout.OPEN_BUS
+        passage = let_through(self.machine, shadow, self._space, guest, stop, open_bus=open_bus, met=met)
+        inner = passage.inner
+        if has_completed(inner):
+            self.emulated += 1
+        if passage.refused is not None:
+            assert isinstance(inner, Fault)
+            linear, error_code = passage.refused
+            return self._true_fault(Interruption(Vector.PF, inner.error_code, linear), error_code, instruction)
+        if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
+            return RESUME
+        return self.handle(inner)
+
+    def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
+        """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
+        leaves = exception_exit(self._controls, raised)
+        assert leaves is not None, "page faults exit while the real page tables are the VMM's"
+        return self._reflect(leaves, replace(raised, error_code=error_code), instruction)
+
+    def _as_raised(self, event: Interruption) -> Interruption:
+        """The guest's own page fault as the CPU raises it: with the error code of the tables it really walks."""
+        if self._shadow is None or event.vector != Vector.PF or event.linear is None:
+            return event
+        error_code = self._shadow.refusal(event.linear, access_in(event.error_code or 0))
+        return event if error_code is None else replace(event, error_code=error_code)
+
+    def _shadow_exit(
+        self,
+        raised: Interruption,
+        answer: Filled | Traced | Elsewhere,
+        instruction: Instruction | None,
+        during: Interruption | None = None,
+    ) -> None:
+        """Record the exit for a page fault that is none of the guest's; what was being delivered is injected again."""
+        leaves = exception_exit(self._controls, raised, during=during)
+        assert leaves is not None, "page faults exit while the real page tables are the VMM's"
+        before = self.machine.state.copy()
+        event = self._leave(leaves, instruction)
+        guest = self.guest_state()
+        if during is not None:
+            self._put_event(during, before)
+        self._resume(guest)
+        cause, rule, action = words(answer, raised.linear or 0)
+        if isinstance(answer, Elsewhere):
+            event = replace(event, kind=Kind.VIOLATION, is_attempt=True)
+        else:
+            event = replace(event, cause=cause, rule=f"{leaves.rule}; {rule}")
+        self._tell(event, action, before, guest)
+
+    def _memory_of_the_cpu(self, instruction: Instruction | None, during: Interruption | None = None) -> LinearMemory:
+        """Linear memory as the CPU's own accesses reach it; what the shadows do not allow exits on the way."""
+        guest, shadow = self.guest_state(), self._shadow
+        if shadow is None:
+            return LinearMemory(guest, self._space)
+
+        def missed(linear: int, access: Access, error_code: int) -> None:
+            answer = shadow.fault(guest, linear, access)
+            if not isinstance(answer, Refused):
+                self._shadow_exit(Interruption(Vector.PF, error_code, linear), answer, instruction, during)
+
+        return ShadowedMemory(guest, self._space, shadow, missed)
+
+    def _prefetch(self) -> None:
+        """Let the CPU fetch the next instruction as far as the guest cannot notice: see `Machine.prefetch`."""
+        if self._shadow is None:
+            self.machine.prefetch()
+            return
+        state = self.machine.state
+        memory = self._memory_of_the_cpu(None)
+        with suppress(PageFault):
+            memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
+
+    def _repair_fetch(self, stop: Fault) -> bool:
+        """The CPU is to stop before an instruction that it cannot fetch: fill the shadow if that is all that fails."""
+        assert self._shadow is not None
+        answer = self._shadow.fault(self.guest_state(), stop.linear or 0, access_of(stop))
+        if isinstance(answer, Filled):
+            self._shadow_exit(Interruption(Vector.PF, stop.error_code, stop.linear), answer, stop.instruction)
+        return isinstance(answer, Filled)
+
+    def _port_map_outside(self, stop: Fault, instruction: Instruction) -> Outcome:
+        """The I/O permission map of a port instruction lies beyond the guest's memory: the VMM emulates it."""
+        guest = self.guest_state()
+        linear = stop.linear or 0
+        answer = Elsewhere(self.guest_memory().translate(linear, access_of(stop)), is_own=False)
+        self._shadow_exit(Interruption(Vector.PF, stop.error_code, linear), answer, instruction)
+        try:
+            effect = microcode.execute(self._environment(guest), instruction)
+        except GuestFault as fault:
+            return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
+        self._resume(guest)
+        if effect is not Effect.UNFINISHED:
+            self.machine.retire()
+            self.emulated += 1
+        return self.conclude()
+
+    # ---- beyond the guest's memory, with EPT -------------------------------------------------------------------------
+
+    def _outside(self, ept: ExtendedTables, stop: NestedFault) -> Outcome:
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
         inner: Stop = stop
         lent: list[int] = []
-        while len(lent) < MOST_PAGES_LENT:
-            if isinstance(inner, NestedFault):
-                address = inner.gpa
-                leaves = self._ept_violation(inner)
-            elif isinstance(inner, Fault) and inner.vector == Vector.PF and self._is_beyond(inner):
-                address = inner.linear or 0
-                event = Interruption(Vector.PF, inner.error_code, inner.linear)
-                found = exception_exit(self._controls, event)
-                assert found is not None, "page faults exit while the real page tables are the VMM's"
-                leaves = found
-            else:
-                break
-            self._violation(leaves, inner.instruction, address)
-            self._lend(address & ~0xFFF)
-            lent.append(address & ~0xFFF)
+        while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
+            self._violation(self._ept_violation(inner), inner.instruction, inner.gpa)
+            page = inner.gpa & ~0xFFF
+            ept.map(page, layout.OPEN_BUS)
+            lent.append(page)
             inner = self.machine.step_over()
-        self._take_back(lent)
+        for page in lent:
+            ept.map(page, None)
+            self.machine.cpu.frames.drop(page >> 12)
+        self.machine.cpu.flush_tlb()
+        self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
             self.emulated += 1
-        if isinstance(inner, BudgetSpent):
-            return RESUME
-        again = isinstance(inner, (NestedFault, Paused)) or (isinstance(inner, Fault) and len(lent) == MOST_PAGES_LENT)
-        return RESUME if again else self.handle(inner)
+        return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
 
     def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:
         """Record an exit for an access to what is not the guest's."""
-        state = self.machine.state
-        rule = "no EPT entry there" if leaves.reason is Reason.EPT_VIOLATION else leaves.rule
-        event = replace(self._leave(leaves, instruction), is_attempt=True, kind=Kind.VIOLATION, rule=rule)
+        before = self.machine.state.copy()
+        event = replace(self._leave(leaves, instruction), is_attempt=True, kind=Kind.VIOLATION)
         guest = self.guest_state()
         self._resume(guest)
-        self._tell(event, f"outside the guest's memory ({address:08X}h): nothing answers there", state.copy(), guest)
-
-    def _lend(self, page: int) -> None:
-        """Let a page of the address space lead to a page of ones."""
-        if self.ept is not None:
-            self.ept.map(page, layout.OPEN_BUS)
-        else:
-            assert self.identity is not None
-            self.identity.lend(page >> 12, layout.OPEN_BUS)
-            self.machine.cpu.flush_tlb()
-
-    def _take_back(self, pages: list[int]) -> None:
-        """Let it lead nowhere again, and forget what was written to it."""
-        for page in pages:
-            if self.ept is not None:
-                self.ept.map(page, None)
-                self.machine.cpu.frames.drop(page >> 12)
-            else:
-                assert self.identity is not None
-                self.identity.take_back(page >> 12)
-        self.machine.cpu.flush_tlb()
-        self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+        self._tell(event, f"outside the guest's memory ({address:08X}h): nothing answers there", before, guest)
 
     def _ept_violation(self, stop: NestedFault) -> VmExit:
         assert self.ept is not None
@@ -598,36 +702,15 @@ class VtX(Technique):
         """The linear address behind a guest-physical one, where it can be told."""
         return stop.gpa if not self.guest_state().cr0 & Cr0.PG else None
 
-    def _port_map_outside(self, stop: Fault, instruction: Instruction) -> Outcome:
-        """The I/O permission map of a port instruction lies beyond the guest's memory: the VMM emulates it."""
-        leaves = exception_exit(self._controls, Interruption(Vector.PF, stop.error_code, stop.linear))
-        assert leaves is not None
-        self._violation(leaves, instruction, stop.linear or 0)
-        guest = self.guest_state()
-        try:
-            effect = microcode.execute(self._environment(guest), instruction)
-        except GuestFault as fault:
-            return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
-        self._space.take()
-        self._resume(guest)
-        if effect is not Effect.UNFINISHED:
-            self.machine.retire()
-            self.emulated += 1
-        return self.conclude()
-
     def _tell_strays(self, instruction: Instruction | None, during: Interruption | None = None) -> None:
         """Record the exits for accesses beyond the guest's memory that the CPU itself made on the way."""
-        for gpa, is_write in self._space.take()[:1]:
-            if self.ept is None:
-                error = 2 if is_write else 0
-                found = exception_exit(self._controls, Interruption(Vector.PF, error, gpa), during=during)
-                if found is None:
-                    continue
-                leaves = found
-            else:
-                leaves = self._ept_violation(NestedFault(gpa, is_write, False, False, False, instruction))
-                if during is not None:
-                    leaves = replace(leaves, idt_vectoring=interruption_information(during))
+        strays = self._space.take()
+        if self.ept is None:
+            return  # such an access misses in the shadow tables, and is told there
+        for gpa, is_write in strays[:1]:
+            leaves = self._ept_violation(NestedFault(gpa, is_write, False, False, False, instruction))
+            if during is not None:
+                leaves = replace(leaves, idt_vectoring=interruption_information(during))
             self._violation(leaves, instruction, gpa)
 
     # ---- VM exit and VM entry ----------------------------------------------------------------------------------------
@@ -725,9 +808,4 @@ class VtX(Technique):
             raise UnsupportedError(
                 f"{self.scenario.id}: the guest is in real mode{where}; VMX operation fixes CR0.PE to 1 on the"
                 f" {self.setup.cpu.title}, which has no unrestricted guest"
-            )
-        if guest.is_paged and self.ept is None:
-            raise UnsupportedError(
-                f"{self.scenario.id}: the guest turns paging on{where}; vt-x without EPT has no shadow page"
-                " tables; say `paging = true` in scenario.toml and choose native or a CPU with EPT"
             )

@@ -7,6 +7,7 @@ where nothing answers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -19,7 +20,9 @@ from ringviz.machine.stops import Fault, ProtectedAccess, Stop
 from ringviz.vmm.guest_space import MOST_PAGES_LENT, GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
 from ringviz.vmm.mmu.shadow import Lent, ShadowPaging
-from ringviz.vmm.ring_compression import layout
+
+Met = Callable[[Fault | ProtectedAccess, Filled | Traced | Elsewhere], None]
+"""Told of each refused access and what the VMM makes of it, before the instruction goes on."""
 
 
 def is_memory_refusal(stop: Stop) -> TypeGuard[Fault | ProtectedAccess]:
@@ -31,8 +34,12 @@ def access_of(stop: Fault | ProtectedAccess) -> Access:
     """What the guest wanted of the page. The VMM's own pages are for supervisors, so what they refuse is of one."""
     if isinstance(stop, ProtectedAccess):
         return Access(is_write=stop.is_write, is_fetch=stop.instruction is None)
-    error = stop.error_code or 0
-    return Access(bool(error & PageFaultError.W), bool(error & PageFaultError.U), bool(error & PageFaultError.I))
+    return access_in(stop.error_code or 0)
+
+
+def access_in(error_code: int) -> Access:
+    """What an error code says of the access."""
+    return Access(*(bool(error_code & bit) for bit in (PageFaultError.W, PageFaultError.U, PageFaultError.I)))
 
 
 @dataclass(slots=True)
@@ -43,15 +50,20 @@ class Passage:
     """Why the CPU stopped in the end; `BudgetSpent` if the instruction is complete."""
     refused: tuple[int, int] | None = None
     """Linear address and error code where the guest's own tables refused in the end: its page fault."""
-    filled: list[tuple[int, Filled]] = field(default_factory=list)
-    """Hidden faults met on the way, with their linear addresses."""
     lent: list[Lent] = field(default_factory=list)
     written: list[tuple[int, bytes]] = field(default_factory=list)
     """Guest pages that may have been written, with what they held before."""
 
 
 def let_through(
-    machine: Machine, shadow: ShadowPaging, space: GuestSpace, state: CpuState, stop: Fault | ProtectedAccess
+    machine: Machine,
+    shadow: ShadowPaging,
+    space: GuestSpace,
+    state: CpuState,
+    stop: Fault | ProtectedAccess,
+    *,
+    open_bus: int,
+    met: Met | None = None,
 ) -> Passage:
     """Run the instruction at EIP, answering what its accesses need until it completes or stops for another reason.
 
@@ -61,29 +73,34 @@ def let_through(
         space: guest memory.
         state: the virtual CPU.
         stop: the access that was refused.
+        open_bus: RAM address of a page of ones, to show where nothing answers.
+        met: told of this access and all others on the way.
     """
     passage = Passage(stop)
     while is_memory_refusal(passage.inner) and len(passage.lent) < MOST_PAGES_LENT:
         refused = passage.inner
         linear, access = refused.linear or 0, access_of(refused)
-        match shadow.fault(state, linear, access):
-            case Refused(error_code):
-                passage.refused = (linear, error_code)
-                break
-            case Filled() as filled:
-                passage.filled.append((linear, filled))
+        answer = shadow.fault(state, linear, access)
+        if isinstance(answer, Refused):
+            passage.refused = (linear, answer.error_code)
+            break
+        if met is not None:
+            met(refused, answer)
+        match answer:
+            case Filled():
+                pass
             case Traced(gpa) | Elsewhere(gpa, is_own=True):
                 frame_address = gpa & ~0xFFF
                 if access.is_write and all(address != frame_address for address, _ in passage.written):
                     passage.written.append((frame_address, space.read_physical(frame_address, PAGE)))
                 passage.lent.append(shadow.lend(linear, space.base + frame_address, access))
             case Elsewhere():
-                passage.lent.append(shadow.lend(linear, layout.OPEN_BUS_PAGE, access))
+                passage.lent.append(shadow.lend(linear, open_bus, access))
         passage.inner = machine.step_over()
     for lent in reversed(passage.lent):
         shadow.take_back(lent)
     if passage.lent:
-        machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
+        machine.ram.write(open_bus, b"\xff" * PAGE)
     for gpa, old in passage.written:
         shadow.wrote(gpa, old)
     return passage
