@@ -19,7 +19,7 @@ CACHE_SIZE = 0x0010_0000
 CACHE_PHYSICAL = 0x00E0_0000
 CACHE = layout.HOLE + 0x0020_0000
 
-PRIVATE_SIZE = 0x0010_0000
+PRIVATE_SIZE = 0x000C_0000
 PRIVATE_PHYSICAL = 0x00F0_0000
 PRIVATE = layout.HOLE + 0x0030_0000
 """Linear address of the virtual CPU's data, and the base of GS while translated code runs."""
@@ -34,7 +34,7 @@ SAVED_EAX, SAVED_ECX = 0x20, 0x24
 """Where a sequence that needs two registers keeps the guest's."""
 TARGET = 0x28
 """Where it goes after it has given them back."""
-LOOKUP_TABLE = 0x0008_0000
+LOOKUP_TABLE = 0x0004_0000
 """65,536 rows of two words, by the low half of a guest EIP: that EIP negated, and the address of its translation."""
 LOOKUP_ROWS = 0x1_0000
 
