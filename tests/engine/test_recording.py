@@ -17,7 +17,8 @@ from ringviz.vmm.registry import available
 from tests.engine.complete_state import everything, fresh, recording
 from tests.vmm.guests import bare_scenario, kernel_scenario, slots
 
-TECHNIQUES = available()
+TECHNIQUES = tuple(technique for technique in available() if technique != "paravirt")
+"""All that take any guest; a recompiled kernel has tests of its own."""
 FEW_EXAMPLES = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
