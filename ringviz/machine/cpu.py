@@ -31,6 +31,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from ringviz.facts.registers import Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
+from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
 from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, tally_of
 from ringviz.machine.frames import FrameMap
@@ -45,6 +46,9 @@ _NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc", 
 """Where an instruction before them in the same block has set the flags, the emulator loses them in LOOPE and LOOPNE
 when ECX becomes 0 and in CMPXCHG8B, and lets what the bit tests leave undefined depend on that instruction, and so on
 where a block begins."""
+_FLAGS_BEFORE_STORE = ("set", "rcl", "rcr")
+"""The emulator computes their flags before they store; where the store is refused, `Machine.run` needs to know what
+the flags were before the instruction."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -89,6 +93,19 @@ class _Scan:
     """Offset behind the last instruction that could be decoded."""
 
 
+def _begins_a_block(instruction: Instruction, *, is_first: bool) -> bool:
+    """Tell whether the emulator must stop before an instruction, to begin anew with the flags settled.
+
+    Args:
+        instruction: the instruction.
+        is_first: it begins a block as it is.
+    """
+    name = instruction.mnemonic.rsplit(" ", 1)[-1]
+    if name in _NEEDS_FLAGS_SETTLED:
+        return not is_first
+    return instruction.writes_memory and name.startswith(_FLAGS_BEFORE_STORE)
+
+
 @lru_cache(maxsize=65536)
 def _scan(code: bytes, bits: int) -> _Scan:
     """Decode a translated block once: where its instructions start, and which of them matter."""
@@ -102,7 +119,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
             break
         if last.form is not None:
             forms.append((offset, last.form))
-        elif offset and last.mnemonic.rsplit(" ", 1)[-1] in _NEEDS_FLAGS_SETTLED:
+        elif _begins_a_block(last, is_first=not offset):
             forms.append((offset, _BEGINS_A_BLOCK))
         offset += last.size
     is_single = len(offsets) == 1

@@ -69,5 +69,6 @@ class Overlay:
         return bytes(data)
 
     def write_physical(self, address: int, data: bytes) -> None:
-        """Write into the scratch copy."""
+        """Write into the scratch copy; where nothing answers, nothing is written."""
+        data = data[: max(0, self._beneath.size - address)]
         self.written.update(zip(range(address, address + len(data)), data, strict=True))

@@ -17,13 +17,13 @@ from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import GuestFault
 from ringviz.machine.microcode.operands import SEGMENT_INDEX
 from ringviz.machine.state import CS, CpuState
-from ringviz.machine.stops import BudgetSpent, Watched, has_completed
+from ringviz.machine.stops import BudgetSpent, Fault, ProtectedAccess, Stop, Watched, has_completed
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import Overlay
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.ring_compression.monitor import RingCompression
-from ringviz.vmm.silent import compare_silent
+from ringviz.vmm.silent import Told, compare_silent
 from ringviz.vmm.technique import changes_between
 
 _NOT_YET_KNOWN = SegmentCache(-1, 0, 0, 0)
@@ -41,6 +41,11 @@ def _loaded_register(instruction: Instruction) -> int | None:
             return CS
         case _:
             return None
+
+
+def _is_access(stop: Stop) -> bool:
+    """Tell whether a page that the VMM keeps, or one beyond the guest's machine, has stopped the CPU."""
+    return isinstance(stop, ProtectedAccess) or (isinstance(stop, Fault) and stop.vector == Vector.PF)
 
 
 class TrapEmulate(RingCompression):
@@ -75,30 +80,43 @@ class TrapEmulate(RingCompression):
         if not has_completed(inner):
             if loaded is not None and let_go is not None:
                 self._pushed.segments[loaded] = let_go
-            return self.handle(inner)
+            outcome = self.handle(inner)
+            if not (_is_access(inner) and self.machine.retired == at + 1):
+                return outcome
+            # It has run after all, with a page that the VMM has lent it or let it write to.
+            told = compare_silent(stop.instruction, before, self._virtual, expected, overlay, self._space)
+            if told is not None and told.got != told.native_would:
+                self._tell_silent(stop.instruction, told, before, real_before, at)
+            return outcome
         self._catch_up()
-        after = self._virtual
-        ideal.dr[6] = after.dr[6]  # where the guest single-steps, its trap shows there already
-        told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
+        ideal.dr[6] = self._virtual.dr[6]  # where the guest single-steps, its trap shows there already
+        told = compare_silent(stop.instruction, before, self._virtual, expected, overlay, self._space)
         if told is not None:
-            self.events.append(
-                self._event(
-                    stop.instruction,
-                    before,
-                    real_before,
-                    at,
-                    Kind.SILENT,
-                    "no trap",
-                    told.rule,
-                    handler="nobody",
-                    action=told.text,
-                    charges=("silent",),
-                    got=told.got,
-                    native_would=told.native_would,
-                    changes=changes_between(before, after, is_real=False),
-                    via_ring=None,
-                    resume=after.eip,
-                    to_ring=self.machine.state.cpl,
-                )
-            )
+            self._tell_silent(stop.instruction, told, before, real_before, at)
         return RESUME if isinstance(inner, BudgetSpent) else self.handle(inner)
+
+    def _tell_silent(
+        self, instruction: Instruction, told: Told, before: CpuState, real_before: CpuState, at: int
+    ) -> None:
+        """Record a silent instruction that has run."""
+        after = self._virtual
+        self.events.append(
+            self._event(
+                instruction,
+                before,
+                real_before,
+                at,
+                Kind.SILENT,
+                "no trap",
+                told.rule,
+                handler="nobody",
+                action=told.text,
+                charges=("silent",),
+                got=told.got,
+                native_would=told.native_would,
+                changes=changes_between(before, after, is_real=False),
+                via_ring=None,
+                resume=after.eip,
+                to_ring=self.machine.state.cpl,
+            )
+        )

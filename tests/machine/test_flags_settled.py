@@ -24,3 +24,23 @@ def test_flags_are_the_same_in_one_block_and_in_two(first: str, second: str, lim
         play(machine, limit, step=step)
         endings.append(fields_of(machine.state))
     assert endings[0] == endings[1]
+
+
+@pytest.mark.parametrize(
+    "second", ["0f9703", "0f9c03", "0f9303", "d113", "c11305", "d313", "d11b", "d01b", "8013ff", "d123"]
+)
+@pytest.mark.parametrize("first", SETS_FLAGS)
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_flags_are_the_same_where_a_store_meets_its_page_for_the_first_time(
+    is_apart: bool, first: str, second: str
+) -> None:
+    between = "eb00" if is_apart else ""  # jmp $ + 2: the second begins a block
+    endings = []
+    for is_fresh in (False, True):
+        machine = make_machine(bytes.fromhex(first + between + second) + HALT * 4)
+        machine.state.gpr = [0x8000_0010, 1, 0x8765_4321, DATA, machine.state.gpr[4], 0, 0, 0]
+        if not is_fresh:
+            machine.ram.write(DATA, bytes(4))
+        assert play(machine, 100) == "halt"
+        endings.append(fields_of(machine.state))
+    assert endings[0] == endings[1]

@@ -208,21 +208,13 @@ def _restored(run: Run, saved: tuple[Any, bytes, int]) -> Run:
     return run
 
 
-_RMW_THROUGH_CARRY = ("rcl", "rcr")
-
-
 def is_beyond_the_emulator(instruction: Instruction, state: CpuState) -> bool:
     """Tell whether the emulator is known to get an instruction wrong, depending on what it did before.
 
-    RCL and RCR on memory may leave wrong flags where the page is written for the first time. An unaligned
-    read-modify-write across the start of its own running block is done twice.
+    An unaligned read-modify-write across the start of its own running block is done twice.
     """
     target = next((op for op in instruction.ops if op.kind == "mem" and op.is_written), None)
-    if target is None:
-        return False
-    if instruction.mnemonic.split()[-1] in _RMW_THROUGH_CARRY:
-        return True
-    if not target.is_read:
+    if target is None or not target.is_read:
         return False
     address = linear_address(state, target, instruction.address_size_bits)
     if address % target.size_bytes == 0:

@@ -229,11 +229,8 @@ _MOVES = tuple(
     _row(text) for text in _list("88, 89, 8a, 8b, 86, 87, c6 /0 b, c7 /0 v, 0fb6, 0fb7, 0fbe, 0fbf, 8d m, ff /6, 8f /0")
 ) + tuple(_row(f"0f{opcode:02x}") for opcode in (*range(0x40, 0x50), *range(0x90, 0xA0)))
 _SHIFTS = tuple(
-    [_row(f"{op} /{digit} b") for op in ("c0", "c1") for digit in (4, 5, 7, 0, 1)]
-    + [_row(f"{op} /{digit}") for op in ("d0", "d1", "d2", "d3") for digit in (4, 5, 7, 0, 1)]
-    # On memory, the emulator may get the flags of these wrong.
-    + [_row(f"{op} /{digit} r") for op in ("d0", "d1", "d2", "d3") for digit in (2, 3)]
-    + [_row(f"{op} /{digit} b r") for op in ("c0", "c1") for digit in (2, 3)]
+    [_row(f"{op} /{digit} b") for op in ("c0", "c1") for digit in (4, 5, 7, 0, 1, 2, 3)]
+    + [_row(f"{op} /{digit}") for op in ("d0", "d1", "d2", "d3") for digit in (4, 5, 7, 0, 1, 2, 3)]
     + [_row(text) for text in ("0fa4 b", "0fa5", "0fac b", "0fad")]
 )
 _MULTIPLIES = tuple(
