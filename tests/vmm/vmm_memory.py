@@ -40,7 +40,7 @@ def still(technique: Technique) -> dict[str, bytes]:
             "I/O map": ram.read(amdv.IO_MAP, amdv.IO_MAP_BYTES),
             "MSR map": ram.read(amdv.MSR_MAP, amdv.MSR_MAP_BYTES),
             "open bus": ram.read(amdv.OPEN_BUS, PAGE),
-            "nested tables": nested_mappings(technique),
+            "nested tables": b"" if technique.nested is None else nested_mappings(technique, technique.nested.root),
         }
     return {}
 
@@ -66,7 +66,7 @@ def mappings_beyond(technique: RingCompression) -> bytes:
     return bytes(found)
 
 
-def nested_mappings(technique: AmdV) -> bytes:
+def nested_mappings(technique: AmdV, root: int) -> bytes:
     """Every guest-physical page that leads somewhere, and where to; accessed and dirty bits apart."""
     ram = technique.machine.ram
     found = bytearray()
@@ -82,7 +82,7 @@ def nested_mappings(technique: AmdV) -> bytes:
                     (gpa | i << shift).to_bytes(8, "little") + (entry & ~_ACCESSED_DIRTY).to_bytes(8, "little")
                 )
 
-    visit(technique.nested.root, 39, 0)
+    visit(root, 39, 0)
     return bytes(found)
 
 
