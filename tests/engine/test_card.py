@@ -18,6 +18,7 @@ from ringviz.guest.image import load_image
 from ringviz.guest.scenario import find_scenario
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.technique import initial_state
 
 P4 = CPU_PROFILES["p4-672"]
@@ -83,7 +84,7 @@ def test_the_reason_is_the_techniques_own(technique: str, kind: Kind, part: str,
 def test_a_hidden_fault_is_the_vmms_secret_whatever_kind_it_is(state: CpuState) -> None:
     for technique, kind in (("trap-emulate", Kind.TRAP), ("vt-x", Kind.EXIT)):
         moment = Moment(state, state, None)
-        made = card(technique, moment, moment, replace(EVENTS[kind], charges=("hidden-fault",)))
+        made = card(technique, moment, moment, replace(EVENTS[kind], cause=HIDDEN_FAULT))
         assert "the guest never learns of it" in made.why
 
 

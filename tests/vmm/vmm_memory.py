@@ -42,11 +42,11 @@ def still(technique: Technique) -> dict[str, bytes]:
             "I/O map": ram.read(amdv.IO_MAP, amdv.IO_MAP_BYTES),
             "MSR map": ram.read(amdv.MSR_MAP, amdv.MSR_MAP_BYTES),
             "open bus": ram.read(amdv.OPEN_BUS, PAGE),
-            "nested tables": nested_mappings(ram, technique.nested.root),
+            "nested tables": b"" if technique.nested is None else nested_mappings(ram, technique.nested.root),
         }
     if isinstance(technique, VtX):
         fields = technique.vmx.vmcs.fields()
-        ept, identity = technique.ept, technique.identity
+        ept = technique.ept
         return {
             "VMXON region": ram.read(vtx.VMXON_REGION, PAGE),
             "I/O bitmaps": ram.read(vtx.IO_BITMAP_A, 2 * vtx.IO_BITMAP_BYTES),
@@ -55,25 +55,11 @@ def still(technique: Technique) -> dict[str, bytes]:
             "host state": repr([item for item in fields.items() if item[0].startswith("HOST_")]).encode(),
             "addresses": repr([fields[name] for name in _VMCS_ADDRESSES]).encode(),
             "EPT": b"" if ept is None else nested_mappings(ram, ept.root),
-            "identity tables": b"" if identity is None else identity_mappings(ram),
         }
     return {}
 
 
 _VMCS_ADDRESSES = ("IO_BITMAP_A", "IO_BITMAP_B", "MSR_BITMAP", "EPT_POINTER", "VIRTUAL_PROCESSOR_ID")
-
-
-def identity_mappings(ram: Ram) -> bytes:
-    """Every linear page that the identity tables map, and where to."""
-    found = bytearray()
-    for high in range(1024):
-        directory = ram.read_int(vtx.IDENTITY_DIRECTORY + 4 * high, 4)
-        content = ram.read(directory & ~0xFFF, PAGE) if directory else b""
-        for low in range(len(content) // 4):
-            entry = content[4 * low : 4 * low + 4]
-            if any(entry):
-                found.extend((high << 10 | low).to_bytes(4, "little") + entry)
-    return bytes(found)
 
 
 def _system_descriptor(ram: Ram, selector: int) -> bytes:

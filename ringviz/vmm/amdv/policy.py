@@ -21,6 +21,9 @@ OWN = frozenset(
 )  # fmt: skip
 """What this VMM lets exit: the SVM instructions, which the guest does not have; what belongs to the whole machine
 (ports, model-specific registers, caches, external interrupts); and what tells it that the guest is idle or dead."""
+_REGISTERS_OF_PAGING = frozenset(f"{register}_{way}" for register in ("CR0", "CR3", "CR4") for way in ("READ", "WRITE"))
+SHADOW = frozenset({*_REGISTERS_OF_PAGING, f"EXCP{Vector.PF.value}", "INVLPG"})
+"""What it intercepts besides where the real page tables are its own."""
 
 _SHORT = {"IOIO_PROT": "ioio", "MSR_PROT": "msr"}
 _NOT_IN_THIS_MACHINE: Mapping[str, str] = {
@@ -50,7 +53,7 @@ class Policy:
         by_id = {_id_of(name): name for name in INTERCEPTS}
         changed = {by_id[name]: on for name, on in self._chosen.items() if name in by_id}
         self.intercepts = frozenset(
-            {*OWN, *(n for n, on in changed.items() if on)} - {n for n, on in changed.items() if not on}
+            {*_own(setup), *(n for n, on in changed.items() if on)} - {n for n, on in changed.items() if not on}
         )
         self.shows_itself = self._chosen.get(HYPERVISOR_BIT, False)
         """The guest may know that it is one."""
@@ -69,6 +72,11 @@ class Policy:
                 if first <= int(number, 16) < first + 0x2000:
                     for way in (0, 1):  # read, write
                         _clear(ram, layout.MSR_MAP + offset, 2 * (int(number, 16) - first) + way)
+
+
+def _own(setup: Setup) -> frozenset[str]:
+    """The intercepts that this VMM sets of its own accord."""
+    return OWN if setup.mmu == "nested" else OWN | SHADOW
 
 
 def _clear(ram: Ram, permissions: int, bit: int) -> None:
@@ -90,11 +98,12 @@ def _id_of(name: str) -> str:
 
 def controls(setup: Setup) -> dict[str, Control]:
     """Every control of this technique."""
-    rows = [*_intercept_controls(), *_other_controls(), *_map_controls(setup), hypervisor_bit()]
+    rows = [*_intercept_controls(setup), *_other_controls(setup), *_map_controls(setup), hypervisor_bit()]
     return {row.id: row for row in rows}
 
 
-def _intercept_controls() -> Iterator[Control]:
+def _intercept_controls(setup: Setup) -> Iterator[Control]:
+    own = _own(setup)
     for name, row in INTERCEPTS.items():
         register = name.split("_")[0]
         if row.offset in (0x000, 0x004) and register not in _REGISTERS_OF_32_BITS:
@@ -107,17 +116,21 @@ def _intercept_controls() -> Iterator[Control]:
         rule = _NOT_IN_THIS_MACHINE.get(name, "")
         if name == "VMRUN":
             rule = "VMRUN itself must be intercepted, or VMRUN ends with VMEXIT_INVALID"
+        elif name in own & _REGISTERS_OF_PAGING:
+            rule = "without nested paging the real paging registers are the VMM's"
+        elif name in own & SHADOW and name != "INVLPG":
+            rule = "page faults of the VMM's own page tables must reach it"
         group = _GROUPS.get(row.offset, "exception intercepts")
-        yield Control(_id_of(name), f"{row.title}: exit", group, name in OWN, rule)
+        yield Control(_id_of(name), f"{row.title}: exit", group, name in own, rule)
 
 
-def _other_controls() -> Iterator[Control]:
+def _other_controls(setup: Setup) -> Iterator[Control]:
     yield Control(
         "npt",
         "NP_ENABLE: guest-physical addresses go through nested page tables",
         "NP_CONTROL",
-        True,
-        "without nested paging the VMM needs shadow page tables, which this one has not",
+        setup.mmu == "nested",
+        f"--mmu {setup.mmu} decides it; ask for --mmu {'shadow' if setup.mmu == 'nested' else 'nested'}",
     )
     yield Control(
         "asid",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector, combines
-from ringviz.facts.registers import EFER_MSR, Efer
+from ringviz.facts.registers import EFER_MSR, Cr0, Cr4, Efer
 from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -20,7 +20,7 @@ from ringviz.machine import microcode
 from ringviz.machine.cpuid import hypervisor_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, TaskGateError, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
-from ringviz.machine.machine import Completion, RealEnvironment
+from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
@@ -54,14 +54,19 @@ from ringviz.vmm.amdv.panel import Images, vmcb_panel
 from ringviz.vmm.amdv.policy import Policy
 from ringviz.vmm.amdv.policy import controls as policy_controls
 from ringviz.vmm.controls import Control
+from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.escapes import escape, escaped_shutdown
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
+from ringviz.vmm.hardware_paging import HardwarePaging
+from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
+from ringviz.vmm.mmu.shadow import Places
+from ringviz.vmm.mmu.telling import refused_text, words
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
-from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.technique import changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
 
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
@@ -75,15 +80,25 @@ _INTERCEPT_FIRST = frozenset({"pushf", "popf", "iret", "int", "int1", "cpuid", "
 """Forms whose intercept comes before any fault of theirs."""
 _HOST = -1
 _HANDLER = "VMM in host mode (“ring −1”)"
+_SHADOW_NEEDS = "page faults exit while the real page tables are the VMM's"
 _MISSING = "no intercept of the VMCB asks for an exit"
 
 
-class AmdV(Technique):
-    """Hardware assistance as AMD built it, with nested paging."""
+class PagingRegisters(NamedTuple):
+    """Control registers of the guest that the VMM keeps to itself."""
+
+    cr0: int
+    cr3: int
+    cr4: int
+
+
+class AmdV(HardwarePaging):
+    """Hardware assistance as AMD built it, with nested paging or with shadow page tables."""
 
     id: ClassVar[str] = "amd-v"
-    mmus: ClassVar[tuple[str, ...]] = ("nested",)
+    mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
     guest_base: ClassVar[int] = layout.GUEST_BASE
+    open_bus = layout.OPEN_BUS
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -92,12 +107,19 @@ class AmdV(Technique):
         self.vmcb = ControlBlock(ram, layout.VMCB, policy.intercepts)
         policy.mark_everything(ram)
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
-        self.nested = NestedTables(ram, layout.NESTED_TABLES, self.guest_base, self.guest_bytes)
+        self.nested: NestedTables | None = None
+        self._paging = PagingRegisters(0, 0, 0)
+        """With shadow page tables: what the guest believes to have written there."""
         self.vmcb.put("IOPM_BASE_PA", layout.IO_MAP)
         self.vmcb.put("MSRPM_BASE_PA", layout.MSR_MAP)
-        self.vmcb.put("NP_CONTROL", 1)
-        self.vmcb.put("N_CR3", self.nested.root)
-        self.machine.second_level = self.nested
+        if setup.mmu == "nested":
+            self.nested = NestedTables(ram, layout.NESTED_TABLES, self.guest_base, self.guest_bytes)
+            self.vmcb.put("NP_CONTROL", 1)
+            self.vmcb.put("N_CR3", self.nested.root)
+            self.machine.second_level = self.nested
+        else:
+            places = Places(layout.FLAT_DIRECTORY, layout.FLAT_TABLES, layout.SHADOW_POOL, {})
+            self._use_shadows(places, layout.TABLE_PAGES)
         if policy.shows_itself and "CPUID" in policy.intercepts:
             self.machine.cpuid = hypervisor_cpuid(self.machine.cpuid)
         self.machine.watch(RETURNS | _watched_forms(policy.intercepts))
@@ -117,23 +139,48 @@ class AmdV(Technique):
 
     def power_on(self, state: CpuState) -> None:
         """The state save area decides where the guest starts."""
-        self.machine.cpu.load(state)
+        self.machine.cpu.load(self._compose(state))
 
     def guest_state(self) -> CpuState:
-        """In guest mode the CPU is what the guest believes it to be: that is the point."""
-        return self.machine.state.copy()
+        """With nested paging the CPU is what the guest believes it to be: that is the point."""
+        state = self.machine.state.copy()
+        if self._shadow is not None:
+            state.cr0, state.cr3, state.cr4 = self._paging
+        return state
 
     def guest_memory(self) -> LinearMemory:
-        """Likewise; nested paging is behind it."""
-        return self.machine.memory
+        """Guest-physical memory, with nested paging or the VMM behind it."""
+        return self.machine.memory if self._shadow is None else LinearMemory(self.guest_state(), self._space)
+
+    def _compose(self, guest: CpuState) -> CpuState:
+        """Settle what is real, and remember of the guest's registers what is not.
+
+        A guest that has paging off runs on page tables all the same: even in real mode, where AMD-V allows it.
+
+        Source: AMD APM Vol. 2, "Paged Real Mode".
+        """
+        if self._shadow is None:
+            return guest
+        root = self._shadow.enter(guest)
+        self._paging = PagingRegisters(guest.cr0, guest.cr3, guest.cr4)
+        real = guest.copy()
+        real.cr0 |= Cr0.PG | Cr0.WP
+        real.cr3 = root.cr3
+        real.cr4 = guest.cr4 & ~(Cr4.PSE | Cr4.PAE | Cr4.PGE) | (Cr4.PAE if root.is_pae else 0)
+        return real
 
     def save_vmm(self) -> Any:
-        """How far the nested tables reach, and what the last exit found; the rest is in memory."""
-        return self.nested.next_table, self._images
+        """How far the tables reach, and what the last exit found; the rest is in memory."""
+        tables = None if self._shadow is None else self._shadow.save()
+        return tables if self.nested is None else self.nested.next_table, self._paging, self._images
 
     def restore_vmm(self, saved: Any) -> None:
         """Take it back, or tables built since would be built elsewhere the next time."""
-        self.nested.next_table, self._images = saved
+        tables, self._paging, self._images = saved
+        if self.nested is not None:
+            self.nested.next_table = tables
+        if self._shadow is not None:
+            self._shadow.restore(tables)
 
     def side(self) -> Side:
         """The VMCB: what the last #VMEXIT wrote, and what the VMM has changed since."""
@@ -150,7 +197,10 @@ class AmdV(Technique):
     def _handle(self, stop: Stop) -> Outcome:
         match stop:
             case NestedFault():
-                return self._nested_fault(stop)
+                assert self.nested is not None
+                return self._nested_fault(self.nested, stop)
+            case Fault(vector=Vector.PF) if self._shadow is not None:
+                return self._page_fault(self._shadow, stop)
             case SoftInterrupt():
                 return self._soft_interrupt(stop)
             case Fault() if _is_svm_instruction(stop):
@@ -178,7 +228,7 @@ class AmdV(Technique):
 
     def _instruction(self, stop: Stop, instruction: Instruction) -> Outcome:
         """Tell whether an instruction that could exit does, and act on it."""
-        state = self.machine.state
+        state = self.guest_state()
         port = stop if isinstance(stop, PortIo) else None
         if port is None and instruction.form in _PORT_FORMS:
             number, size, is_input = port_of(state, instruction)
@@ -208,46 +258,59 @@ class AmdV(Technique):
                 f"{self.scenario.id}, at {before.eip:08X}h: the guest writes the real EFER, for no intercept stops it;"
                 " without SVME in it the next VMRUN ends with VMEXIT_INVALID"
             )
-        completion = self._execute(instruction)
+        completion = self._execute(instruction, is_in_guest=True)
         if isinstance(completion, Interruption):
             return self._exception(completion, stop, instruction)
         if instruction.form == "rdmsr" and before.gpr[ECX] == EFER_MSR:
             self.machine.state.gpr[EAX] |= Efer.SVME  # the real register: in guest mode the bit is set
-        return self._told_in_guest(stop, before, at, completion)
+        return self._told_in_guest(stop, before, at, completion, has_retired=completion is not Effect.UNFINISHED)
 
-    def _execute(self, instruction: Instruction) -> Effect | Interruption:
-        """Execute an instruction by microcode; give what it raises instead of delivering it."""
+    def _execute(self, instruction: Instruction, *, is_in_guest: bool = False) -> Effect | Interruption:
+        """Execute an instruction by microcode; give what it raises instead of delivering it.
+
+        Args:
+            instruction: at EIP.
+            is_in_guest: it is the CPU that does so, and what its tables do not allow exits on the way.
+        """
         machine = self.machine
-        attempt = machine.state.copy()
+        attempt = self.guest_state()
+        space = machine if self._shadow is None else self._space
+        flush = machine.cpu.flush_tlb
+        environment = VirtualEnvironment(attempt, space, machine.bus, machine.retired, flush, machine.cpuid)
+        if is_in_guest and self._shadow is not None:
+            environment.memory = self._memory_of_the_cpu(instruction)
         try:
-            effect = microcode.execute(RealEnvironment(machine, attempt), instruction)
+            effect = microcode.execute(environment, instruction)
         except GuestFault as fault:
             if fault.vector == Vector.DB:  # general detect shows in DR6, and has switched itself off
-                machine.cpu.adopt(attempt)
+                machine.cpu.adopt(self._compose(attempt))
             return Interruption(fault.vector, fault.error_code)
         except PageFault as fault:
             if instruction.is_string:
-                machine.cpu.adopt(attempt)
+                machine.cpu.adopt(self._compose(attempt))
             return Interruption(Vector.PF, fault.error_code, fault.linear)
         machine.step_trap_due = microcode.owes_step_trap(machine.state, instruction, effect)
-        machine.cpu.adopt(attempt)
+        machine.cpu.adopt(self._compose(attempt))
         if effect is not Effect.UNFINISHED:
             machine.retire()
-            machine.prefetch()
         return effect
 
-    def _told_in_guest(self, stop: Stop, before: CpuState, at: int, completion: Completion) -> Outcome:
+    def _told_in_guest(
+        self, stop: Stop, before: CpuState, at: int, completion: Completion, *, has_retired: bool = False
+    ) -> Outcome:
         """Record what the CPU did without an exit, where a learner would call it an event."""
         event = hardware_event(self, stop, before, self.machine.state, at, completion)
         if event is not None:
             self.events.append(escape(event, stop, completion, _MISSING))
+        if has_retired:
+            self._prefetch()
         if isinstance(completion, Shutdown):
             return self._shutdown(getattr(stop, "instruction", None))
         return HALTED if completion is Effect.HALTED else self.conclude()
 
     def _emulate(self, report: SvmReport, instruction: Instruction) -> Outcome:
         """The VMM executes the instruction on the guest's behalf."""
-        before = self.machine.state.copy()
+        before, old = self.machine.state.copy(), self.guest_state()
         event = self._exit(report, instruction)
         if instruction.form in _PORT_FORMS:
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
@@ -259,12 +322,13 @@ class AmdV(Technique):
             self.vmcb.store_guest(self.machine.state)
             return self.conclude()
         self.emulated += 1
-        self._tell(event, self._action(instruction, before), before)
+        self._tell(event, self._action(instruction, old), before, old=old)
+        self._prefetch()
         return HALTED if effect is Effect.HALTED else self.conclude()
 
     def _action(self, instruction: Instruction, before: CpuState) -> str:
         """What the VMM did, in a few words."""
-        form, after = instruction.form or "", self.machine.state
+        form, after = instruction.form or "", self.guest_state()
         if form in _PORT_FORMS:
             port, size, is_input = port_of(before, instruction)
             stop = PortIo(is_input, port, size, instruction)
@@ -291,7 +355,7 @@ class AmdV(Technique):
 
     def _exception(self, what: Interruption, stop: Stop, instruction: Instruction | None) -> Outcome:
         """An exception of the guest: an exit if it is intercepted, else through the guest's own table."""
-        report = exception_exit(self.vmcb.intercepts, what)
+        report = exception_exit(self.vmcb.intercepts, self._as_raised(what))
         if report is not None:
             return self._reflect(report, what, instruction)
         before, at = self.machine.state.copy(), self.machine.retired
@@ -311,16 +375,16 @@ class AmdV(Technique):
         if report is not None:
             return self._reflect(report, what, instruction)
         completion = self._deliver(what, instruction)
-        if isinstance(completion, Delivered) and len(completion.chain) == 1:
+        has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
+        if has_retired:
             self.machine.retire()
-            self.machine.prefetch()
-        return self._told_in_guest(stop, before, at, completion)
+        return self._told_in_guest(stop, before, at, completion, has_retired=has_retired)
 
     def _deliver(self, what: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
 
         def met(first: Interruption, second: Interruption) -> None:
-            report = exception_exit(self.vmcb.intercepts, second, first)
+            report = exception_exit(self.vmcb.intercepts, self._as_raised(second), first)
             if report is None:
                 return
             before = self.machine.state.copy()
@@ -336,17 +400,20 @@ class AmdV(Technique):
                     action = "both together are a triple fault"
             self._tell(event, action, before)
 
-        return deliver(self.machine.state, self.machine.memory, what, met)
+        return deliver(self.machine.state, self._memory_of_the_cpu(instruction, what), what, met)
 
     def _reflect(self, report: SvmReport, what: Interruption, instruction: Instruction | None) -> Outcome:
         """An exception or INT n that is intercepted: the VMM has no use for it and hands it back."""
         before = self.machine.state.copy()
-        native = "native-exception"
+        event = self._exit(report, instruction)
+        native, rule = "native-exception", event.rule
         if what.vector == Vector.PF:
             native = "native-page-fault"
+            if self._shadow is not None:
+                rule = f"{event.rule}; {refused_text(what.error_code or 0)}"
         elif what.is_software and what.vector not in (Vector.BP, Vector.OF):
             native = "native-gate"
-        event = replace(self._exit(report, instruction), native_charges=(native,))
+        event = replace(event, native_charges=(native,), rule=rule)
         return self._inject(event, what, before)
 
     def _inject(self, event: Event, what: Interruption, before: CpuState) -> Outcome:
@@ -359,7 +426,7 @@ class AmdV(Technique):
         result = self._deliver(what, None)
         if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
             self.machine.retire()
-            self.machine.prefetch()
+            self._prefetch()
             self.emulated += 1
         text = f"exception injected, {describe.delivered_text(result, self.machine.state)}"
         if what.is_software:
@@ -377,9 +444,50 @@ class AmdV(Technique):
         self._tell(event, "the guest is dead: nothing to resume", before)
         return TRIPLE_FAULT
 
-    # ---- beyond the guest's memory -----------------------------------------------------------------------------------
+    # ---- shadow page tables ------------------------------------------------------------------------------------------
 
-    def _nested_fault(self, stop: NestedFault) -> Outcome:
+    def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
+        """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
+        report = exception_exit(self.vmcb.intercepts, raised)
+        assert report is not None, _SHADOW_NEEDS
+        return self._reflect(report, replace(raised, error_code=error_code), instruction)
+
+    def _shadow_exit(
+        self,
+        raised: Interruption,
+        answer: Filled | Traced | Elsewhere,
+        instruction: Instruction | None,
+        during: Interruption | None = None,
+    ) -> None:
+        """Record the exit for a page fault that is none of the guest's; what was being delivered is injected again."""
+        report = exception_exit(self.vmcb.intercepts, raised, during)
+        assert report is not None, _SHADOW_NEEDS
+        before = self.machine.state.copy()
+        event = self._exit(report, instruction)
+        if during is not None:
+            self.vmcb.put("EVENTINJ", event_word(during))
+        cause, rule, action = words(answer, raised.linear or 0)
+        if isinstance(answer, Elsewhere):
+            event = replace(event, kind=Kind.VIOLATION, is_attempt=True)
+        else:
+            event = replace(event, cause=cause, rule=f"{event.rule}; {rule}")
+        self._tell(event, action, before)
+
+    def _port_map_outside(self, instruction: Instruction) -> Outcome:
+        """The I/O permission map of a port instruction lies beyond the guest's memory: the VMM emulates it."""
+        effect = self._execute(instruction)
+        self.vmcb.store_guest(self.machine.state)
+        if isinstance(effect, Interruption):
+            stop = Fault(effect.vector, effect.error_code, effect.linear, instruction)
+            return self._exception(effect, stop, instruction)
+        if effect is not Effect.UNFINISHED:
+            self.emulated += 1
+            self._prefetch()
+        return self.conclude()
+
+    # ---- beyond the guest's memory, with nested paging ---------------------------------------------------------------
+
+    def _nested_fault(self, nested: NestedTables, stop: NestedFault) -> Outcome:
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
         inner: Stop = stop
         lent: list[int] = []
@@ -391,11 +499,11 @@ class AmdV(Technique):
             event = replace(event, is_attempt=True, kind=Kind.VIOLATION, rule="no nested page there")
             page = inner.gpa & ~0xFFF
             self._tell(event, f"outside the guest's memory ({inner.gpa:08X}h): nothing answers there", before)
-            self.nested.map(page, layout.OPEN_BUS)
+            nested.map(page, layout.OPEN_BUS)
             lent.append(page)
             inner = self.machine.step_over()
         for page in lent:
-            self.nested.map(page, None)
+            nested.map(page, None)
             self.machine.cpu.frames.drop(page >> 12)
         self.machine.cpu.flush_tlb()
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
@@ -438,7 +546,14 @@ class AmdV(Technique):
         )
 
     def _tell(
-        self, event: Event, action: str, before: CpuState, place: int | None = None, *, stores: bool = True
+        self,
+        event: Event,
+        action: str,
+        before: CpuState,
+        place: int | None = None,
+        *,
+        old: CpuState | None = None,
+        stores: bool = True,
     ) -> None:
         """Complete the record and let the guest go on: VMRUN loads the state save area.
 
@@ -447,12 +562,17 @@ class AmdV(Technique):
             action: what the VMM did.
             before: the CPU at the exit.
             place: among the events not taken out yet; the last by default.
+            old: what the guest saw at the exit, where it may see something else now.
             stores: the state is the one to enter; False where the CPU has gone on by itself since.
         """
         after = self.machine.state
         if stores:
             self.vmcb.store_guest(after)
         changes = changes_between(before, after, is_real=True)
+        if old is not None and self._shadow is not None:
+            names = {change.name for change in changes}
+            guest_changes = changes_between(old, self.guest_state(), is_real=False)
+            changes += tuple(change for change in guest_changes if change.name not in names)
         told = replace(event, action=action, to_ring=after.cpl, resume=after.eip, changes=changes)
         self.events.insert(len(self.events) if place is None else place, told)
 

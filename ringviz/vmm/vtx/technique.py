@@ -7,7 +7,6 @@ VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -30,7 +29,6 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
-from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -38,7 +36,6 @@ from ringviz.machine.stops import (
     NestedFault,
     Paused,
     PortIo,
-    ProtectedAccess,
     SensitiveInsn,
     SoftInterrupt,
     Stop,
@@ -50,18 +47,16 @@ from ringviz.vmm.controls import Control
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.escapes import escape
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.hardware import HALTED, RETURNS, TRIPLE_FAULT, hardware_event, watched_return
-from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
-from ringviz.vmm.mmu.cpu_memory import ShadowedMemory
-from ringviz.vmm.mmu.let_through import access_in, access_of, is_memory_refusal, let_through
-from ringviz.vmm.mmu.shadow import Places, ShadowPaging
+from ringviz.vmm.hardware_paging import HardwarePaging
+from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
+from ringviz.vmm.mmu.shadow import Places
 from ringviz.vmm.mmu.telling import refused_text, words
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
-from ringviz.vmm.technique import Technique, changes_between, text_of
+from ringviz.vmm.technique import changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
 from ringviz.vmm.vtx import layout
 from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
@@ -93,23 +88,23 @@ _ROOT = -1
 _HANDLER = "VMM in VMX root (“ring −1”)"
 
 
-class VtX(Technique):
+class VtX(HardwarePaging):
     """Hardware assistance as Intel built it."""
 
     id: ClassVar[str] = "vt-x"
     mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
     guest_base: ClassVar[int] = layout.GUEST_BASE
+    open_bus = layout.OPEN_BUS
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
         ram = self.machine.ram
         self.policy = Policy(setup)
         self._cpuid = hypervisor_cpuid(self.machine.cpuid) if self.policy.shows_itself else self.machine.cpuid
-        self._space = NotingSpace(ram, self.guest_base, self.guest_bytes)
+        self._space: NotingSpace = NotingSpace(ram, self.guest_base, self.guest_bytes)
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         mark_everything(ram, self.policy)
         self.ept: ExtendedTables | None = None
-        self._shadow: ShadowPaging | None = None
         if self.policy.uses_ept:
             self.ept = ExtendedTables(ram, layout.EPT_TABLES, self.guest_base, self.guest_bytes)
             self.machine.second_level = self.ept
@@ -118,9 +113,7 @@ class VtX(Technique):
                 self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
         else:
             places = Places(layout.IDENTITY_DIRECTORY, layout.IDENTITY_TABLES, layout.SHADOW_POOL, {})
-            self._shadow = ShadowPaging(ram, self._space, places, self.machine.cpu.flush_tlb)
-            self.machine.cpu.frames.never_written = layout.TABLE_PAGES
-            self.machine.on_fetch_fault = self._repair_fetch
+            self._use_shadows(places, layout.TABLE_PAGES)
         self._virtual_cr3 = self._virtual_efer = 0
         """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
         self._owns_cr3 = self._loads_efer = False
@@ -293,7 +286,8 @@ class VtX(Technique):
         guest = self.guest_state()
         attempt = guest.copy()
         environment = self._environment(attempt)
-        environment.memory = self._memory_of_the_cpu(instruction)
+        if self._shadow is not None:
+            environment.memory = self._memory_of_the_cpu(instruction)
         try:
             effect = microcode.execute(environment, instruction)
             self._check_fixed_bits(attempt)
@@ -541,50 +535,11 @@ class VtX(Technique):
 
     # ---- shadow page tables ------------------------------------------------------------------------------------------
 
-    def _page_fault(self, shadow: ShadowPaging, stop: Fault) -> Outcome:
-        """The tables that the CPU walks refused: find out whose fault it is."""
-        guest = self.guest_state()
-        raised = Interruption(Vector.PF, stop.error_code, stop.linear)
-        instruction = stop.instruction or decode_here(guest, self._space)
-        answer = shadow.fault(guest, stop.linear or 0, access_of(stop))
-        match answer:
-            case Refused(error_code):
-                return self._true_fault(raised, error_code, instruction)
-            case Filled():
-                self._shadow_exit(raised, answer, instruction)
-                return RESUME
-        if instruction is not None and instruction.form in _PORT_FORMS:
-            return self._port_map_outside(stop, instruction)
-
-        def met(refused: Fault | ProtectedAccess, what: Filled | Traced | Elsewhere) -> None:
-            assert isinstance(refused, Fault), "no page of this VMM is mapped in the guest"
-            self._shadow_exit(Interruption(Vector.PF, refused.error_code, refused.linear), what, instruction)
-
-        open_bus = layout.OPEN_BUS
-        passage = let_through(self.machine, shadow, self._space, guest, stop, open_bus=open_bus, met=met)
-        inner = passage.inner
-        if has_completed(inner):
-            self.emulated += 1
-        if passage.refused is not None:
-            assert isinstance(inner, Fault)
-            linear, error_code = passage.refused
-            return self._true_fault(Interruption(Vector.PF, inner.error_code, linear), error_code, instruction)
-        if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
-            return RESUME
-        return self.handle(inner)
-
     def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
         """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
         leaves = exception_exit(self._controls, raised)
         assert leaves is not None, "page faults exit while the real page tables are the VMM's"
         return self._reflect(leaves, replace(raised, error_code=error_code), instruction)
-
-    def _as_raised(self, event: Interruption) -> Interruption:
-        """The guest's own page fault as the CPU raises it: with the error code of the tables it really walks."""
-        if self._shadow is None or event.vector != Vector.PF or event.linear is None:
-            return event
-        error_code = self._shadow.refusal(event.linear, access_in(event.error_code or 0))
-        return event if error_code is None else replace(event, error_code=error_code)
 
     def _shadow_exit(
         self,
@@ -609,47 +564,14 @@ class VtX(Technique):
             event = replace(event, cause=cause, rule=f"{leaves.rule}; {rule}")
         self._tell(event, action, before, guest)
 
-    def _memory_of_the_cpu(self, instruction: Instruction | None, during: Interruption | None = None) -> LinearMemory:
-        """Linear memory as the CPU's own accesses reach it; what the shadows do not allow exits on the way."""
-        guest, shadow = self.guest_state(), self._shadow
-        if shadow is None:
-            return LinearMemory(guest, self._space)
-
-        def missed(linear: int, access: Access, error_code: int) -> None:
-            answer = shadow.fault(guest, linear, access)
-            if not isinstance(answer, Refused):
-                self._shadow_exit(Interruption(Vector.PF, error_code, linear), answer, instruction, during)
-
-        return ShadowedMemory(guest, self._space, shadow, missed)
-
-    def _prefetch(self) -> None:
-        """Let the CPU fetch the next instruction as far as the guest cannot notice: see `Machine.prefetch`."""
-        if self._shadow is None:
-            self.machine.prefetch()
-            return
-        state = self.machine.state
-        memory = self._memory_of_the_cpu(None)
-        with suppress(PageFault):
-            memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
-
-    def _repair_fetch(self, stop: Fault) -> bool:
-        """The CPU is to stop before an instruction that it cannot fetch: fill the shadow if that is all that fails."""
-        assert self._shadow is not None
-        answer = self._shadow.fault(self.guest_state(), stop.linear or 0, access_of(stop))
-        if isinstance(answer, Filled):
-            self._shadow_exit(Interruption(Vector.PF, stop.error_code, stop.linear), answer, stop.instruction)
-        return isinstance(answer, Filled)
-
-    def _port_map_outside(self, stop: Fault, instruction: Instruction) -> Outcome:
+    def _port_map_outside(self, instruction: Instruction) -> Outcome:
         """The I/O permission map of a port instruction lies beyond the guest's memory: the VMM emulates it."""
         guest = self.guest_state()
-        linear = stop.linear or 0
-        answer = Elsewhere(self.guest_memory().translate(linear, access_of(stop)), is_own=False)
-        self._shadow_exit(Interruption(Vector.PF, stop.error_code, linear), answer, instruction)
         try:
             effect = microcode.execute(self._environment(guest), instruction)
         except GuestFault as fault:
-            return self._exception(Interruption(fault.vector, fault.error_code), stop, instruction)
+            what = Interruption(fault.vector, fault.error_code)
+            return self._exception(what, Fault(what.vector, what.error_code, None, instruction), instruction)
         self._resume(guest)
         if effect is not Effect.UNFINISHED:
             self.machine.retire()
