@@ -381,7 +381,10 @@ class Cpu:
 
     def is_inside_sequence(self) -> bool:
         """Tell whether the CPU stands in translated code where an instruction of the guest's is half done."""
-        return self._cache is not None and self._state is None and self._linear_pc() in self._cache.inside
+        if self._cache is None:
+            return False
+        linear = self._linear_pc() if self._state is None else self._state.linear_eip
+        return linear in self._cache.inside
 
     def refetch(self) -> RawStop:
         """Fetch the next instruction once more and stop before it, with reason LIMIT, or say why it cannot be."""
