@@ -47,13 +47,15 @@ _NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc", 
 when ECX becomes 0 and in CMPXCHG8B, and lets what the bit tests leave undefined depend on that instruction, and so on
 where a block begins."""
 _FLAGS_BEFORE_STORE = ("set", "rcl", "rcr")
-"""The emulator computes their flags before they store; where the store is refused, `Machine.run` needs to know what
-the flags were before the instruction."""
+"""The emulator computes their flags before they store: begun anew, they leave the flags as they were where the store is
+refused."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _UNLIMITED = NONE >> 1
+_REFUSALS = (Reason.EXIT, Reason.GUARD)
+"""Stops at an instruction that cannot be executed as things are."""
 _INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL)
 """Stops of the emulator that mean nothing to the guest: look again and go on."""
 
@@ -458,6 +460,8 @@ class Cpu:
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
             self.uc.ctl_remove_cache(*self._rescout.pop())
         slots = self.slots
+        begun = ((self._code_base_and_eip()[0] + pc) & 0xFFFF_FFFF, self.retired)
+        flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
         slots[Slot.LIMIT] = limit
         slots[Slot.REASON] = Reason.NOTHING
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0
@@ -476,6 +480,9 @@ class Cpu:
         self._update_context()
         reason = Reason(slots[Slot.REASON])
         self._settle(reason)
+        if reason in _REFUSALS and begun == (self._linear_pc(), self.retired):
+            # The instruction has not been executed, though the emulator may have computed its flags.
+            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
         return RawStop(reason, slots[Slot.ADDRESS])
 
     def _settle(self, reason: Reason) -> None:

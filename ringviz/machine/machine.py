@@ -65,7 +65,6 @@ LOADS_DESCRIPTORS = frozenset(
 _USES_STACK = frozenset({"pop-sreg", "iret", "ret-far", "call-far"})
 _LONGEST_OPERAND = 0x40
 _DR6_BS = 0x4000
-_REFUSALS = (Reason.EXIT, Reason.GUARD)
 _LOCK = b"\xf0"
 _PATIENCE_PAGES = 1024
 """Pages met for the first time in one `run` before it gives way."""
@@ -237,12 +236,8 @@ class Machine:
                 goal = min(limit, self.retired + 1) if borrowed or has_rf else limit
                 here = (self.cpu.state.linear_eip, self.retired) if skip_here else None
                 skip_now = skip_here is not None and skip_here == here
-                begun, flags = (self.cpu.state.linear_eip, self.retired), self.cpu.state.eflags
                 raw = self.cpu.refetch() if must_refetch else self.cpu.go(goal, skip=skip_now)
                 must_refetch = False
-                if raw.reason in _REFUSALS and begun == (self.cpu.state.linear_eip, self.retired):
-                    # The instruction has not been executed, though the emulator may have computed its flags.
-                    self.cpu.state.eflags = flags
                 if has_rf and self.retired > start:
                     self.cpu.clear_resume_flag()
                     has_rf = False
