@@ -62,8 +62,8 @@ def test_the_vmcs_has_the_fields_that_the_cpu_has(cpu: str, has: bool) -> None:
 
 def test_masks_and_shadows_name_their_bits(tmp_path: Path) -> None:
     rows = stopped(tmp_path, "0fa2", "vt-x")
-    assert rows["CR0 guest/host mask"].note == "the VMM owns: PE, NE, NW, CD, PG"
-    assert rows["Guest CR0"].note == "real: PE, ET, NE, PG"
+    assert rows["CR0 guest/host mask"].note == "the VMM owns: PE, NE, WP, NW, CD, PG"
+    assert rows["Guest CR0"].note == "real: PE, ET, NE, WP, PG"
     assert rows["CR0 read shadow"].note == "where masked, the guest reads: PE, ET"
 
 

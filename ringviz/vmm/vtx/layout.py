@@ -24,6 +24,8 @@ GUEST_BASE = 0x0100_0000
 
 IO_BITMAP_BYTES, MSR_BITMAP_BYTES = 0x1000, 0x1000
 
+MSR_LOAD_LIST = 0x0000_A000
+"""What a VM entry loads into MSRs where no control does: EFER."""
 HOST_DIRECTORY = 0x0000_9000
 """What CR3 is to hold in VMX root operation. The VMM of this laboratory is not a program on its own CPU: nothing runs
 there."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
-from ringviz.facts.registers import CR0_BITS, CR4_BITS, Cr0, Cr4, Efer
+from ringviz.facts.registers import CR0_BITS, CR4_BITS, EFER_MSR, Cr0, Cr4, Efer
 from ringviz.facts.vmx import CONTROL_FIELDS, VMX_CONTROLS
 from ringviz.machine.state import CpuState
 from ringviz.vmm.controls import HYPERVISOR_BIT, Control, exception_name, hypervisor_bit, take
@@ -311,5 +311,7 @@ def _bitmap_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Contr
     uses = "+use-msr-bitmaps" in setup.controls and capabilities.allows("use-msr-bitmaps", value=True)
     for name, number in dict([("msr-174", "174"), *_MSR.findall(words)]).items():
         rule = "" if uses else "without “Use MSR bitmaps” all MSRs exit; add +use-msr-bitmaps where the CPU allows it"
+        if uses and int(number, 16) == EFER_MSR and setup.mmu != "nested":
+            rule = "the real EFER is the VMM's: it says how the shadow page tables are read"
         title = f"MSR {int(number, 16):X}h exits (any MSR can be named, in hexadecimal)"
         yield Control(name, title, "MSR bitmaps", True, rule)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ringviz.facts.registers import Cr0, Cr4
+import struct
+
+from ringviz.facts.registers import EFER_MSR, Cr0, Cr4
 from ringviz.machine.memory import Ram
 from ringviz.vmm.vtx import layout
 from ringviz.vmm.vtx.capabilities import Capabilities
@@ -51,6 +53,16 @@ def fixed_fields(capabilities: Capabilities, eptp: int | None) -> dict[str, int]
         fields["MSR_BITMAP"] = layout.MSR_BITMAP
     if eptp is not None:
         fields["EPT_POINTER"] = eptp
+    else:
+        fields |= {"VM_ENTRY_MSR_LOAD_ADDR": layout.MSR_LOAD_LIST, "VM_ENTRY_MSR_LOAD_COUNT": 1}
     if capabilities.allows("enable-vpid", value=True):
         fields["VIRTUAL_PROCESSOR_ID"] = _VPID
     return fields
+
+
+def put_msr_load_list(ram: Ram, efer: int) -> None:
+    """Write the list of MSRs that a VM entry loads where its controls do not load EFER.
+
+    Source: Intel SDM Vol. 3C, "VM-Entry Controls for MSRs": index, reserved, value.
+    """
+    ram.write(layout.MSR_LOAD_LIST, struct.pack("<IIQ", EFER_MSR, 0, efer))

@@ -63,6 +63,7 @@ from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
 from ringviz.vmm.vtx.exit_report import MORE_READS, READS, exit_detail, write_exit
 from ringviz.vmm.vtx.exits import Controls, VmExit, exception_exit, instruction_exit, interruption_information
 from ringviz.vmm.vtx.guest_area import guest_fields
+from ringviz.vmm.vtx.guest_linear import linear_behind
 from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, build_ept_directory
 from ringviz.vmm.vtx.interruptibility import blocking_of
 from ringviz.vmm.vtx.noting_space import NotingSpace
@@ -70,7 +71,7 @@ from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
 from ringviz.vmm.vtx.panel import Images, vmcs_panel
 from ringviz.vmm.vtx.policy import Composition, Policy
 from ringviz.vmm.vtx.policy import controls as policy_controls
-from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything
+from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything, put_msr_load_list
 from ringviz.vmm.vtx.vmcs import Vmcs
 from ringviz.vmm.vtx.words import emulated_text, rule_before
 
@@ -234,6 +235,8 @@ class VtX(HardwarePaging):
     def _compose(self, guest: CpuState) -> Composition:
         """Settle what is real, and remember of the guest's registers what is not."""
         made = self.policy.compose(guest, None if self._shadow is None else self._shadow.enter(guest))
+        if not made.loads_efer:
+            put_msr_load_list(self.machine.ram, made.real.efer)
         self._owns_cr3 = made.owns_cr3
         if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
@@ -610,19 +613,18 @@ class VtX(HardwarePaging):
     def _ept_violation(self, stop: NestedFault) -> VmExit:
         assert self.ept is not None
         done = self.ept.walk(stop.gpa, is_write=stop.is_write, is_fetch=stop.is_fetch)
-        linear = self._linear_of(stop)
+        guest = self.guest_state()
+        found = (stop.gpa, False) if not guest.is_paged else linear_behind(guest, self._space, stop)
+        self._space.take()
+        linear, is_table_walk = found if found is not None else (None, False)
         qualification = violation_qualification(
             done,
             is_write=stop.is_write,
             is_fetch=stop.is_fetch,
             is_linear_valid=linear is not None,
-            is_table_walk=stop.is_table_walk,
+            is_table_walk=is_table_walk,
         )
         return VmExit(Reason.EPT_VIOLATION, "no EPT entry there", qualification, linear=linear, physical=stop.gpa)
-
-    def _linear_of(self, stop: NestedFault) -> int | None:
-        """The linear address behind a guest-physical one, where it can be told."""
-        return stop.gpa if not self.guest_state().cr0 & Cr0.PG else None
 
     def _tell_strays(self, instruction: Instruction | None, during: Interruption | None = None) -> None:
         """Record the exits for accesses beyond the guest's memory that the CPU itself made on the way."""
