@@ -58,6 +58,13 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "guest" if event.kind is Kind.REFLECT else "vmm"),
                 resume,
             ]
+        case Kind.VIOLATION if event.escaped:
+            parts += [
+                CardPart(event.rule, "rule"),
+                CardPart(event.cause, "plain"),
+                CardPart(f"ESCAPED to the {event.handler}", "silent"),
+                CardPart(event.action, "device"),
+            ]
         case Kind.EXIT | Kind.VIOLATION | Kind.CALLOUT | Kind.HYPERCALL:
             parts += [
                 CardPart(event.rule, "rule"),

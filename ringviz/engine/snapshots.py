@@ -63,7 +63,8 @@ class EventRows(Sequence[EventRow]):
             raise IndexError(index)
         raw = self._log.raw[index]
         cycles = self._log.cycles(index)
-        return EventRow(index + 1, raw.at, raw.address, raw.instruction, raw.cause, raw.action, cycles, raw.kind)
+        action = f"ESCAPED: {raw.action}" if raw.escaped else raw.action
+        return EventRow(index + 1, raw.at, raw.address, raw.instruction, raw.cause, action, cycles, raw.kind)
 
 
 def build_snapshot(session: Session, recording: Recording, before: Moment | None, marks: Marks) -> Snapshot:

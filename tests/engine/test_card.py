@@ -21,8 +21,7 @@ from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.technique import initial_state
 
-P4 = CPU_PROFILES["p4-672"]
-CPU = replace(P4, costs={**P4.costs, "hidden-fault": P4.costs["trap-emulate"]})
+CPU = CPU_PROFILES["p4-672"]
 VMM = "VMM in ring 0"
 EVENTS = {
     Kind.TRAP: Event(1, 0x100000, "cli", "cli", Kind.TRAP, "#GP(0)", "CPL 1 > IOPL 0", VMM, "virtual IF 1 → 0"),

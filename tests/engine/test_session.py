@@ -226,3 +226,14 @@ def test_under_amd_v_belief_and_truth_are_one() -> None:
     assert not any(row.differs for row in snapshot.registers)
     assert [seat.ring for seat in snapshot.rings.seats] == [-1, 0, 1, 2, 3]
     assert (snapshot.rings.real, snapshot.rings.believed, snapshot.rings.real_mode) == (0, 0, "guest mode")
+
+
+def test_an_escape_is_called_one_in_the_list_and_on_the_card() -> None:
+    one = Session(find_scenario("popf-hole"), "vt-x", controls=("-use-io-bitmaps",))
+    assert one.next_event()
+    snapshot = one.snapshot()
+    assert snapshot.events[-1].action.startswith("ESCAPED: ")
+    assert "ESCAPED to the device" in [part.text for part in snapshot.card.parts]
+    contained = Session(find_scenario("popf-hole"), "vt-x")
+    assert contained.next_event()
+    assert "ESCAPED" not in contained.snapshot().events[-1].action
