@@ -7,6 +7,7 @@ from ringviz.machine.memory import PAGE, Ram
 from ringviz.machine.paging import ACCESSED, DIRTY, NX, RW, US, Access, walk
 from ringviz.vmm.amdv import layout as amdv
 from ringviz.vmm.amdv.technique import AmdV
+from ringviz.vmm.hardware_paging import HardwarePaging
 from ringviz.vmm.ring_compression import layout
 from ringviz.vmm.ring_compression.descriptor_tables import shadow_entry
 from ringviz.vmm.ring_compression.monitor import RingCompression
@@ -18,6 +19,10 @@ _ACCESSED_DIRTY = 0x60
 _OWN_SELECTORS = (layout.TSS_SELECTOR, layout.VMM_CODE_SELECTOR, layout.LDT_SELECTOR)
 _VMCB_INTERCEPTS = 0x14
 """Bytes of intercept words at the start of a VMCB."""
+_VMCS_FIELDS = (
+    "EXCEPTION_BITMAP", "PAGE_FAULT_ERROR_CODE_MASK", "PAGE_FAULT_ERROR_CODE_MATCH", "CR0_GUEST_HOST_MASK",
+    "CR4_GUEST_HOST_MASK", "IO_BITMAP_A", "IO_BITMAP_B", "HOST_CR0", "HOST_CR3", "HOST_CR4", "HOST_RIP", "HOST_RSP",
+)  # fmt: skip
 _VMCB_BASES = range(0x40, 0x50)
 
 
@@ -26,7 +31,7 @@ def still(technique: Technique) -> dict[str, bytes]:
     ram = technique.machine.ram
     if isinstance(technique, RingCompression):
         return {
-            "mappings beyond the guest": mappings_beyond(technique),
+            "mappings beyond the guest": mappings_beyond(technique, layout.PAGE_DIRECTORY),
             "task state": ram.read(layout.TASK_STATE, PAGE),
             "interrupt table": ram.read(layout.INTERRUPT_TABLE, 0x800),
             "open bus": ram.read(layout.OPEN_BUS_PAGE, PAGE),
@@ -42,7 +47,9 @@ def still(technique: Technique) -> dict[str, bytes]:
             "I/O map": ram.read(amdv.IO_MAP, amdv.IO_MAP_BYTES),
             "MSR map": ram.read(amdv.MSR_MAP, amdv.MSR_MAP_BYTES),
             "open bus": ram.read(amdv.OPEN_BUS, PAGE),
-            "nested tables": b"" if technique.nested is None else nested_mappings(ram, technique.nested.root),
+            "mappings beyond the guest": mappings_beyond(technique, amdv.FLAT_DIRECTORY)
+            if technique.nested is None
+            else nested_mappings(ram, technique.nested.root),
         }
     if isinstance(technique, VtX):
         fields = technique.vmx.vmcs.fields()
@@ -54,7 +61,9 @@ def still(technique: Technique) -> dict[str, bytes]:
             "open bus": ram.read(vtx.OPEN_BUS, PAGE),
             "host state": repr([item for item in fields.items() if item[0].startswith("HOST_")]).encode(),
             "addresses": repr([fields[name] for name in _VMCS_ADDRESSES]).encode(),
-            "EPT": b"" if ept is None else nested_mappings(ram, ept.root),
+            "mappings beyond the guest": mappings_beyond(technique, vtx.IDENTITY_DIRECTORY)
+            if ept is None
+            else nested_mappings(ram, ept.root),
         }
     return {}
 
@@ -67,12 +76,12 @@ def _system_descriptor(ram: Ram, selector: int) -> bytes:
     return ram.read(layout.SHADOW_GDT + selector + 2, 6)
 
 
-def mappings_beyond(technique: RingCompression) -> bytes:
+def mappings_beyond(technique: Technique, flat_directory: int) -> bytes:
     """Every linear page beyond the guest's RAM that leads somewhere, and where to; accessed and dirty bits apart."""
     ram = technique.machine.ram
     found = bytearray()
     for high in range(1024):
-        directory = ram.read_int(layout.PAGE_DIRECTORY + 4 * high, 4)
+        directory = ram.read_int(flat_directory + 4 * high, 4)
         if not directory:
             continue
         content = ram.read(directory & ~0xFFF, PAGE)
@@ -127,8 +136,9 @@ def assert_tables_follow_the_guest(technique: Technique) -> None:
 
 def assert_shadows_follow_the_guest(technique: Technique) -> None:
     """No shadow entry allows what the guest's page tables do not, none leads elsewhere, and none leads to the VMM."""
-    assert isinstance(technique, RingCompression)
+    assert isinstance(technique, (RingCompression, HardwarePaging))
     shadow, ram, space = technique._shadow, technique.machine.ram, technique._space
+    assert shadow is not None
 
     def read(address: int, size: int) -> int:
         return int.from_bytes(space.read_physical(address, size), "little")
@@ -158,7 +168,7 @@ def assert_shadows_follow_the_guest(technique: Technique) -> None:
                 if is_writable:
                     assert not shadow._is_traced(frame >> 12), f"{linear:08X} is writable, but watched"
     for frame in range(technique.guest_bytes >> 12):
-        assert bool(ram.read_int(layout.GUEST_TABLES + 4 * frame, 4) & RW) != shadow._is_traced(frame)
+        assert bool(ram.read_int(shadow._flat_entry(frame), 4) & RW) != shadow._is_traced(frame)
     used = [page for tables in shadow._spaces.values() for page in tables.pages()]
     assert len(used) == len(set(used))
     assert set(used).isdisjoint(shadow._pool._free)
