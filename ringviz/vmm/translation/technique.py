@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.facts.exceptions import PageFaultError, Vector
-from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
+from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS, PgClass
 from ringviz.facts.registers import Cr0, Cr4, Eflags
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
@@ -346,7 +346,8 @@ class BinaryTranslation(RingCompression):
     @staticmethod
     def _rule_of(instruction: Instruction) -> str:
         form = instruction.form
-        what = "sensitive" if form in SILENT_IDS else "privileged"
+        is_privileged = form is not None and INSTRUCTIONS[form].pg_class is PgClass.PRIVILEGED
+        what = "privileged" if is_privileged else "sensitive" if form in SILENT_IDS else "about the machine"
         return f"{what}: {_CALLOUT_RULES[Way.INTERPRET]}"
 
     def _translate_here(self) -> bool:
