@@ -140,6 +140,16 @@ def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
     return segment(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
 
 
+def _offset(here: int, start: int) -> int:
+    """Distance of two linear addresses; a block may go across the end of the address space."""
+    return (here - start) & 0xFFFF_FFFF
+
+
+def _is_within(here: int, start: int, length: int) -> bool:
+    """Tell whether a linear address lies in a block."""
+    return _offset(here, start) < length
+
+
 class CpuLayoutError(RuntimeError):
     """Unicorn keeps its state elsewhere than `layout` says."""
 
@@ -247,9 +257,9 @@ class Cpu:
         Only right after `go`: afterwards state and memory may have been changed.
         """
         last, length, here = self.slots[Slot.LAST_PC], self.slots[Slot.LAST_LEN], self._linear_pc()
-        if not last <= here < last + length:
+        if not _is_within(here, last, length):
             return None
-        return self._blocks[block_key(last, length)][0][here - last :]
+        return self._blocks[block_key(last, length)][0][_offset(here, last) :]
 
     def adopt(self, state: CpuState) -> None:
         """Make a changed copy of `state` the state."""
@@ -412,9 +422,10 @@ class Cpu:
 
     def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False) -> RawStop:
         """Run with a temporary stop point at a linear address inside the block at `pc`."""
-        temporary = None
-        if target not in self._points:
-            temporary = self.hooks.add(UC_HOOK_CODE, self.hooks.code, target, target)
+        # Within a block the emulator counts on beyond the end of the address space; a new block begins below it again.
+        places = {target, target & 0xFFFF_FFFF}
+        temporary = [self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at) for at in places if at not in self._points]
+        if temporary:
             self.uc.ctl_remove_cache(pc, pc + length)
         saved_logmax = self.slots[Slot.LOGMAX]
         if stop_at_replay:
@@ -428,10 +439,11 @@ class Cpu:
                     break
         finally:
             self.slots[Slot.LOGMAX] = saved_logmax
-            if temporary is not None:
-                self.hooks.remove(temporary)
+            for handle in temporary:
+                self.hooks.remove(handle)
+            if temporary:
                 self.uc.ctl_remove_cache(pc, pc + length)
-        if raw.reason is Reason.POINT and raw.number == target:
+        if raw.reason is Reason.POINT and raw.number in places:
             return RawStop(Reason.NOTHING, 0)
         return raw
 
@@ -503,7 +515,7 @@ class Cpu:
         here = self._linear_pc()
         if reason is Reason.EXIT and slots[Slot.ADDRESS] == 0x141 and self._completed_single_step():
             return
-        if last <= here < last + length:
+        if _is_within(here, last, length):
             self.take_back(self._remaining(last, length, here))
 
     def take_back(self, weight: int) -> None:
@@ -526,7 +538,7 @@ class Cpu:
         None if no instruction of it starts there: then it has jumped into itself.
         """
         _, _, scan, weights = self._blocks[block_key(pc, length)]
-        if len(scan.offsets) == len(weights) and here - pc not in scan.offsets:
+        if len(scan.offsets) == len(weights) and _offset(here, pc) not in scan.offsets:
             return 0
         return self._remaining(pc, length, here)
 
@@ -545,7 +557,7 @@ class Cpu:
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if len(scan.offsets) != len(weights):  # every instruction of it is a stop point: at most one has been executed
             return len(weights) - int(here != pc)
-        return sum(weights[scan.offsets.index(here - pc) :])
+        return sum(weights[scan.offsets.index(_offset(here, pc)) :])
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
 

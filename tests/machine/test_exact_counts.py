@@ -10,7 +10,7 @@ from ringviz.facts.registers import Eflags
 from ringviz.machine.native_hooks import PURE_PYTHON_VARIABLE, ROWS
 from ringviz.machine.state import EAX, ECX, ESP, fields_of
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Watched
-from tests.machine.guests import CODE, HALT, STACK_TOP, answer, ending, make_machine, play
+from tests.machine.guests import CODE, DATA, HALT, STACK_TOP, answer, ending, make_machine, play
 
 
 def absolute(address: int) -> str:
@@ -73,6 +73,16 @@ def test_a_jump_to_itself_counts_every_round_however_it_is_stepped() -> None:
     for position, left in ((1, 3), (2, 2), (3, 1), (4, 0)):
         assert machine.run(position) == BudgetSpent()
         assert machine.state.gpr[ECX] == left
+
+
+@pytest.mark.parametrize("data", [DATA, 0x48])  # 48h is in the page in which the code goes on
+def test_code_across_the_end_of_the_address_space_is_counted_one_by_one(data: int) -> None:
+    machine = make_machine()
+    machine.state.eip, machine.state.gpr[EAX] = 0xFFFF_FFFF, data  # nothing answers there: FFh; at 0, zeros
+    for position in (1, 2, 3):  # inc dword [eax]; add [eax], al; ...
+        assert machine.run(position) == BudgetSpent()
+        assert (machine.retired, machine.state.eip) == (position, 2 * position - 1)
+    assert machine.ram.read_int(data, 4) == 1 + 2 * (data & 0xFF)
 
 
 @pytest.fixture(params=["native", "python"])
