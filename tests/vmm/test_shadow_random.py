@@ -116,7 +116,8 @@ def guests(draw: st.DrawFn) -> tuple[Body, dict[str, object]]:
                 body.slot(change(draw(addresses)), FLUSH)
             case "m":
                 count = draw(st.integers(1, 5))
-                source, target = draw(addresses), draw(addresses)
+                # Not across the end of a page: the next may hold the entries that map the kernel.
+                source, target = draw(addresses), draw(addresses) & ~0x800
                 body.slot(b"\xbe" + le(source) + b"\xbf" + le(target), b"\xb9" + le(count) + b"\xf3\xa5", FLUSH)
             case "p" if ring == 3:
                 top = draw(addresses)
