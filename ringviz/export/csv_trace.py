@@ -22,7 +22,8 @@ class CsvTrace:
         """Give one event as one record; None becomes an empty field."""
         changes = "; ".join(f"{change.owner} {change.name} {change.old} -> {change.new}" for change in event.changes)
         detail = "; ".join(f"{name} {value}" for name, value in event.detail)
-        return _line((event_record(event) | {"changes": changes, "detail": detail}).values())
+        escaped = str(event.escaped).lower()
+        return _line((event_record(event) | {"changes": changes, "detail": detail, "escaped": escaped}).values())
 
     def end(self, end: TraceEnd) -> str:
         """Give nothing: every record is an event."""

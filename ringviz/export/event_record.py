@@ -25,13 +25,14 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "detail": "fields of the hardware's report: name, value",
         "got": "silent instructions: what the guest got",
         "native_would": "silent instructions: what a CPU of the guest's own would have given",
+        "escaped": "the guest got at the machine itself: true or false",
     }
 )
 """What each field says, in the order in which they are written; all numbers are decimal integers."""
 
 
 def event_record(event: Event) -> dict[str, object]:
-    """Give one event by field name, in the order of `FIELDS`: integers, texts, None, and lists of objects."""
+    """Give one event by field name, in the order of `FIELDS`: integers, texts, booleans, None, and lists of objects."""
     record: dict[str, object] = {name: getattr(event, name) for name in FIELDS}
     record["kind"] = event.kind.value
     record["changes"] = [
