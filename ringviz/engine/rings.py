@@ -20,7 +20,7 @@ def build_rings(technique: TechniqueFacts, guest: CpuState, real: CpuState, even
         real=real.cpl if picture.always_in is None else picture.always_in,
         believed=guest.cpl,
         real_mode=picture.guest_mode,
-        crossing=_last_crossing_of_data(events) if picture.guest_is_data else _last_crossing(events),
+        crossing=_last_crossing(events),
         vmm_mode=picture.vmm_mode,
         is_data=picture.guest_is_data,
         lesson=picture.lesson,
@@ -34,13 +34,4 @@ def _last_crossing(events: Sequence[Event]) -> Crossing | None:
             continue
         if event.from_ring != event.to_ring or event.via_ring is not None:
             return Crossing(event.from_ring, event.to_ring, event.via_ring, event.cause)
-    return None
-
-
-def _last_crossing_of_data(events: Sequence[Event]) -> Crossing | None:
-    """Find the last event in which the ring of an interpreted guest changed: the CPU's own never does."""
-    for event in reversed(events):
-        for change in event.changes:
-            if change.name == "cpl":
-                return Crossing(change.old, change.new, None, event.cause)
     return None

@@ -69,7 +69,7 @@ class RingsView:
     vmm_mode: str = ""
     """The manual's word for the mode drawn as ring -1, else empty."""
     is_data: bool = False
-    """The guest's CPU is a data structure: `believed` is a number in memory, and `crossing` happened to it only."""
+    """The guest's CPU is a data structure: `believed` is a number in memory; it crosses no ring."""
     lesson: str = ""
     """What the picture is there to teach, one short sentence."""
 

@@ -425,7 +425,7 @@ def _rings(technique: str, position: int) -> RingsView:
         real,
         1 if technique == "paravirt" else 0,
         picture.guest_mode,
-        crossing if position else None,
+        crossing if position and not picture.guest_is_data else None,
         picture.vmm_mode,
         picture.guest_is_data,
         picture.lesson,

@@ -90,8 +90,6 @@ def _words(rings: RingsView, width: int) -> list[Content]:
         tight = path.replace(" ", "")
         label = printable(rings.crossing.label)
         forms = [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"]
-        if rings.is_data:
-            forms = [f"in the data {path}  {label}", f"data {tight} {label}"]
         lines.append(_longest(forms, "$foreground", width))
     return lines
 
@@ -148,8 +146,7 @@ def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
     elif rings.vmm_mode and inner.outer >= len(rings.vmm_mode) / 2:
         row = discs.lower_row(inner)
         _write(grid, row, int(discs.centre_x - len(rings.vmm_mode) / 2), rings.vmm_mode, "", rings, discs)
-    # What happens to data crosses no ring of this picture.
-    if rings.crossing is not None and not rings.is_data:
+    if rings.crossing is not None:
         _draw_crossing(grid, rings, rings.crossing, discs)
     return tuple(_line(row) for row in grid)
 
