@@ -33,7 +33,7 @@ REFUSED = {
     "a port of no bitmap": ("vt-x", "p4-672", "-msr-174", "Use MSR bitmaps"),
     "VMRUN must be intercepted": ("amd-v", "barcelona", "-vmrun", "VMEXIT_INVALID"),
     "ASID 0": ("amd-v", "barcelona", "-asid", "VMEXIT_INVALID"),
-    "no shadow tables": ("amd-v", "barcelona", "-npt", "shadow page tables"),
+    "the way of memory is chosen by --mmu": ("amd-v", "barcelona", "-npt", "ask for --mmu shadow"),
     "nothing to intercept": ("amd-v", "barcelona", "+vintr", "no interrupt"),
 }
 
