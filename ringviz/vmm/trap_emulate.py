@@ -13,8 +13,9 @@ from ringviz.facts.exceptions import Vector
 from ringviz.facts.segments import SegmentCache
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
-from ringviz.machine.linear import PageFault
-from ringviz.machine.microcode import GuestFault
+from ringviz.machine.delivery import Interruption, deliver
+from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.operands import SEGMENT_INDEX
 from ringviz.machine.state import CS, CpuState
 from ringviz.machine.stops import BudgetSpent, Fault, ProtectedAccess, Stop, Watched, has_completed
@@ -83,7 +84,11 @@ class TrapEmulate(RingCompression):
             outcome = self.handle(inner)
             if not (_is_access(inner) and self.machine.retired == at + 1):
                 return outcome
-            # It has run after all, with a page that the VMM has lent it or let it write to.
+            # It has run after all, with a page that the VMM has lent it or let it write to; where the guest
+            # single-steps, its #DB has been delivered as well.
+            if microcode.owes_step_trap(before, stop.instruction, Effect.DONE):
+                ideal.dr[6] = self._virtual.dr[6]
+                deliver(ideal, LinearMemory(ideal, overlay), Interruption(Vector.DB))
             told = compare_silent(stop.instruction, before, self._virtual, expected, overlay, self._space)
             if told is not None and told.got != told.native_would:
                 self._tell_silent(stop.instruction, told, before, real_before, at)
