@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Runs all scenarios under all techniques that can run them, and prints a digest of each command's output.
+# Runs all scenarios under all techniques that can run them, and prints a digest of each command's output. The texts for
+# people are made of the same data; a few scenarios do for them.
 PROBE = """
 import contextlib, hashlib, io, json
 from ringviz.cli.list import available, can_run
@@ -18,7 +19,10 @@ for scenario in list_scenarios():
     for technique in available():
         if not can_run(technique.id, scenario):
             continue
-        for words in (["stat", "--json"], ["stat"], ["trace", "--format", "jsonl"], ["trace"]):
+        commands = [["stat", "--json"], ["trace", "--format", "jsonl"]]
+        if scenario.id in ("rings-tour", "popf-hole", "paging-tour"):
+            commands += [["stat"], ["trace"]]
+        for words in commands:
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
                 code = main([*words, scenario.id, "-t", technique.id])
@@ -32,7 +36,7 @@ def digests(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     result = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=folder, timeout=300, check=False
+        [sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=folder, timeout=900, check=False
     )
     assert result.returncode == 0, result.stderr
     return {command: (code, length, digest) for command, (code, length, digest) in json.loads(result.stdout).items()}
