@@ -250,7 +250,7 @@ def test_a_stack_beyond_the_guests_memory_loses_what_the_cpu_pushes(tmp_path: Pa
 
 
 def test_real_mode_runs_on_shadow_tables_where_the_hardware_allows_it(tmp_path: Path) -> None:
-    scenario = bare_scenario(tmp_path / "guest", bytes.fromhex("0f20c0 24fe 0f22c0 a30010 f4"))  # PE off, and a write
+    scenario = bare_scenario(tmp_path / "guest", bytes.fromhex("0f20c0 24fe 0f22c0 aa f4"))  # PE off; stosb
     run = lockstep(scenario, "amd-v")
     state = run.technique.real_state()
     assert (state.cr0 & 1, state.cr0 >> 31) == (0, 1)
