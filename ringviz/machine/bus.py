@@ -4,9 +4,12 @@ The rules are those of ISA. A device is as wide as its data lines (`access_bytes
 not aligned to its own size, or that runs past the device's last port is broken into smaller ones at ascending ports,
 least significant byte first: `out dx, ax` at a byte-wide device is `out dx, al`, then AH to the next port. A port that
 nobody claims floats: it reads as all ones and a write to it is lost.
+
+Devices also act by themselves as device time passes, and request interrupts: the bus carries their request lines to the
+interrupt controller, and the controller's output to whoever asks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 State: TypeAlias = tuple[Any, ...]
@@ -23,7 +26,7 @@ class Device(Protocol):
     """One part behind ports of its own.
 
     Offsets count through `ports` in order: with `(range(0x20, 0x22), range(0xA0, 0xA2))`, port 0xA0 is offset 2. `now`
-    is device time: the number of guest instructions retired before the one that makes the access.
+    is device time before the instruction that makes the access: see `devices.device_time`.
     """
 
     @property
@@ -69,6 +72,55 @@ class EndsRun(Protocol):
         """The code the guest ended the run with; None while it has not."""
 
 
+@runtime_checkable
+class Timed(Protocol):
+    """A device that acts by itself as time passes. Whoever owns the bus stops at every `next_event`."""
+
+    def next_event(self, now: int) -> int | None:
+        """Give the device time, later than `now`, of its next own action; None while it waits for the guest.
+
+        Only what the guest can notice counts: a request line that rises or falls, a status bit that changes. What can
+        be computed when it is read, such as a counter's value, is no event.
+        """
+
+    def advance(self, now: int) -> None:
+        """Do everything due by device time `now`, in order."""
+
+
+@runtime_checkable
+class RequestsInterrupts(Protocol):
+    """A device with an interrupt request line."""
+
+    @property
+    def irq(self) -> int:
+        """Number of the request line: 0 to 15."""
+
+    def connect(self, drive: Callable[[bool], None]) -> None:
+        """Take the wire: `drive(True)` raises the request line, `drive(False)` lowers it.
+
+        Edges count, so a device whose line falls and rises at one moment drives it twice. `restore` drives nothing:
+        the controller's own state holds the level of every line.
+        """
+
+
+@runtime_checkable
+class InterruptController(Protocol):
+    """The device that request lines lead to."""
+
+    @property
+    def is_requesting(self) -> bool:
+        """Its INT output, to the CPU's INTR input."""
+
+    def set_line(self, irq: int, is_high: bool) -> None:
+        """Drive a request line."""
+
+    def acknowledge(self) -> int:
+        """Answer the CPU's interrupt acknowledge with the vector to deliver."""
+
+    def would_request(self, irq: int) -> bool:
+        """Tell whether a rising edge of this line now would make `is_requesting` true, by mask and priority."""
+
+
 class _Claim(NamedTuple):
     """One port of a device."""
 
@@ -111,6 +163,12 @@ class Bus:
             self._claim_ports(device)
         self._printers = {name: device for name, device in self._devices.items() if isinstance(device, Prints)}
         self._enders = [device for device in self._devices.values() if isinstance(device, EndsRun)]
+        self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
+        self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
+        self._has_risen = False
+        for device in self._devices.values():
+            if isinstance(device, RequestsInterrupts):
+                device.connect(self._wire(device.irq))
 
     def read(self, port: int, size: int, now: int) -> int:
         """Read `size` (1, 2 or 4) bytes at `port`; any port is fine."""
@@ -145,6 +203,61 @@ class Bus:
     def exit_code(self) -> int | None:
         """The code with which the guest ended the run; None while it has not."""
         return next((ender.exit_code for ender in self._enders if ender.exit_code is not None), None)
+
+    # ---- time and interrupts -----------------------------------------------------------------------------------------
+
+    def next_event(self, now: int) -> int | None:
+        """Give the device time, later than `now`, at which some device acts next; None if none will."""
+        return min((at for device in self._timed if (at := device.next_event(now)) is not None), default=None)
+
+    def next_wake(self, now: int) -> int | None:
+        """Give the time of the next action of a device whose request would reach the CPU as things are; None if none.
+
+        While the CPU is halted nothing else changes, so without one it sleeps for ever.
+        """
+        controller = self._controller
+        if controller is None:
+            return None
+        times = (
+            device.next_event(now)
+            for device in self._timed
+            if isinstance(device, RequestsInterrupts) and controller.would_request(device.irq)
+        )
+        return min((at for at in times if at is not None), default=None)
+
+    def advance(self, now: int) -> bool:
+        """Let every device do what is due by `now`; tell whether a request line has risen."""
+        self._has_risen = False
+        for device in self._timed:
+            device.advance(now)
+        return self._has_risen
+
+    @property
+    def is_requesting(self) -> bool:
+        """INTR: the interrupt controller has a request for the CPU."""
+        return self._controller is not None and self._controller.is_requesting
+
+    def acknowledge(self) -> int:
+        """Run the interrupt acknowledge cycle and give the vector.
+
+        Raises:
+            ValueError: there is no interrupt controller, so nothing can have been requested.
+        """
+        if self._controller is None:
+            raise ValueError("no device of this bus controls interrupts")
+        return self._controller.acknowledge()
+
+    def _wire(self, irq: int) -> Callable[[bool], None]:
+        """Give the wire of one request line."""
+
+        def drive(is_high: bool) -> None:
+            if self._controller is not None:
+                self._controller.set_line(irq, is_high)
+                self._has_risen = self._has_risen or is_high
+
+        return drive
+
+    # ---- saving ------------------------------------------------------------------------------------------------------
 
     def save(self) -> State:
         """Give every device's name and snapshot, in the order of the devices."""

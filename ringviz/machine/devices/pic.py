@@ -1,7 +1,7 @@
 """The two 8259A of a PC: the master at 0x20, the slave at 0xA0 and wired to the master's input 2.
 
-A guest finds them as a BIOS leaves them: interrupts at vectors 08h and 70h, edge-triggered, but all masked. No device
-drives an input by itself; `set_line`, `is_requesting` and `acknowledge` are the wires for sources and for the CPU.
+A guest finds them as a BIOS leaves them: interrupts at vectors 08h and 70h, edge-triggered, but all masked.
+`set_line`, `is_requesting` and `acknowledge` are the wires for sources and for the CPU.
 
 Source: IBM PC AT Technical Reference, "Interrupt controller"; `i8259a` for the chip itself.
 """
@@ -65,6 +65,16 @@ class PicPair:
             master = _end_slave_request(master)
         self._settle(master, slave)
         return vector
+
+    def would_request(self, irq: int) -> bool:
+        """Tell whether a rising edge of this line now would reach the CPU, by masks and priorities of both chips."""
+        before = self._state
+        try:
+            self.set_line(irq, False)
+            self.set_line(irq, True)
+            return self.is_requesting
+        finally:
+            self._state = before
 
     def read(self, offset: int, size: int, now: int) -> int:
         """Read IRR, ISR, IMR or the poll word, as the guest asked before."""
