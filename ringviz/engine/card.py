@@ -80,6 +80,9 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(f"ring {event.from_ring}: no trap", "rule"),
                 CardPart(event.action, "silent"),
             ]
+        case Kind.INTERRUPT:
+            parts[0] = CardPart(f"before {parts[0].text}", "instruction")
+            parts += [CardPart(event.cause, "fault"), CardPart(event.action, "guest"), resume]
         case Kind.GATE | Kind.FAULT:
             if event.form not in _RETURNS:  # a return has no cause but itself
                 parts.append(CardPart(event.cause, "fault"))
@@ -123,7 +126,7 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return (
                 "The guest reached beyond its own machine. The VMM notices, and gives it what empty wires would give."
             )
-        case Kind.GATE | Kind.FAULT if picture.guest_is_data:
+        case Kind.GATE | Kind.FAULT | Kind.INTERRUPT if picture.guest_is_data:
             return f"{_capital(event.rule)}: the real CPU stays in ring {picture.always_in}."
         case Kind.GATE if technique.alignment == "marker":
             if event.form in _RETURNS:
@@ -131,8 +134,10 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "The VMM has put the guest's own gate into the CPU's table: the program enters ring 1 directly."
         case Kind.GATE if event.form in _RETURNS and technique.vmm_ring is None:
             return "The CPU takes back what the gate saved: the way outward needs no permission."
-        case Kind.GATE | Kind.FAULT if technique.vmm_ring == -1:
+        case Kind.GATE | Kind.FAULT | Kind.INTERRUPT if technique.vmm_ring == -1:
             return f"The guest's kernel is in ring 0 of {picture.guest_mode}: the CPU serves it without asking the VMM."
+        case Kind.INTERRUPT if technique.vmm_ring is None:
+            return "A device wants the CPU. The CPU looks into the guest's table and enters its kernel."
         case Kind.GATE | Kind.FAULT if technique.vmm_ring is None:
             return "On bare metal the CPU looks into the guest's table and enters its kernel."
         case Kind.GATE | Kind.FAULT:

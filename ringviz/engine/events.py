@@ -116,6 +116,10 @@ def sentence(event: Event) -> str:
             )
         case Kind.GATE | Kind.FAULT:
             return f"{where}: {event.cause} ({event.rule}), {event.action}, {_by_whom(event)}.{price}"
+        case Kind.INTERRUPT:
+            return (
+                f"Before {event.instruction}: {event.cause} ({event.rule}), {event.action}, {_by_whom(event)}.{price}"
+            )
         case Kind.IO:
             return f"{where}: {event.cause}, {event.action}, {_by_whom(event)}.{price}"
         case _:

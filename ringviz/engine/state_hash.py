@@ -15,4 +15,6 @@ def guest_state_sha256(technique: Technique) -> str:
     digest.update(repr(technique.machine.cpu.fpu_image()).encode())
     digest.update(technique.guest_ram())
     digest.update(repr(technique.machine.bus.save()).encode())
+    if technique.machine.idle:
+        digest.update(f"device time {technique.machine.now}".encode())
     return digest.hexdigest()

@@ -56,6 +56,9 @@ _CLI = (
     "five, at one cycle each"
 )
 
+_ACKNOWLEDGE = "it goes through the same table; the acknowledge cycle is not in it"
+_INTERRUPT = f"no figure for a device's interrupt on this CPU; {_ACKNOWLEDGE}"
+
 _P4 = by(
     "cause",
     chosen("guest-instruction", 1, _ONE_CYCLE),
@@ -63,6 +66,7 @@ _P4 = by(
     as_published("native-exception", "p4-divzero", "measured for #DE; other exceptions but #PF are charged the same"),
     as_published("native-page-fault", "p4-pgfault"),
     borrowed("native-gate", "p4-divzero", _GATE),
+    borrowed("native-interrupt", "p4-divzero", _INTERRUPT),
     unknown("native-cpuid", "no source for this CPU was found"),
     unknown("native-msr", "no source for this CPU was found"),
     interpreted("bochs-p4", is_other_cpu=True),
@@ -127,6 +131,7 @@ _GATE_2019 = "no figure for this very CPU"
 _GATES_2019 = (
     borrowed("native-exception", "interrupt-gate", f"{_GATE_2019}, nor for an exception; it takes the same way"),
     borrowed("native-gate", "interrupt-gate", _GATE_2019),
+    borrowed("native-interrupt", "interrupt-gate", f"{_GATE_2019}, nor for a device's interrupt; {_ACKNOWLEDGE}"),
     borrowed("hypercall", "interrupt-gate", f"{_GATE_2019}, nor for a hypercall; INT n takes the same way"),
 )
 _HASWELL = (*_GATES_2019, round_trip("haswell-cpuid-exit", ("haswell-cpuid-exits",), _ONE_TEAM), _NESTED_WALK)

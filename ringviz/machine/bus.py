@@ -166,6 +166,9 @@ class Bus:
         self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
         self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
         self._has_risen = False
+        self._next: int | None = None
+        """The last answer of `next_event`, which holds until a device is reached or acts."""
+        self._is_next_known = False
         for device in self._devices.values():
             if isinstance(device, RequestsInterrupts):
                 device.connect(self._wire(device.irq))
@@ -173,6 +176,7 @@ class Bus:
     def read(self, port: int, size: int, now: int) -> int:
         """Read `size` (1, 2 or 4) bytes at `port`; any port is fine."""
         value = 0
+        self._is_next_known = False
         for piece in self._pieces(port, size):
             part = OPEN_BUS_BYTE if piece.claim is None else piece.claim.read(piece.size, now)
             value |= (part & piece.mask) << piece.shift_bits
@@ -180,6 +184,7 @@ class Bus:
 
     def write(self, port: int, size: int, value: int, now: int) -> None:
         """Write the low `size` (1, 2 or 4) bytes of `value` at `port`; any port and value is fine."""
+        self._is_next_known = False
         for piece in self._pieces(port, size):
             if piece.claim is not None:
                 piece.claim.write(piece.size, value >> piece.shift_bits & piece.mask, now)
@@ -208,7 +213,11 @@ class Bus:
 
     def next_event(self, now: int) -> int | None:
         """Give the device time, later than `now`, at which some device acts next; None if none will."""
-        return min((at for device in self._timed if (at := device.next_event(now)) is not None), default=None)
+        if not self._is_next_known:
+            times = (device.next_event(now) for device in self._timed)
+            self._next = min((at for at in times if at is not None), default=None)
+            self._is_next_known = True
+        return self._next
 
     def next_wake(self, now: int) -> int | None:
         """Give the time of the next action of a device whose request would reach the CPU as things are; None if none.
@@ -227,7 +236,9 @@ class Bus:
 
     def advance(self, now: int) -> bool:
         """Let every device do what is due by `now`; tell whether a request line has risen."""
-        self._has_risen = False
+        if self._is_next_known and (self._next is None or now < self._next):
+            return False
+        self._has_risen = self._is_next_known = False
         for device in self._timed:
             device.advance(now)
         return self._has_risen
@@ -272,6 +283,7 @@ class Bus:
         names = tuple(name for name, _ in state)
         if names != tuple(self._devices):
             raise ValueError(f"state is of devices {names}; this bus has {tuple(self._devices)}")
+        self._is_next_known = False
         for name, device_state in state:
             self._devices[name].restore(device_state)
 

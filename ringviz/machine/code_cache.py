@@ -49,6 +49,10 @@ class CodeCache:
     """Linear address of a translated instruction -> what it counts for; 0 is not entered."""
     inside: set[int] = field(default_factory=set)
     """Linear addresses of translated instructions at which none of the guest's begins: no place to stop."""
+    gates: set[int] = field(default_factory=set)
+    """Linear addresses of translated instructions that let interrupts in: while one waits, the machine stops before.
+
+    A translator would put a test of a word behind such an instruction; here the machine tells it."""
     allowed: ctypes.Array[ctypes.c_uint8] = field(init=False)
     """For each byte of the cache, whether the instruction that starts there may reach the private memory."""
 
@@ -59,6 +63,7 @@ class CodeCache:
         """Take back what was said of every instruction."""
         self.weights.clear()
         self.inside.clear()
+        self.gates.clear()
         ctypes.memset(self.allowed, 0, self.size)
 
     def holds(self, physical: int) -> bool:

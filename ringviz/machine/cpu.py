@@ -49,6 +49,8 @@ where a block begins."""
 _FLAGS_BEFORE_STORE = ("set", "rcl", "rcr")
 """The emulator computes their flags before they store: begun anew, they leave the flags as they were where the store is
 refused."""
+GATES = frozenset({"sti", "popf", "mov-to-sreg", "pop-sreg"})
+"""Instructions that may let an interrupt in that waits, or keep it out for one instruction more."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -188,6 +190,8 @@ class Cpu:
         """By key: code, RAM address, what there is to know, and what each instruction counts for."""
         self._cache: CodeCache | None = None
         self._points: dict[int, Any] = {}
+        self._gates: dict[int, Any] = {}
+        """Stop points that count only while an interrupt waits."""
         self._obscure: dict[int, Any] = {}
         """Stop points on whole blocks whose instructions Capstone and the emulator do not divide alike."""
         self._breakpoints: list[Any] = []
@@ -223,6 +227,15 @@ class Cpu:
         self._must_clear_rf = True
         self._real_rf = bool(self.state.eflags & Eflags.RF)
         self._completed_outside = self.retired
+
+    @property
+    def stops_at_gates(self) -> bool:
+        """Stop with reason POINT before every one of `GATES`: while an interrupt waits."""
+        return bool(self.slots[Slot.WAITING])
+
+    @stops_at_gates.setter
+    def stops_at_gates(self, value: bool) -> None:
+        self.slots[Slot.WAITING] = int(value)
 
     @property
     def tally(self) -> int:
@@ -342,9 +355,10 @@ class Cpu:
         """Stop before every instruction of these forms (ids of `ringviz.facts.instructions`)."""
         if forms != self._watched:
             self._watched = forms
-            for handle in self._points.values():
-                self.hooks.remove(handle)
-            self._points.clear()
+            for points in (self._points, self._gates):
+                for handle in points.values():
+                    self.hooks.remove(handle)
+                points.clear()
             self._forget_obscure()
             self._flush_code()
 
@@ -356,8 +370,9 @@ class Cpu:
 
     def code_replaced(self, linear: int, size: int) -> None:
         """Forget what is known of code in the cache that has been written over."""
-        for address in [address for address in self._points if linear <= address < linear + size]:
-            self.hooks.remove(self._points.pop(address))
+        for points in (self._points, self._gates):
+            for address in [address for address in points if linear <= address < linear + size]:
+                self.hooks.remove(points.pop(address))
         if self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & 3 == 3:
             self._rescout.append((linear, linear + size))  # the cache cannot be looked up from here
         else:
@@ -612,12 +627,25 @@ class Cpu:
             # What is left in translated code is innocuous, but for the calls of the translator's own.
             is_watched = form in self._watched if cache is None else form == _CALLOUT
             is_watched |= form == _BEGINS_A_BLOCK
-            if is_watched and pc + offset not in self._points:
-                self._points[pc + offset] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc + offset, pc + offset)
+            at = pc + offset
+            if is_watched and at not in self._points:
+                self._points[at] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at)
                 is_new = True
+            elif form in GATES and cache is None and not is_watched:
+                is_new |= self._put_gate(at)
+        if cache is not None:
+            for at in cache.gates.intersection(range(pc, pc + length)):
+                is_new |= self._put_gate(at)
         if is_new:
             self._rescout.append((pc, pc + length))
             self.uc.emu_stop()
+
+    def _put_gate(self, at: int) -> bool:
+        """Stop at a linear address while an interrupt waits; False if that is so already."""
+        if at in self._gates:
+            return False
+        self._gates[at] = self.hooks.add(UC_HOOK_CODE, self.hooks.gate, at, at)
+        return True
 
     def _code_was_written(self) -> None:
         self._must_flush_code = True

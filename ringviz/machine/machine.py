@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
+from ringviz.facts.registers import Eflags
 from ringviz.guest.decode import LEGACY_PREFIXES, decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
 from ringviz.machine.bus import Bus
 from ringviz.machine.code_cache import CodeCache
-from ringviz.machine.cpu import Cpu
+from ringviz.machine.cpu import GATES, Cpu
 from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
-from ringviz.machine.microcode import Effect, GuestFault, execute, owes_step_trap
+from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interrupts, owes_step_trap
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
@@ -33,7 +34,10 @@ from ringviz.machine.state import ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
+    ExternalInterrupt,
     Fault,
+    Halted,
+    InterruptWindow,
     NestedFault,
     Paused,
     PortIo,
@@ -68,6 +72,8 @@ _DR6_BS = 0x4000
 _LOCK = b"\xf0"
 _PATIENCE_PAGES = 1024
 """Pages met for the first time in one `run` before it gives way."""
+_MOST_FALSE_ALARMS = 100_000
+"""Actions of devices that request nothing, after which a CPU that sleeps in HLT is given up."""
 
 
 class SecondLevel(Protocol):
@@ -84,6 +90,9 @@ class MachineState:
     cpu: Any
     bus: Any
     step_trap_due: bool
+    idle: int
+    is_halted: bool
+    inhibited_at: int
 
 
 Completion = Delivered | Shutdown | Effect
@@ -114,8 +123,23 @@ class Machine:
         self.watch(frozenset())
         self._breakpoint_at: int | None = None
         self._more_breakpoints: frozenset[int] = frozenset()
+        self._is_at_gate = False
         self.step_trap_due = False
         """TF was set when an instruction began that was then completed by microcode: its #DB is still to come."""
+        self.idle = 0
+        """Device time that has passed while the CPU slept in HLT."""
+        self.is_halted = False
+        """The CPU sleeps in HLT until an interrupt comes."""
+        self.inhibited_at = -1
+        """Count of retired instructions at which interrupts wait for one instruction more: STI or a load of SS was the
+        last one."""
+        self.reports_devices = False
+        """A VMM owns the hardware: `run` stops with `ExternalInterrupt` when a device requests an interrupt by itself,
+        whatever the guest's IF says."""
+        self.interrupt_flag: Callable[[], bool] = self._has_interrupt_flag
+        """Tells whether the guest's IF is set; a VMM that keeps a virtual IF puts its own answer here."""
+        self.next_instruction: Callable[[], Instruction | None] = self.instruction_here
+        """Gives the guest's instruction about to run; a VMM that runs other code in its place knows better."""
         self._broke_at: tuple[int, int] | None = None
         """Address and count of retired instructions at which the breakpoint stopped last: it is passed once."""
 
@@ -125,6 +149,11 @@ class Machine:
     def retired(self) -> int:
         """Guest instructions completed."""
         return self.cpu.retired
+
+    @property
+    def now(self) -> int:
+        """Device time: see `devices.device_time`."""
+        return self.cpu.retired + self.idle
 
     def take_back(self, weight: int) -> None:
         """Undo the count of a translated instruction of which only a part has run (see `code_cache`)."""
@@ -219,13 +248,99 @@ class Machine:
     def run(self, limit: int, *, skip: bool = False) -> Stop:
         """Run until the count of retired instructions reaches `limit`, or something happens.
 
+        Devices act at their time, and what they request is answered before the next instruction begins.
+
         Args:
             limit: value of `retired` at which to stop with `BudgetSpent`.
-            skip: do not stop at the instruction at EIP for being watched.
+            skip: do not stop at the instruction at EIP for being watched, nor for an interrupt before it.
         """
         step_trap = self.take_step_trap()
         if step_trap is not None:
             return step_trap
+        while True:
+            interruption = None if skip else self._interruption()
+            if interruption is not None:
+                return interruption
+            before = self.retired
+            goal, holds = self._goal(limit)
+            stop = self._run(goal, skip=skip or self._is_at_gate)
+            if holds and self.retired == before + 1:
+                self.inhibited_at = self.retired
+            if not isinstance(stop, BudgetSpent) or self.retired >= limit:
+                return stop
+            skip = False
+
+    def _goal(self, limit: int) -> tuple[int, bool]:
+        """Say how far the CPU may run before interrupts have to be looked at again.
+
+        Returns:
+            The count of retired instructions, and whether the one next instruction will hold interrupts off after it.
+        """
+        self._is_at_gate = False
+        self.cpu.stops_at_gates = waits = self.bus.is_requesting
+        due = self.bus.next_event(self.now)
+        event = None if due is None else due - self.idle
+        following = self.retired + 1
+        if not waits and event != following:
+            # Whether the last instruction before an event holds interrupts off is to be seen before it runs.
+            return (limit if event is None or event > limit else event - 1), False
+        goal = following if event == following else limit
+        instruction = self.next_instruction()
+        if instruction is None or instruction.form not in GATES:
+            return (following if self.inhibited_at == self.retired else goal), False
+        eip = self.cpu.state.eip
+        is_breakpoint = eip == self._breakpoint_at and (eip, self.retired) != self._broke_at
+        self._is_at_gate = not is_breakpoint and instruction.form not in self._watched
+        return following, holds_interrupts(instruction, had_if=self.interrupt_flag())
+
+    def _interruption(self) -> Stop | None:
+        """Let devices act, and say what comes before the next instruction: an interrupt, or nothing."""
+        was_halted = self.is_halted
+        if was_halted and not self._sleep():
+            return Halted()
+        if self.bus.advance(self.now) and self.reports_devices and not was_halted:
+            return ExternalInterrupt(self.next_instruction())
+        return InterruptWindow(self.next_instruction()) if self.can_interrupt() else None
+
+    def can_interrupt(self) -> bool:
+        """Tell whether INTR is asserted and the guest lets interrupts in."""
+        return self.bus.is_requesting and self.inhibited_at != self.retired and self.interrupt_flag()
+
+    def acknowledge(self) -> int:
+        """Take the interrupt that is requested: give its vector; a CPU that slept is awake."""
+        self.is_halted = False
+        return self.bus.acknowledge()
+
+    def halt(self) -> bool:
+        """Let the CPU sleep, HLT having completed; False if nothing can ever wake it."""
+        self.is_halted = self.can_wake()
+        return self.is_halted
+
+    def can_wake(self) -> bool:
+        """Tell whether an interrupt could wake the CPU, if it slept now."""
+        is_expected = self.bus.is_requesting or self.bus.next_wake(self.now) is not None
+        return is_expected and self.interrupt_flag()
+
+    def _sleep(self) -> bool:
+        """Let time pass until an interrupt wakes the CPU; False if none will come."""
+        for _ in range(_MOST_FALSE_ALARMS):
+            if self.can_interrupt():
+                return True
+            wakes = self.bus.next_wake(self.now)
+            if wakes is None:
+                return False
+            self.idle = wakes - self.retired
+            self.bus.advance(wakes)
+        return False
+
+    def _has_interrupt_flag(self) -> bool:
+        return bool(self.cpu.state.eflags & Eflags.IF)
+
+    def _run(self, limit: int, *, skip: bool) -> Stop:
+        """Run until `limit` with `BudgetSpent`, or until something other than a device needs an answer.
+
+        While an interrupt waits, `BudgetSpent` also says that an instruction is to come that may let it in.
+        """
         skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
         start, has_rf = self.retired, self._take_resume_flag()
         borrowed: dict[int, bool] = {}
@@ -395,6 +510,10 @@ class Machine:
         instruction = self._stopped_instruction()
         if instruction is None and self._is_locked_here():
             return Fault(Vector.UD, None, None, None)
+        if self.cpu.stops_at_gates:
+            following = self.next_instruction()
+            if following is not None and following.form in GATES - self._watched:
+                return BudgetSpent()
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             return None
@@ -486,6 +605,8 @@ class Machine:
                 return self._perform(stop.instruction, lambda env: execute(env, stop.instruction))
             case ProtectedAccess():
                 return self.raise_event(Interruption(Vector.GP, 0))
+            case InterruptWindow():
+                return self.raise_event(Interruption(self.acknowledge()))
             case _:
                 raise ValueError(f"bare hardware has nothing to complete at {stop}")
 
@@ -508,12 +629,24 @@ class Machine:
             if instruction.is_string:
                 self.cpu.adopt(attempt)
             return self.raise_event(Interruption(Vector.PF, fault.error_code, fault.linear))
-        self.step_trap_due = owes_step_trap(state, instruction, effect)
+        self.conclude_instruction(state, instruction, effect)
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
             self.retire()
             self.prefetch()
         return effect
+
+    def conclude_instruction(self, before: CpuState, instruction: Instruction, effect: Effect) -> None:
+        """Note what follows at the boundary behind an instruction that microcode has executed, before it is retired.
+
+        Args:
+            before: the CPU, real or virtual, before it.
+            instruction: the one that was executed, and did not fault.
+            effect: how it ended.
+        """
+        self.step_trap_due = owes_step_trap(before, instruction, effect)
+        if holds_interrupts(instruction, had_if=bool(before.eflags & Eflags.IF)):
+            self.inhibited_at = self.retired + 1
 
     def prefetch(self) -> None:
         """Translate the address of the next instruction.
@@ -530,13 +663,16 @@ class Machine:
 
     def save(self) -> MachineState:
         """Give the machine's state without RAM."""
-        return MachineState(self.cpu.save(), self.bus.save(), self.step_trap_due)
+        return MachineState(
+            self.cpu.save(), self.bus.save(), self.step_trap_due, self.idle, self.is_halted, self.inhibited_at
+        )
 
     def restore(self, saved: MachineState) -> None:
         """Return to a saved state; RAM is the caller's to restore, through `ram.write`."""
         self.cpu.restore(saved.cpu)
         self.bus.restore(saved.bus)
-        self.step_trap_due = saved.step_trap_due
+        self.step_trap_due, self.idle = saved.step_trap_due, saved.idle
+        self.is_halted, self.inhibited_at = saved.is_halted, saved.inhibited_at
         if self.second_level is not None:
             self.forget_translations()  # its tables' accessed and dirty bits are to be set again as they were
 
@@ -583,11 +719,11 @@ class RealEnvironment:
 
     def read_port(self, port: int, size: int) -> int:
         """Input from the bus."""
-        return self._machine.bus.read(port, size, self._machine.retired)
+        return self._machine.bus.read(port, size, self._machine.now)
 
     def write_port(self, port: int, size: int, value: int) -> None:
         """Output to the bus."""
-        self._machine.bus.write(port, size, value, self._machine.retired)
+        self._machine.bus.write(port, size, value, self._machine.now)
 
     def read_msr(self, number: int) -> int | None:
         """Read a model-specific register of the real CPU."""
@@ -598,8 +734,8 @@ class RealEnvironment:
         return write_msr(self.state, number, value)
 
     def time_stamp(self) -> int:
-        """One tick a retired instruction, so that it shows the same under every technique."""
-        return self._machine.retired
+        """One tick a retired instruction, or as long in HLT, so that it shows the same under every technique."""
+        return self._machine.now
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """What the emulated CPU says of itself."""

@@ -1,4 +1,4 @@
-; The four callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
+; The five callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
 ; native_hooks.py holds the assembled bytes; a test assembles this file again and compares.
 ;
 ; They exist because a Python callback on every block would cost a hundred times the guest's own speed. They do just
@@ -34,6 +34,7 @@ bits 64
 %define OLD       8*24  ; what was in memory before a store that was refused
 %define KIND      8*25  ; kind of access that was refused, Unicorn's number
 %define REGREAD   8*26  ; uc_reg_read
+%define WAITING   8*27  ; an interrupt waits for the guest to let it in
 
 block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
     mov edx, edx
@@ -186,3 +187,9 @@ memory:                             ; rdi engine, esi kind, rdx physical address
     mov [r9+ADDRESS], rdx
     mov [r9+LENGTH], rcx
     jmp [r9+STOPFN]
+    align 16, db 0x90
+
+gate:                               ; like `code`, for instructions that matter only while an interrupt waits
+    cmp qword [rcx+WAITING], 0
+    jne code
+    ret

@@ -32,9 +32,10 @@ _MACHINE_CODE = bytes.fromhex(
     "909090904889d0492b81a0000000493b81a80000000f8386000000498b4110492b8190000000493b819800000073724883ec3848"
     "897c24084889742410488954241848894c24204c894c242848c7042400000000be1a0000004889e241ff91d0000000488b042448"
     "8b7c2408488b742410488b542418488b4c24204c8b4c24284883c438492b8190000000493b8198000000730d490381b000000080"
-    "38007401c3498b81b8000000488b0410498981c00000004989b1c800000049c7414007000000498951484989495041ff6138"
+    "38007401c3498b81b8000000488b0410498981c00000004989b1c800000049c7414007000000498951484989495041ff61389090"
+    "909090904883b9d8000000000f85e2feffffc3"
 )
-BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET, MEMORY_OFFSET = 0x00, 0x130, 0x150, 0x170
+BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET, MEMORY_OFFSET, GATE_OFFSET = 0x00, 0x130, 0x150, 0x170, 0x240
 
 _EIP = x86.UC_X86_REG_EIP
 """26 in every release; native_hooks.asm relies on it."""
@@ -78,6 +79,7 @@ class Slot(IntEnum):
     OLD = 24
     KIND = 25
     READ_REGISTER = 26
+    WAITING = 27
 
 
 class Reason(IntEnum):
@@ -123,9 +125,10 @@ class Hooks:
             base = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
             self.block, self.code = base + BLOCK_OFFSET, base + CODE_OFFSET
             self.interrupt, self.memory = base + INTERRUPT_OFFSET, base + MEMORY_OFFSET
+            self.gate = base + GATE_OFFSET
         else:
             self._thunks = self._python_callbacks()
-            self.block, self.code, self.interrupt, self.memory = (
+            self.block, self.code, self.gate, self.interrupt, self.memory = (
                 ctypes.cast(thunk, ctypes.c_void_p).value or 0 for thunk in self._thunks
             )
 
@@ -254,6 +257,10 @@ class Hooks:
             if slots[Slot.SKIP] != address:
                 stop(Reason.POINT, address)
 
+        def gate(_engine: int, address: int, _length: int, _context: int) -> None:
+            if slots[Slot.WAITING] and slots[Slot.SKIP] != address:
+                stop(Reason.POINT, address)
+
         def interrupt(_engine: int, number: int, _context: int) -> None:
             stop(Reason.EXIT, number)
 
@@ -280,7 +287,7 @@ class Hooks:
         memory_hook = ctypes.CFUNCTYPE(
             None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
         )
-        functions: tuple[Callable[..., None], ...] = (block, code)
+        functions: tuple[Callable[..., None], ...] = (block, code, gate)
         thunks = (address_hook(function) for function in functions)
         return (*thunks, number_hook(interrupt), memory_hook(memory))
 

@@ -109,6 +109,27 @@ class Breakpoint:
     address: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalInterrupt:
+    """A device has raised its request line by itself: a VMM that owns the hardware hears of it at once."""
+
+    instruction: Instruction | None
+    """The one it came before; None where none can be fetched there, or where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptWindow:
+    """INTR is asserted and the guest lets interrupts in: the CPU, or a VMM for it, is to take one before it goes on."""
+
+    instruction: Instruction | None
+    """The one it came before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The CPU sleeps in HLT, and nothing can wake it any more."""
+
+
 Stop = (
     Fault
     | SoftInterrupt
@@ -120,6 +141,9 @@ Stop = (
     | BudgetSpent
     | Paused
     | Breakpoint
+    | ExternalInterrupt
+    | InterruptWindow
+    | Halted
 )
 
 

@@ -41,6 +41,9 @@ KIND_LOOKS: dict[Kind, Look] = {
     ),
     Kind.GATE: Look("◇", "gate", "$kind-gate", "The guest crossed between its own rings, with no VMM involved."),
     Kind.FAULT: Look("▽", "fault", "$kind-fault", "An exception went straight to the guest's own handler."),
+    Kind.INTERRUPT: Look(
+        "◊", "interrupt", "$kind-interrupt", "A device's interrupt went straight to the guest's own handler."
+    ),
     Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port."),
     Kind.VIOLATION: Look(
         "×", "attempt", "$kind-violation", "The guest reached for what is not its own; its line says what came of it."

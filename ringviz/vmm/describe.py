@@ -43,6 +43,11 @@ def page_fault_text(error_code: int) -> str:
     return f"{ring}, {what}, {'not allowed' if error_code & PageFaultError.P else 'no page'}"
 
 
+def interrupt_request(vector: int) -> str:
+    """`interrupt 20h`: what the interrupt controller gave the CPU."""
+    return f"interrupt {vector:02X}h"
+
+
 def interrupt_name(stop: SoftInterrupt) -> str:
     """`INT 80h`."""
     return f"INT {stop.vector:02X}h"

@@ -16,9 +16,9 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CpuState
-from ringviz.machine.stops import Stop, Watched
+from ringviz.machine.stops import Halted, Stop, Watched
 from ringviz.vmm.events import Event, Kind
-from ringviz.vmm.hardware import RETURNS, hardware_event, outcome_of, watched_return
+from ringviz.vmm.hardware import HALTED, RETURNS, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
@@ -29,6 +29,7 @@ _HANDLER = "the emulator"
 _RULES = {
     Kind.GATE: "the emulator reads the gate in the guest's table, as the manual tells the CPU to",
     Kind.FAULT: "the emulator found that the instruction must fault",
+    Kind.INTERRUPT: "the emulator asks its interrupt controller before each instruction, and IF is 1",
     Kind.IO: "the emulator passes it to the device it plays",
 }
 
@@ -76,6 +77,8 @@ class Emulation(Technique):
             inner = watched_return(self, stop)
             self.events[:] = [_told(event) for event in self.events]
             return RESUME if inner is None else self.handle(inner)
+        if isinstance(stop, Halted):
+            return HALTED
         before = self.machine.state.copy()
         at = self.machine.retired
         completion = self.complete(stop)

@@ -29,6 +29,8 @@ class Kind(Enum):
     """The guest's own crossing between its rings, through its own gate, without a VMM."""
     FAULT = "fault"
     """A guest exception delivered by the CPU to the guest's own handler, without a VMM."""
+    INTERRUPT = "interrupt"
+    """A device's interrupt, delivered by the CPU to the guest's own handler, without a VMM."""
     IO = "io"
     """Port I/O that reached a device without a VMM."""
     VIOLATION = "violation"

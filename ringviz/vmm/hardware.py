@@ -11,6 +11,7 @@ from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
+    InterruptWindow,
     PortIo,
     ProtectedAccess,
     SensitiveInsn,
@@ -74,7 +75,7 @@ def outcome_of(technique: Technique, completion: Completion) -> Outcome:
     """Tell whether what the hardware did ends the run."""
     if isinstance(completion, Shutdown):
         return TRIPLE_FAULT
-    if completion is Effect.HALTED:
+    if completion is Effect.HALTED and not technique.machine.halt():
         return HALTED
     return technique.conclude()
 
@@ -101,6 +102,11 @@ def hardware_event(
                 "this ring may use the port",
                 "native-port-io",
             )
+        case InterruptWindow():
+            kind, cause, charge = Kind.INTERRUPT, "interrupt", "native-interrupt"
+            rule = "a device requests it, IF is 1: taken before the next instruction"
+            if isinstance(completion, Delivered):
+                cause = describe.interrupt_request(completion.chain[0])
         case ProtectedAccess():
             kind, cause, rule, charge = Kind.FAULT, "#GP(0)", "beyond the segment's limit", "native-exception"
         case SensitiveInsn() if isinstance(completion, (Delivered, Shutdown)):
@@ -112,7 +118,8 @@ def hardware_event(
         case SensitiveInsn():
             if completion is not Effect.HALTED:
                 return None
-            kind, cause, rule, charge = Kind.END, "HLT", "ring 0 may halt the CPU", ""
+            sleeps = technique.machine.can_wake()
+            kind, cause, rule, charge = Kind.IO if sleeps else Kind.END, "HLT", "ring 0 may halt the CPU", ""
         case _:
             return None
     handler = "guest kernel"

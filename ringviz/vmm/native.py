@@ -8,8 +8,8 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CpuState
-from ringviz.machine.stops import Stop, Watched
-from ringviz.vmm.hardware import RETURNS, hardware_event, outcome_of, watched_return
+from ringviz.machine.stops import Halted, Stop, Watched
+from ringviz.vmm.hardware import HALTED, RETURNS, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
@@ -43,6 +43,8 @@ class Native(Technique):
         if isinstance(stop, Watched):
             inner = watched_return(self, stop)
             return RESUME if inner is None else self.handle(inner)
+        if isinstance(stop, Halted):
+            return HALTED
         before = self.machine.state.copy()
         at = self.machine.retired
         completion = self.complete(stop)

@@ -7,7 +7,16 @@ at the state given.
 """
 
 from ringviz.machine.microcode.environment import Effect, Environment, GuestFault, UnsupportedError
-from ringviz.machine.microcode.single_step import owes_step_trap
+from ringviz.machine.microcode.single_step import holds_interrupts, owes_step_trap
 from ringviz.machine.microcode.table import FORMS, execute
 
-__all__ = ["FORMS", "Effect", "Environment", "GuestFault", "UnsupportedError", "execute", "owes_step_trap"]
+__all__ = [
+    "FORMS",
+    "Effect",
+    "Environment",
+    "GuestFault",
+    "UnsupportedError",
+    "execute",
+    "holds_interrupts",
+    "owes_step_trap",
+]

@@ -1,6 +1,6 @@
-"""Single-stepping over an instruction that microcode has executed: the trap that the CPU would raise after it.
+"""What happens at the boundary behind an instruction: the trap of single-stepping, and interrupts that have to wait.
 
-Source: Intel SDM Vol. 3B, "Single-Step Exception Condition"; Vol. 2, "MOV—Move" and "POP" (loading SS).
+Source: Intel SDM Vol. 3B, "Single-Step Exception Condition"; Vol. 2, "MOV—Move" and "POP" (loading SS), "STI".
 """
 
 from __future__ import annotations
@@ -25,4 +25,20 @@ def owes_step_trap(before: CpuState, instruction: Instruction, effect: Effect) -
     if not before.eflags & Eflags.TF or effect is Effect.HALTED:
         return False
     # MOV and POP to SS hold debug exceptions off until the next instruction is through; LSS does not.
-    return not (instruction.form in _SHADOW_FORMS and instruction.ops[0].register == "ss")
+    return not _loads_ss(instruction)
+
+
+def holds_interrupts(instruction: Instruction, *, had_if: bool) -> bool:
+    """Tell whether interrupts wait for one instruction more after this one: after STI where IF was 0, and a load of SS.
+
+    Args:
+        instruction: the one that is executed.
+        had_if: IF before it, real or virtual.
+    """
+    if instruction.form == "sti":
+        return not had_if
+    return _loads_ss(instruction)
+
+
+def _loads_ss(instruction: Instruction) -> bool:
+    return instruction.form in _SHADOW_FORMS and instruction.ops[0].register == "ss"

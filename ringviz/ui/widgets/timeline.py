@@ -23,6 +23,7 @@ _RANK = [
     Kind.CALLOUT,
     Kind.TRANSLATE,
     Kind.REFLECT,
+    Kind.INTERRUPT,
     Kind.FAULT,
     Kind.GATE,
     Kind.IO,

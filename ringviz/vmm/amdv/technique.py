@@ -276,7 +276,7 @@ class AmdV(HardwarePaging):
         attempt = self.guest_state()
         space = machine if self._shadow is None else self._space
         flush = machine.cpu.flush_tlb
-        environment = VirtualEnvironment(attempt, space, machine.bus, machine.retired, flush, machine.cpuid)
+        environment = VirtualEnvironment(attempt, space, machine.bus, machine.now, flush, machine.cpuid)
         if is_in_guest and self._shadow is not None:
             environment.memory = self._memory_of_the_cpu(instruction)
         try:
@@ -289,7 +289,7 @@ class AmdV(HardwarePaging):
             if instruction.is_string:
                 machine.cpu.adopt(self._compose(attempt))
             return Interruption(Vector.PF, fault.error_code, fault.linear)
-        machine.step_trap_due = microcode.owes_step_trap(machine.state, instruction, effect)
+        machine.conclude_instruction(self.guest_state(), instruction, effect)
         machine.cpu.adopt(self._compose(attempt))
         if effect is not Effect.UNFINISHED:
             machine.retire()

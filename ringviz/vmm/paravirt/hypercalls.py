@@ -386,7 +386,7 @@ class Hypervisor:
 
     def _shut_down(self, reason: int) -> Answer:
         """End the guest: the reason goes to the machine's exit port, as a kernel on bare metal would write it."""
-        self._machine.bus.write(EXIT_PORT, 4, reason, self._machine.retired)
+        self._machine.bus.write(EXIT_PORT, 4, reason, self._machine.now)
         self._port_accesses += 1
         return Answer(f"the guest shuts down, reason {reason}", ends=True)
 
@@ -451,7 +451,7 @@ class Hypervisor:
         if count <= 0:
             return Answer("nothing to print")
         text = guest_access.read(self.memory, buffer, min(count, _MOST_BYTES_AT_ONCE))
-        bus, now = self._machine.bus, self._machine.retired
+        bus, now = self._machine.bus, self._machine.now
         for byte in text:
             # As every driver of this device does: see that there is room, then write.
             bus.read(UART_PORT + _LINE_STATUS, 1, now)

@@ -30,7 +30,10 @@ from ringviz.machine.state import CS, EAX, EBX, ECX, EDI, EDX, ESI, ESP, CpuStat
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
+    ExternalInterrupt,
     Fault,
+    Halted,
+    InterruptWindow,
     NestedFault,
     Paused,
     PortIo,
@@ -214,8 +217,19 @@ class Paravirt(Technique):
                 return self._beyond_the_limit(linear, instruction)
             case SensitiveInsn():
                 return self._by_microcode(stop)
-            case PortIo() | NestedFault() | BudgetSpent() | Paused() | Breakpoint():
-                # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
+            case Halted():
+                return HALTED
+            case (
+                PortIo()
+                | NestedFault()
+                | BudgetSpent()
+                | Paused()
+                | Breakpoint()
+                | ExternalInterrupt()
+                | InterruptWindow()
+            ):
+                # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3, and so the interrupt
+                # controller stays masked.
                 raise AssertionError(f"a stop that paravirtualization cannot meet: {stop}")
 
     # ---- hypercalls --------------------------------------------------------------------------------------------------
@@ -453,7 +467,7 @@ class Paravirt(Technique):
             return self._fault(Fault(fault.vector, fault.error_code, None, stop.instruction))
         except PageFault as fault:
             return self._answer(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
-        machine.step_trap_due = microcode.owes_step_trap(before, stop.instruction, effect)
+        machine.conclude_instruction(before, stop.instruction, effect)
         machine.cpu.adopt(attempt)
         machine.retire()
         event = hardware_event(self, stop, before, machine.state, at, effect)

@@ -11,6 +11,7 @@ CPU does not check segment limits, so the machine checks just these pages (`Mach
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
@@ -29,7 +30,10 @@ from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
+    ExternalInterrupt,
     Fault,
+    Halted,
+    InterruptWindow,
     NestedFault,
     Paused,
     PortIo,
@@ -75,6 +79,8 @@ _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
+EXTERNAL = "external interrupt"
+_WINDOW = "the guest's virtual IF is 1"
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
 HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
 
@@ -102,6 +108,8 @@ class RingCompression(Technique):
         machine.cpu.frames.never_written = layout.TABLE_PAGES
         machine.watch(SILENT_IDS)
         machine.on_fetch_fault = self._repair_fetch
+        machine.reports_devices = True
+        machine.interrupt_flag = self._has_virtual_if
         self._virtual: CpuState
         self._pushed: CpuState
 
@@ -123,6 +131,10 @@ class RingCompression(Technique):
     def guest_memory(self) -> LinearMemory:
         """Guest memory under the virtual CPU."""
         return LinearMemory(self.guest_state(), self._space)
+
+    def _has_virtual_if(self) -> bool:
+        """The guest lets interrupts in; the real IF is always 1, so that the VMM keeps the machine."""
+        return bool(self._virtual.eflags & Eflags.IF)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """Ring 0 and ring 3 of the guest are both outside the real ring 0."""
@@ -204,6 +216,12 @@ class RingCompression(Technique):
                     self._virtual = self.guest_state()
                     return None, RESUME
                 return self._interpret(stop.instruction, "#GP(0)", f"CPL {real.cpl} is not 0", real)
+            case ExternalInterrupt():
+                return self._device_calls(stop, real)
+            case InterruptWindow():
+                return self._interrupt(stop, real, f"{_WINDOW}: the VMM may deliver what waited", ())
+            case Halted():
+                return None, HALTED
             case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused() | Breakpoint():
                 # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
                 raise AssertionError(f"a stop that ring compression cannot meet: {stop}")
@@ -246,7 +264,7 @@ class RingCompression(Technique):
         """Execute an instruction on the virtual CPU; no event while a long string instruction gives way."""
         before = self._virtual
         attempt = before.copy()
-        env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.retired, cpuid=self.machine.cpuid)
+        env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.now, cpuid=self.machine.cpuid)
         at = self.machine.retired
         try:
             effect = microcode.execute(env, instruction)
@@ -270,7 +288,7 @@ class RingCompression(Technique):
                 real,
             )
         self._check_supported(attempt, instruction)
-        self.machine.step_trap_due = microcode.owes_step_trap(before, instruction, effect)
+        self.machine.conclude_instruction(before, instruction, effect)
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
             return None, RESUME
@@ -291,7 +309,7 @@ class RingCompression(Technique):
             changes=changes_between(before, attempt, is_real=False),
             resume=attempt.eip,
         )
-        return event, HALTED if effect is Effect.HALTED else RESUME
+        return event, HALTED if effect is Effect.HALTED and not self.machine.halt() else RESUME
 
     def _check_supported(self, state: CpuState, instruction: Instruction) -> None:
         """Refuse what this technique cannot follow yet or at all."""
@@ -331,6 +349,36 @@ class RingCompression(Technique):
             resume=self._virtual.eip,
         )
         return event, TRIPLE_FAULT if isinstance(result, Shutdown) else RESUME
+
+    # ---- interrupts --------------------------------------------------------------------------------------------------
+
+    def _device_calls(self, stop: ExternalInterrupt, real: CpuState) -> tuple[Event, Outcome]:
+        """A device interrupts whatever runs: it is the VMM's, and the guest hears of it when its virtual IF allows."""
+        if self.machine.can_interrupt():
+            rule = f"an interrupt enters ring 0 through the VMM's table; {_WINDOW}"
+            return self._interrupt(stop, real, rule, ("trap-reflect",))
+        event = self._event(
+            stop.instruction,
+            self._virtual,
+            real,
+            self.machine.retired,
+            Kind.TRAP,
+            EXTERNAL,
+            "an interrupt enters ring 0 through the VMM's table, whatever the guest thinks of IF",
+            action="noted for the virtual interrupt controller; the guest lets nothing in just now",
+            charges=("trap-emulate",),
+            resume=self._virtual.eip,
+        )
+        return event, RESUME
+
+    def _interrupt(
+        self, stop: ExternalInterrupt | InterruptWindow, real: CpuState, rule: str, charges: tuple[str, ...]
+    ) -> tuple[Event, Outcome]:
+        """Deliver what the virtual interrupt controller requests."""
+        vector = self.machine.acknowledge()
+        cause, native = describe.interrupt_request(vector), "native-interrupt"
+        event, outcome = self._reflect(Interruption(vector), stop.instruction, cause, rule, native, real)
+        return replace(event, charges=charges), outcome
 
     def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
         """A memory access that the VMM's page tables or the cut-off segments refused: find out whose fault it is."""

@@ -71,6 +71,8 @@ class Place:
     may_reach: bool
     """It may use the virtual CPU's data."""
     callout: Callout | None = None
+    is_gate: bool = False
+    """It sets the virtual IF: an interrupt that waits may come in behind the next instruction."""
     is_miss: bool = False
     """The callout of a lookup that found nothing: the guest instruction is complete, and EAX holds where it leads."""
 

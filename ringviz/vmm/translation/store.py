@@ -210,6 +210,10 @@ class Store:
     def _note(self, place: Place) -> None:
         self._places[place.address] = place
         self._cache.weights[place.address] = place.weight
+        if place.is_gate:
+            self._cache.gates.add(place.address)
+        else:
+            self._cache.gates.discard(place.address)
         self._cache.allowed[place.address - layout.CACHE] = place.may_reach
         if place.weight & GUEST_INSTRUCTION:
             self._cache.inside.discard(place.address)

@@ -84,6 +84,7 @@ class BinaryTranslation(RingCompression):
         self._tables.own.update(layout.OWN_DESCRIPTORS)
         self._store = Store(self.machine)
         self.machine.on_callout = self._translate_here
+        self.machine.next_instruction = self.instruction_here
         self._traps: Counter[int] = Counter()
         """How often the instruction at a guest address has met a write-protected page."""
         self._guilty: frozenset[int] = frozenset()
@@ -156,6 +157,12 @@ class BinaryTranslation(RingCompression):
             state.gpr[EAX], state.gpr[ECX] = self._private(layout.SAVED_EAX), self._private(layout.SAVED_ECX)
         state.eflags = state.eflags & ~Eflags.IF | self._private(layout.VIRTUAL_IF)
         return state
+
+    def _has_virtual_if(self) -> bool:
+        """Translated code keeps the virtual IF in the VMM's private data."""
+        if self._place_here() is None:
+            return super()._has_virtual_if()
+        return bool(self._private(layout.VIRTUAL_IF))
 
     def instruction_here(self) -> Instruction | None:
         """The guest's instruction, of which a translation runs."""

@@ -137,12 +137,13 @@ class _Draft:
         has_saved: bool = False,
         may_reach: bool = False,
         callout: Callout | None = None,
+        is_gate: bool = False,
         is_miss: bool = False,
     ) -> None:
         """Add an instruction; `inside_of` is the weight of the sequence it continues."""
         self.places.append(
             Place(
-                self.at, raw, eip, bool(inside_of), has_saved, weight, inside_of, may_reach, callout, is_miss,
+                self.at, raw, eip, bool(inside_of), has_saved, weight, inside_of, may_reach, callout, is_gate, is_miss,
             )
         )  # fmt: skip
         self.at += len(raw)
@@ -276,7 +277,7 @@ def _sequence(draft: _Draft, instruction: Instruction, context: Context) -> None
         case "cli":
             draft.put(emit.store_constant(layout.VIRTUAL_IF, 0), eip, _COUNTED_HERE, may_reach=True)
         case "sti":
-            draft.put(emit.store_constant(layout.VIRTUAL_IF, _IF), eip, _COUNTED_HERE, may_reach=True)
+            draft.put(emit.store_constant(layout.VIRTUAL_IF, _IF), eip, _COUNTED_HERE, may_reach=True, is_gate=True)
         case "mov-from-cr":
             offset = _CONTROL_REGISTERS[instruction.ops[1].register or ""]
             draft.put(emit.load(_gpr(instruction), offset), eip, _COUNTED_HERE, may_reach=True)

@@ -302,7 +302,7 @@ class VtX(HardwarePaging):
             if instruction.is_string:
                 self._merge(attempt)
             return self._exception(Interruption(Vector.PF, fault.error_code, fault.linear), stop, instruction)
-        self.machine.step_trap_due = microcode.owes_step_trap(guest, instruction, effect)
+        self.machine.conclude_instruction(guest, instruction, effect)
         self._merge(attempt)
         self._tell_strays(instruction)
         if effect is Effect.UNFINISHED:
@@ -326,7 +326,7 @@ class VtX(HardwarePaging):
     def _environment(self, state: CpuState) -> VirtualEnvironment:
         machine = self.machine
         flush = machine.cpu.flush_tlb
-        return VirtualEnvironment(state, self._space, machine.bus, machine.retired, flush, self._cpuid)
+        return VirtualEnvironment(state, self._space, machine.bus, machine.now, flush, self._cpuid)
 
     def _check_fixed_bits(self, guest: CpuState) -> None:
         """Raise #GP(0) where non-root operation would lose a bit that VMX operation fixes.
@@ -368,7 +368,7 @@ class VtX(HardwarePaging):
             return self._inject(event, Interruption(Vector.PF, fault.error_code, fault.linear), before, guest)
         self._space.take()  # the VMM's own look beyond the guest's memory is no exit
         self._check_supported(guest, instruction)
-        self.machine.step_trap_due = microcode.owes_step_trap(old, instruction, effect)
+        self.machine.conclude_instruction(old, instruction, effect)
         if effect is Effect.UNFINISHED:
             self._resume(guest)
             return self.conclude()
