@@ -1,0 +1,86 @@
+"""#VMEXITs for memory: nested page faults beyond the guest's own, and page faults of the VMM's shadow page tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ringviz.guest.instruction import Instruction
+from ringviz.machine.delivery import Interruption
+from ringviz.machine.memory import PAGE
+from ringviz.machine.stops import (
+    BudgetSpent,
+    NestedFault,
+    Paused,
+    Stop,
+    has_completed,
+)
+from ringviz.vmm.amdv import layout
+from ringviz.vmm.amdv.intercepts import (
+    SvmReport,
+    event_word,
+    exception_exit,
+)
+from ringviz.vmm.amdv.nested_tables import NestedTables
+from ringviz.vmm.amdv.world_switch import WorldSwitch
+from ringviz.vmm.events import Kind
+from ringviz.vmm.guest_space import MOST_PAGES_LENT
+from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
+from ringviz.vmm.mmu.telling import words
+from ringviz.vmm.outcome import RESUME, Outcome
+
+SHADOW_NEEDS = "page faults exit while the real page tables are the VMM's"
+
+
+class MemoryExits(WorldSwitch):
+    """What the second level of address translation, or the VMM's first, does not allow."""
+
+    # ---- beyond the guest's memory, with nested paging ---------------------------------------------------------------
+
+    def _nested_fault(self, nested: NestedTables, stop: NestedFault) -> Outcome:
+        """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
+        inner: Stop = stop
+        lent: list[int] = []
+        while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
+            before = self.machine.state.copy()
+            info1 = inner.is_present | inner.is_write << 1 | 1 << 2 | inner.is_fetch << 4 | 1 << 32
+            report = SvmReport("VMEXIT_NPF", "nested paging", info1, inner.gpa)
+            event = self._exit(report, inner.instruction)
+            event = replace(event, is_attempt=True, kind=Kind.VIOLATION, rule="no nested page there")
+            page = inner.gpa & ~0xFFF
+            self._tell(event, f"outside the guest's memory ({inner.gpa:08X}h): nothing answers there", before)
+            nested.map(page, layout.OPEN_BUS)
+            lent.append(page)
+            inner = self.machine.step_over()
+        for page in lent:
+            nested.map(page, None)
+            self.machine.cpu.frames.drop(page >> 12)
+        self.machine.cpu.flush_tlb()
+        self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+        if has_completed(inner):
+            self.emulated += 1
+        if isinstance(inner, BudgetSpent):
+            return RESUME
+        return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)
+
+    # ---- shadow page tables ------------------------------------------------------------------------------------------
+
+    def _shadow_exit(
+        self,
+        raised: Interruption,
+        answer: Filled | Traced | Elsewhere,
+        instruction: Instruction | None,
+        during: Interruption | None = None,
+    ) -> None:
+        """Record the exit for a page fault that is none of the guest's; what was being delivered is injected again."""
+        report = exception_exit(self.vmcb.intercepts, raised, during)
+        assert report is not None, SHADOW_NEEDS
+        before = self.machine.state.copy()
+        event = self._exit(report, instruction)
+        if during is not None:
+            self.vmcb.put("EVENTINJ", event_word(during))
+        cause, rule, action = words(answer, raised.linear or 0)
+        if isinstance(answer, Elsewhere):
+            event = replace(event, kind=Kind.VIOLATION, is_attempt=True)
+        else:
+            event = replace(event, cause=cause, rule=f"{event.rule}; {rule}")
+        self._tell(event, action, before)

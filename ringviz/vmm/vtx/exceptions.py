@@ -1,0 +1,182 @@
+"""Exceptions and software interrupts of the guest: those that exit, those that do not, and those the VMM injects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ringviz.facts.exceptions import Vector, combines
+from ringviz.facts.registers import Cr0
+from ringviz.facts.vmx import (
+    Reason,
+)
+from ringviz.guest.instruction import Instruction
+from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
+from ringviz.machine.machine import Completion
+from ringviz.machine.microcode import Effect
+from ringviz.machine.state import CpuState
+from ringviz.machine.stops import (
+    BudgetSpent,
+    Fault,
+    Paused,
+    SoftInterrupt,
+    Stop,
+    has_completed,
+)
+from ringviz.vmm import describe
+from ringviz.vmm.escapes import escape
+from ringviz.vmm.events import Event
+from ringviz.vmm.hardware import HALTED, TRIPLE_FAULT, hardware_event
+from ringviz.vmm.mmu.telling import refused_text
+from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.vtx.exits import VmExit, exception_exit
+from ringviz.vmm.vtx.memory import MemoryExits
+
+_ASKS_FOR = "no control of the VMCS asks for an exit"
+
+
+class ExceptionExits(MemoryExits):
+    """The exception bitmap decides; what the VMM has no use for goes back to the guest at the VM entry."""
+
+    def _exception(self, event: Interruption, stop: Stop, instruction: Instruction | None) -> Outcome:
+        """An exception of the guest: an exit if the exception bitmap says so, else through the guest's own table."""
+        self._space.take()
+        state = self.machine.state
+        length = instruction.size if instruction is not None and event.is_software else 0
+        leaves = exception_exit(self._controls, self._as_raised(event), dr6=state.dr[6], length=length)
+        if leaves is not None:
+            return self._reflect(leaves, event, instruction)
+        before, at = state.copy(), self.machine.retired
+        completion = self._deliver(event, instruction)
+        return self._told_in_guest(stop, before, at, completion)
+
+    def _soft_interrupt(self, stop: SoftInterrupt) -> Outcome:
+        """INT n never exits; INT3, INTO and INT1 do as their exceptions."""
+        is_software = not stop.is_privileged_gate_exempt
+        next_eip = (self.machine.state.eip + stop.instruction.size) & 0xFFFF_FFFF
+        is_exception = stop.instruction.form != "int"
+        event = Interruption(stop.vector, is_software=is_software, next_eip=next_eip)
+        if is_exception:
+            leaves = exception_exit(self._controls, event, dr6=self.machine.state.dr[6], length=stop.instruction.size)
+            if leaves is not None:
+                return self._reflect(leaves, event, stop.instruction)
+        before, at = self.machine.state.copy(), self.machine.retired
+        completion = self._deliver(event, stop.instruction)
+        has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
+        if has_retired:
+            self.machine.retire()
+        return self._told_in_guest(stop, before, at, completion, has_retired=has_retired)
+
+    def _fpu_error(self, stop: Fault) -> Outcome:
+        """An FPU error of a guest with CR0.NE = 0, which expects it as an interrupt and not as #MF.
+
+        VMX fixes the real NE to 1. The VMM raises the virtual FERR line, where nobody listens, and carries the
+        instruction out with the error held back.
+        """
+        before = self.machine.state.copy()
+        leaves = exception_exit(self._controls, Interruption(Vector.MF))
+        assert leaves is not None, "the exception bitmap follows the guest's NE"
+        event = self._leave(leaves, stop.instruction)
+        old = self.guest_state()
+        self.machine.state.cr0 &= ~Cr0.NE
+        inner = self.machine.step_over()
+        self.machine.state.cr0 |= Cr0.NE
+        if has_completed(inner):
+            self.emulated += 1
+        self._resume(self.guest_state())
+        self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
+        return RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
+
+    def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
+        """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
+        leaves = exception_exit(self._controls, raised)
+        assert leaves is not None, "page faults exit while the real page tables are the VMM's"
+        return self._reflect(leaves, replace(raised, error_code=error_code), instruction)
+
+    # ---- delivery by the CPU -----------------------------------------------------------------------------------------
+
+    def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
+        """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
+        result = deliver(
+            self.machine.state,
+            self._memory_of_the_cpu(instruction, event),
+            event,
+            lambda first, second: self._met_on_the_way(first, second, instruction),
+        )
+        self._tell_strays(instruction, event)
+        return result
+
+    def _met_on_the_way(self, first: Interruption, second: Interruption, instruction: Instruction | None) -> None:
+        """An exception raised while another event was being delivered: an exit, if the exception bitmap says so.
+
+        The VMM finds both in the VMCS and injects what they come to together, as the CPU would have delivered it.
+        """
+        leaves = exception_exit(self._controls, self._as_raised(second), during=first, dr6=self.machine.state.dr[6])
+        if leaves is None:
+            return
+        before, guest = self.machine.state.copy(), self.guest_state()
+        record = self._leave(leaves, instruction)
+        injected: Interruption | None
+        match combines(first.vector, second.vector):
+            case "serial":
+                injected, action = second, f"{describe.vector_name(second.vector)} injected"
+            case "double-fault":
+                injected, action = Interruption(Vector.DF, 0), "both together are a double fault: #DF injected"
+            case "shutdown":
+                injected, action = None, "both together are a triple fault"
+        if injected is not None:
+            self._put_event(injected, before)
+        self._resume(guest)
+        self._tell(record, action, before, guest)
+
+    def _told_in_guest(
+        self, stop: Stop, before: CpuState, at: int, completion: Completion, *, has_retired: bool = False
+    ) -> Outcome:
+        """Record what the CPU did without an exit, where a learner would call it an event."""
+        event = hardware_event(self, stop, before, self.machine.state, at, completion)
+        if event is not None:
+            self.events.append(escape(event, stop, completion, _ASKS_FOR))
+        if has_retired:
+            self._prefetch()
+        if isinstance(completion, Shutdown):
+            return self._triple_fault(getattr(stop, "instruction", None))
+        return HALTED if completion is Effect.HALTED else self.conclude()
+
+    # ---- what the VMM does -------------------------------------------------------------------------------------------
+
+    def _reflect(self, leaves: VmExit, event: Interruption, instruction: Instruction | None) -> Outcome:
+        """An exception that the exception bitmap sends to the VMM: it has no use for it and hands it back."""
+        before = self.machine.state.copy()
+        record = self._leave(leaves, instruction)
+        guest = self.guest_state()
+        if event.vector == Vector.PF and event.linear is not None:
+            guest.cr2 = event.linear  # an exit leaves CR2 alone, and so does an injection
+            if self._shadow is not None:
+                record = replace(record, rule=f"{record.rule}; {refused_text(event.error_code or 0)}")
+        native = "native-page-fault" if event.vector == Vector.PF else "native-exception"
+        return self._inject(replace(record, native_charges=(native,)), event, before, guest)
+
+    def _inject(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
+        """Resume the guest with an event for its own handler; the CPU delivers it at the VM entry."""
+        old = guest.copy()
+        self._put_event(what, before)
+        self._resume(guest)
+        counts = self.vmx.reads, self.vmx.writes
+        place = len(self.events)
+        result = self._deliver(what, None)
+        if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
+            self.machine.retire()
+            self._prefetch()
+            self.emulated += 1
+        action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
+        self.vmx.reads, self.vmx.writes = counts
+        self._tell(event, action, before, old, place)
+        if isinstance(result, Shutdown):
+            return self._triple_fault(None)
+        return RESUME
+
+    def _triple_fault(self, instruction: Instruction | None) -> Outcome:
+        """Unconditional exit: the guest is dead."""
+        before = self.machine.state.copy()
+        event = self._leave(VmExit(Reason.TRIPLE_FAULT, "unconditional"), instruction)
+        self._tell(event, "the guest is dead: nothing to resume", before, self.guest_state())
+        return TRIPLE_FAULT

@@ -1,0 +1,279 @@
+"""VMX transitions: the VMM takes up VMX operation, and each VM exit and VM entry goes through its VMCS.
+
+What the guest sees of the control registers is the CPU behind masks and read shadows; what the VMM keeps to itself is
+here as well. Why a VM exit happens, and what the VMM does about it, are the files around this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from ringviz.errors import UnsupportedError
+from ringviz.facts.vmx import (
+    EXIT_REASONS,
+    FIELDS_BY_NAME,
+    INSTRUCTION_EXITS,
+)
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.scenario import Scenario
+from ringviz.machine.cpuid import hypervisor_cpuid
+from ringviz.machine.delivery import Interruption
+from ringviz.machine.linear import LinearMemory
+from ringviz.machine.memory import PAGE
+from ringviz.machine.state import CpuState
+from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.hardware import RETURNS
+from ringviz.vmm.hardware_paging import HardwarePaging
+from ringviz.vmm.mmu.shadow import Places
+from ringviz.vmm.setup import Setup
+from ringviz.vmm.technique import changes_between, text_of
+from ringviz.vmm.vtx import layout
+from ringviz.vmm.vtx.ept import ExtendedTables
+from ringviz.vmm.vtx.exit_report import MORE_READS, READS, exit_detail, write_exit
+from ringviz.vmm.vtx.exits import Controls, VmExit, interruption_information
+from ringviz.vmm.vtx.guest_area import guest_fields
+from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA, build_ept_directory
+from ringviz.vmm.vtx.interruptibility import blocking_of
+from ringviz.vmm.vtx.noting_space import NotingSpace
+from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
+from ringviz.vmm.vtx.panel import Images
+from ringviz.vmm.vtx.policy import Composition, Policy
+from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything, put_msr_load_list
+from ringviz.vmm.vtx.vmcs import Vmcs
+
+_ROOT = -1
+_HANDLER = "VMM in VMX root (“ring −1”)"
+VIEWED = frozenset({"mov-to-cr", "mov-from-cr", "smsw"})
+"""Forms executed under masks and read shadows, which the emulated CPU has not: microcode does it."""
+_STOPS_BY_ITSELF = frozenset(
+    {"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr", "in", "out", "ins", "outs"}
+)
+"""The machine stops at these in any case; to watch them would be to pass them."""
+
+
+class Transitions(HardwarePaging):
+    """The VMM's own part: the VMCS, and the way out of the guest and back."""
+
+    mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
+    guest_base: ClassVar[int] = layout.GUEST_BASE
+    open_bus = layout.OPEN_BUS
+
+    def __init__(self, scenario: Scenario, setup: Setup) -> None:
+        super().__init__(scenario, setup)
+        ram = self.machine.ram
+        self.policy = Policy(setup)
+        self._cpuid = hypervisor_cpuid(self.machine.cpuid) if self.policy.shows_itself else self.machine.cpuid
+        self._space: NotingSpace = NotingSpace(ram, self.guest_base, self.guest_bytes)
+        ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
+        mark_everything(ram, self.policy)
+        self.ept: ExtendedTables | None = None
+        if self.policy.uses_ept:
+            self.ept = ExtendedTables(ram, layout.EPT_TABLES, self.guest_base, self.guest_bytes)
+            self.machine.second_level = self.ept
+            if not self.policy.is_unrestricted:
+                build_ept_directory(ram)
+                self.ept.map(EPT_DIRECTORY_GPA, None)  # the tables on the way are made now, once
+        else:
+            places = Places(layout.IDENTITY_DIRECTORY, layout.IDENTITY_TABLES, layout.SHADOW_POOL, {})
+            self._use_shadows(places, layout.TABLE_PAGES)
+        self._virtual_cr3 = self._virtual_efer = 0
+        """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
+        self._owns_cr3 = self._loads_efer = False
+        self._images = Images(b"", b"")
+        self.vmx = VmxUnit(ram, self.policy.capabilities)
+        self._prepare()
+
+    def power_on(self, state: CpuState) -> None:
+        """Write the guest's state into the VMCS, and launch it."""
+        self._check_supported(state)
+        made = self._compose(state)
+        for name, value in (made.fields | guest_fields(made.real)).items():
+            self._write(name, value)
+        entered = self.vmx.vmlaunch()
+        assert isinstance(entered, Entered), entered
+        self.machine.cpu.load(made.real)
+        self._take_up_controls()
+        image = self.vmx.vmcs.image()
+        self._images = Images(image, image)
+
+    def guest_state(self) -> CpuState:
+        """The CPU with the read shadows in place of what the masks hide."""
+        real, controls = self.machine.state, self._controls
+        guest = real.copy()
+        guest.cr0 = real.cr0 & ~controls.cr0_mask | controls.cr0_shadow & controls.cr0_mask
+        guest.cr4 = real.cr4 & ~controls.cr4_mask | controls.cr4_shadow & controls.cr4_mask
+        if self._owns_cr3:
+            guest.cr3 = self._virtual_cr3
+        if not self._loads_efer:
+            guest.efer = self._virtual_efer
+        return guest
+
+    def guest_memory(self) -> LinearMemory:
+        """Guest-physical memory under the guest's own control registers."""
+        return LinearMemory(self.guest_state(), self._space)
+
+    def save_vmm(self) -> Any:
+        """What is not in memory."""
+        tables = None if self.ept is None else self.ept.next_table
+        if self._shadow is not None:
+            tables = self._shadow.save()
+        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables
+
+    def restore_vmm(self, saved: Any) -> None:
+        """Take it back; the controls are in the VMCS, which is in memory."""
+        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables = saved
+        self.vmx.restore(vmx)
+        if self.ept is not None:
+            self.ept.next_table = tables
+        if self._shadow is not None:
+            self._shadow.restore(tables)
+        self._take_up_controls()
+
+    # ---- setting up --------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Enter VMX operation, and make the VMCS current with everything that does not depend on the guest."""
+        ram = self.machine.ram
+        for region in (layout.VMXON_REGION, layout.VMCS_REGION):
+            Vmcs(ram, region).revision = 1
+        self._must(self.vmx.vmxon(layout.VMXON_REGION))
+        self._must(self.vmx.vmclear(layout.VMCS_REGION))
+        self._must(self.vmx.vmptrld(layout.VMCS_REGION))
+        eptp = None if self.ept is None else self.ept.pointer
+        for name, value in fixed_fields(self.policy.capabilities, eptp).items():
+            self._write(name, value)
+
+    def _compose(self, guest: CpuState) -> Composition:
+        """Settle what is real, and remember of the guest's registers what is not."""
+        made = self.policy.compose(guest, None if self._shadow is None else self._shadow.enter(guest))
+        if not made.loads_efer:
+            put_msr_load_list(self.machine.ram, made.real.efer)
+        self._owns_cr3 = made.owns_cr3
+        if made.owns_cr3:
+            self._virtual_cr3 = guest.cr3
+        if not made.loads_efer:
+            self._virtual_efer = guest.efer
+        if self.ept is not None and not self.policy.is_unrestricted:
+            self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if made.owns_cr3 else None)
+        return made
+
+    def _take_up_controls(self) -> None:
+        """Read the controls out of the VMCS, as the CPU does at a VM entry."""
+        fields = self.vmx.vmcs.fields()
+        self._controls = controls = Controls.of(fields)
+        self._loads_efer = controls.has("load-ia32_efer-on-entry")
+        forms = RETURNS | VIEWED | {"invd"}
+        for row in INSTRUCTION_EXITS.values():
+            if row.control is not None and controls.has(row.control) and row.form not in _STOPS_BY_ITSELF:
+                forms |= {row.form}
+        self.machine.watch(forms)
+
+    # ---- VM exit and VM entry ----------------------------------------------------------------------------------------
+
+    def _leave(self, leaves: VmExit, instruction: Instruction | None) -> Event:
+        """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it."""
+        state, vmcs = self.machine.state, self.vmx.vmcs
+        before = vmcs.image()
+        write_exit(vmcs, leaves, state, self._blocking(), saves_efer=self._controls.has("save-ia32_efer-on-exit"))
+        self._images = Images(before, vmcs.image())
+        self.vmx.reads = self.vmx.writes = 0
+        for name in (*READS, *MORE_READS.get(leaves.reason, ())):
+            self._read(name)
+        row = EXIT_REASONS[leaves.reason]
+        return Event(
+            at=self.machine.retired,
+            address=state.eip,
+            instruction=text_of(instruction),
+            form=instruction.form if instruction is not None else None,
+            kind=Kind.EXIT,
+            cause=f"VM exit {row.number}, {row.name}",
+            rule=leaves.rule,
+            handler=_HANDLER,
+            action="",
+            charges=("exit", "vmm-work"),
+            from_ring=state.cpl,
+            via_ring=_ROOT,
+            detail=exit_detail(leaves),
+        )
+
+    def _put_event(self, what: Interruption, before: CpuState) -> None:
+        """Write the VM-entry interruption information."""
+        self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
+        if what.error_code is not None:
+            self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
+        if what.next_eip is not None:
+            self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
+
+    def _resume(self, guest: CpuState) -> None:
+        """Write what the VMM changed, and enter the guest again."""
+        made = self._compose(guest)
+        now = self.vmx.vmcs.fields()
+        wanted = made.fields | guest_fields(made.real)
+        changed = {name: value for name, value in wanted.items() if now[name] != value}
+        for name, value in changed.items():
+            self._write(name, value)
+        entered = self.vmx.vmresume()
+        assert isinstance(entered, Entered), entered
+        self.machine.cpu.adopt(made.real)
+        if self.ept is not None and self.ept.must_invalidate:
+            self.machine.forget_translations()
+            self.ept.must_invalidate = False
+        if changed.keys() & made.fields.keys():
+            self._take_up_controls()
+
+    def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState, place: int | None = None) -> None:
+        """Complete the record of an exit: what was done, what it changed, what it read and wrote.
+
+        Args:
+            event: as `_leave` started it.
+            action: what the VMM did.
+            before: the real CPU at the exit.
+            old_guest: what the guest saw then.
+            place: among the events not taken out yet; the last by default.
+        """
+        after = self.machine.state
+        changes = changes_between(before, after, is_real=True)
+        told = {change.name for change in changes}
+        guest_changes = changes_between(old_guest, self.guest_state(), is_real=False)
+        changes += tuple(change for change in guest_changes if change.name not in told)
+        counts = (("VMREADs", str(self.vmx.reads)), ("VMWRITEs", str(self.vmx.writes)))
+        told_event = replace(
+            event,
+            action=action,
+            to_ring=after.cpl,
+            resume=after.eip,
+            changes=changes,
+            detail=event.detail + counts,
+        )
+        self.events.insert(len(self.events) if place is None else place, told_event)
+
+    def _blocking(self) -> int:
+        """The guest interruptibility state: is the last instruction one after which interrupts wait for one more."""
+        return blocking_of(self.machine)
+
+    def _read(self, name: str) -> int:
+        """VMREAD, which must not fail."""
+        result = self.vmx.vmread(FIELDS_BY_NAME[name].encoding)
+        assert isinstance(result, Success), f"VMREAD of {name}: {result}"
+        return result.value
+
+    def _write(self, name: str, value: int) -> None:
+        """VMWRITE, which must not fail."""
+        result = self.vmx.vmwrite(FIELDS_BY_NAME[name].encoding, value)
+        assert isinstance(result, Success), f"VMWRITE of {name}: {result}"
+
+    @staticmethod
+    def _must(result: object) -> None:
+        assert isinstance(result, Success), result
+
+    # ---- limits ------------------------------------------------------------------------------------------------------
+
+    def _check_supported(self, guest: CpuState, instruction: Instruction | None = None) -> None:
+        """Refuse what this CPU cannot run in VMX non-root operation, and what this VMM cannot follow."""
+        where = "" if instruction is None else f" at {instruction.address:08X}h"
+        if not guest.is_protected and not self.policy.is_unrestricted:
+            raise UnsupportedError(
+                f"{self.scenario.id}: the guest is in real mode{where}; VMX operation fixes CR0.PE to 1 on the"
+                f" {self.setup.cpu.title}, which has no unrestricted guest"
+            )
