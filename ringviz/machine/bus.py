@@ -120,6 +120,12 @@ class InterruptController(Protocol):
     def would_request(self, irq: int) -> bool:
         """Tell whether a rising edge of this line now would make `is_requesting` true, by mask and priority."""
 
+    def save(self) -> State:
+        """As any device."""
+
+    def restore(self, state: State) -> None:
+        """As any device."""
+
 
 class _Claim(NamedTuple):
     """One port of a device."""
@@ -257,6 +263,15 @@ class Bus:
         if self._controller is None:
             raise ValueError("no device of this bus controls interrupts")
         return self._controller.acknowledge()
+
+    @property
+    def pending_vector(self) -> int:
+        """The vector that `acknowledge` would give now; nothing changes by the question."""
+        assert self._controller is not None
+        before = self._controller.save()
+        vector = self._controller.acknowledge()
+        self._controller.restore(before)
+        return vector
 
     def _wire(self, irq: int) -> Callable[[bool], None]:
         """Give the wire of one request line."""

@@ -34,6 +34,8 @@ class Interruption:
     """#PF: what goes to CR2."""
     is_software: bool = False
     """INT n, INT3 or INTO: the gate's DPL is checked."""
+    is_external: bool = False
+    """A device's interrupt: benign, whatever its vector is the number of."""
     next_eip: int | None = None
     """Software interrupts and traps: the EIP to save; None saves the current one."""
 
@@ -117,7 +119,8 @@ def deliver(state: CpuState, memory: LinearMemory, event: Interruption, met: Met
             return Delivered(event.vector, event.error_code, from_cpl, state.cpl, tuple(chain))
         if met is not None:
             met(delivering, event)
-        match combines(chain[-1], event.vector):
+        is_benign = delivering.is_software or delivering.is_external
+        match "serial" if is_benign else combines(delivering.vector, event.vector):
             case "double-fault":
                 if event.linear is not None:
                     state.cr2 = event.linear
@@ -267,7 +270,7 @@ def _push_all(memory: LinearMemory, stack: SegmentCache, pointer: int, values: l
 def _saved_flags(eflags: int, event: Interruption) -> int:
     """EFLAGS as saved: fault-class exceptions save RF set, so that a breakpoint on the instruction is passed."""
     row = EXCEPTIONS.get(event.vector)
-    if not event.is_software and row is not None and row.kind is ExceptionKind.FAULT:
+    if not event.is_software and not event.is_external and row is not None and row.kind is ExceptionKind.FAULT:
         return eflags | Eflags.RF
     return eflags
 

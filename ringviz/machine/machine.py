@@ -606,7 +606,7 @@ class Machine:
             case ProtectedAccess():
                 return self.raise_event(Interruption(Vector.GP, 0))
             case InterruptWindow():
-                return self.raise_event(Interruption(self.acknowledge()))
+                return self.raise_event(Interruption(self.acknowledge(), is_external=True))
             case _:
                 raise ValueError(f"bare hardware has nothing to complete at {stop}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,17 +10,26 @@ import pytest
 from ringviz.guest import Scenario
 from ringviz.machine.devices import pc_devices
 from ringviz.vmm import technique as technique_module
-from ringviz.vmm.registry import available
+from ringviz.vmm.events import Kind
 from tests.machine.guests import NASM, assemble
 from tests.vmm.guests import make_scenario
-from tests.vmm.lockstep import Run, assert_lockstep
+from tests.vmm.lockstep import Run, assert_lockstep, default_cpu, difference
 from tests.vmm.timer import Ticker
 
 SOURCE = Path(__file__).with_name("interrupts.asm")
 PERIODS = (37, 41, 100, 251)
 TICKS, LOG = 0x20_0000, 0x20_1000
 LOAD = 0x1000
-FAITHFUL = tuple(name for name in available() if name not in ("native", "paravirt", "trap-emulate"))
+WAYS = (
+    ("emulation", None, None),
+    ("classic", None, None),
+    ("binary-translation", None, None),
+    ("vt-x", "nested", "nehalem"),
+    ("vt-x", "shadow", "p4-672"),
+    ("amd-v", "nested", None),
+    ("amd-v", "shadow", None),
+)
+"""Technique, way of memory virtualization, CPU."""
 
 pytestmark = pytest.mark.skipif(NASM is None, reason="NASM is not installed (apt-get install nasm)")
 
@@ -67,8 +77,68 @@ def test_running_and_stepping_give_the_same(tmp_path: Path) -> None:
     assert free.technique.machine.now == stepped.technique.machine.now
 
 
-@pytest.mark.parametrize("period", PERIODS)
-@pytest.mark.parametrize("technique", FAITHFUL)
-def test_every_technique_delivers_at_the_same_instruction(technique: str, period: int, tmp_path: Path) -> None:
-    run = assert_lockstep(guest(tmp_path, period), technique)
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_every_technique_delivers_at_the_same_instruction(
+    technique: str, mmu: str | None, cpu: str | None, tmp_path: Path
+) -> None:
+    run = assert_lockstep(guest(tmp_path, 41), technique, mmu=mmu, cpu=cpu)
     assert ticks(run) > 40
+
+
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_the_ticks_of_a_free_run_come_where_they_come_on_bare_metal(
+    technique: str, mmu: str | None, cpu: str | None, tmp_path: Path
+) -> None:
+    for period in PERIODS:
+        scenario = guest(tmp_path, period)
+        cpu = cpu or default_cpu(technique)
+        native, run = Run(scenario, "native", cpu), Run(scenario, technique, cpu, mmu=mmu)
+        native.finish()
+        run.finish()
+        assert run.page(LOG >> 12) == native.page(LOG >> 12)
+        assert difference(native, run) is None
+        assert run.technique.machine.now == native.technique.machine.now
+
+
+def test_sti_lets_one_more_instruction_run_first(tmp_path: Path) -> None:
+    run = Run(guest(tmp_path, 37), "native")
+    run.finish()
+    memory = run.technique.guest_ram()
+    first = int.from_bytes(memory[LOG : LOG + 4], "little")
+    assert memory[first - 2 : first + 1] == bytes.fromhex("fb 43 43"), "sti; inc ebx; <here> inc ebx"
+
+
+def test_a_window_exit_comes_where_the_guest_opens_it(tmp_path: Path) -> None:
+    run = Run(guest(tmp_path, 37), "vt-x")
+    run.finish()
+    causes = Counter(event.cause for event in run.events)
+    assert causes["VM exit 1, External interrupt"] > 100
+    assert causes["VM exit 7, Interrupt window"] > 20
+    waits = [event for event in run.events if event.cause.startswith("VM exit 1,") and "asked for" in event.action]
+    assert len(waits) >= causes["VM exit 7, Interrupt window"]
+
+
+def test_the_cpu_itself_keeps_a_virtual_interrupt_until_if_is_set(tmp_path: Path) -> None:
+    run = Run(guest(tmp_path, 37), "amd-v")
+    run.finish()
+    kinds = Counter(event.kind for event in run.events)
+    assert kinds[Kind.INTERRUPT] == ticks(run)
+    assert "VMEXIT_VINTR" not in {event.cause for event in run.events}
+
+
+def test_without_the_control_the_guest_takes_the_machines_own_interrupts(tmp_path: Path) -> None:
+    scenario = guest(tmp_path, 41)
+    for technique, control in (("vt-x", "-external-interrupt-exiting"), ("amd-v", "-intr")):
+        run = assert_lockstep(scenario, technique, controls=(control,), times=5)
+        causes = {event.cause for event in run.events}
+        assert not causes & {"VM exit 1, External interrupt", "VMEXIT_INTR"}
+        assert sum(event.kind is Kind.INTERRUPT for event in run.events) + sum(
+            event.kind is Kind.REFLECT for event in run.events
+        ) == ticks(run)
+
+
+def test_trap_and_emulate_loses_the_if_that_popf_should_set(tmp_path: Path) -> None:
+    native, run = Run(guest(tmp_path, 41), "native"), Run(guest(tmp_path, 41), "trap-emulate")
+    native.finish()
+    run.finish()
+    assert ticks(run) < ticks(native)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ringviz.facts.svm import INTERCEPTS, SAVE_AREA_OFFSET, SVM_EXITS, VMCB_CONTROL
+from ringviz.facts.svm import INTERCEPTS, SAVE_AREA_OFFSET, SVM_EXITS, VINTR_FIELDS, VMCB_CONTROL
 from ringviz.machine.memory import Ram
 from ringviz.machine.state import CpuState
 from ringviz.machine.vmcb import SAVE_AREA_BYTES, encode_save_area
@@ -46,6 +46,11 @@ class ControlBlock:
         """Read a field of the control area."""
         row = VMCB_CONTROL[field]
         return self._ram.read_int(self.address + row.offset, row.size_bytes)
+
+    @property
+    def has_virtual_interrupt(self) -> bool:
+        """V_IRQ: a virtual interrupt waits for the guest's IF."""
+        return bool(VINTR_FIELDS["V_IRQ"].get(self.get("VINTR_CONTROL")))
 
     def image(self) -> bytes:
         """Control area and state save area as they lie in memory."""

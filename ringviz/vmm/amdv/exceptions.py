@@ -104,7 +104,8 @@ class ExceptionExits(MemoryExits):
             self._prefetch()
         if isinstance(completion, Shutdown):
             return self._shutdown(getattr(stop, "instruction", None))
-        return HALTED if completion is Effect.HALTED else self.conclude()
+        is_over = completion is Effect.HALTED and not self.machine.halt()
+        return HALTED if is_over else self.conclude()
 
     # ---- what the VMM does -------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class InstructionExits(ExceptionExits):
         self.emulated += 1
         self._tell(event, self._action(instruction, old), before, old=old)
         self._prefetch()
-        return HALTED if effect is Effect.HALTED else self.conclude()
+        return HALTED if effect is Effect.HALTED and not self.machine.halt() else self.conclude()
 
     def _action(self, instruction: Instruction, before: CpuState) -> str:
         """What the VMM did, in a few words."""

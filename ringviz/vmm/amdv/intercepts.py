@@ -248,6 +248,7 @@ def exception_exit(
 def event_word(event: Interruption) -> int:
     """Describe an event as EVENTINJ and EXITINTINFO do."""
     kind = EventType.SWINT if event.is_software else EventType.EXCEPTION
+    kind = EventType.INTR if event.is_external else kind
     value = EVENTINJ_FIELDS["VECTOR"].put(0, event.vector)
     value = EVENTINJ_FIELDS["TYPE"].put(value, kind)
     value = EVENTINJ_FIELDS["EV"].put(value, int(event.error_code is not None))

@@ -27,7 +27,7 @@ SHADOW = frozenset({*_REGISTERS_OF_PAGING, f"EXCP{Vector.PF.value}", "INVLPG"})
 
 _SHORT = {"IOIO_PROT": "ioio", "MSR_PROT": "msr"}
 _NOT_IN_THIS_MACHINE: Mapping[str, str] = {
-    "VINTR": "no interrupt waits in this machine",
+    "VINTR": "V_IRQ needs no exit here: the CPU waits for the guest's IF and delivers by itself",
     "FERR_FREEZE": "this machine has no FERR line",
     "RDTSCP": "this machine's CPU has no RDTSCP",
     "MONITOR": "this machine's CPU has no MONITOR and MWAIT",

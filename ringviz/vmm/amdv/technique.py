@@ -4,7 +4,7 @@ The guest runs in guest mode with its kernel in ring 0. The CPU itself handles t
 exceptions and page tables; it leaves guest mode only for what the VMCB intercepts and for nested page faults.
 
 The class is built up in files of their own: `world_switch` (the VMCB, #VMEXIT and VMRUN), `memory`, `exceptions`,
-`instructions`.
+`instructions`, `interrupts`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, TaskGateError
 from ringviz.machine.stops import (
+    ExternalInterrupt,
     Fault,
+    Halted,
+    InterruptWindow,
     NestedFault,
     PortIo,
     SensitiveInsn,
@@ -27,14 +30,15 @@ from ringviz.machine.stops import (
     Watched,
 )
 from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.instructions import InstructionExits
 from ringviz.vmm.amdv.intercepts import (
     SVM_FORMS,
     possible_intercepts,
 )
+from ringviz.vmm.amdv.interrupts import InterruptExits
 from ringviz.vmm.amdv.panel import vmcb_panel
 from ringviz.vmm.amdv.policy import controls as policy_controls
 from ringviz.vmm.controls import Control
+from ringviz.vmm.hardware import HALTED
 from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
@@ -44,7 +48,7 @@ _INTERCEPT_FIRST = frozenset({"pushf", "popf", "iret", "int", "int1", "cpuid", "
 """Forms whose intercept comes before any fault of theirs."""
 
 
-class AmdV(InstructionExits):
+class AmdV(InterruptExits):
     """Hardware assistance as AMD built it, with nested paging or with shadow page tables."""
 
     id: ClassVar[str] = "amd-v"
@@ -57,10 +61,12 @@ class AmdV(InstructionExits):
     def handle(self, stop: Stop) -> Outcome:
         """Decide as the CPU does whether the stop leaves guest mode; if so, the VMM answers it."""
         try:
-            return self._handle(stop)
+            outcome = self._handle(stop)
         except (microcode.UnsupportedError, TaskGateError) as error:
             where = self.machine.state.eip
             raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}") from None
+        self._offer_interrupt()
+        return outcome
 
     def _handle(self, stop: Stop) -> Outcome:
         match stop:
@@ -78,6 +84,12 @@ class AmdV(InstructionExits):
                 return self._exception(Interruption(stop.vector, stop.error_code, stop.linear), stop, stop.instruction)
             case PortIo() | SensitiveInsn() | Watched():
                 return self._instruction(stop, stop.instruction)
+            case ExternalInterrupt():
+                return self._device_calls(stop)
+            case InterruptWindow():
+                return self._can_be_interrupted(stop)
+            case Halted():
+                return HALTED
             case _:
                 raise AssertionError(f"a stop that AMD-V cannot meet: {stop}")
 

@@ -82,6 +82,7 @@ class WorldSwitch(HardwarePaging):
             self._use_shadows(places, layout.TABLE_PAGES)
         if policy.shows_itself and "CPUID" in policy.intercepts:
             self.machine.cpuid = hypervisor_cpuid(self.machine.cpuid)
+        self.machine.reports_devices = "INTR" in policy.intercepts
         self.machine.watch(RETURNS | _watched_forms(policy.intercepts))
         self._images = Images(b"", b"")
 

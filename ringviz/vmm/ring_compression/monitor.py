@@ -377,7 +377,9 @@ class RingCompression(Technique):
         """Deliver what the virtual interrupt controller requests."""
         vector = self.machine.acknowledge()
         cause, native = describe.interrupt_request(vector), "native-interrupt"
-        event, outcome = self._reflect(Interruption(vector), stop.instruction, cause, rule, native, real)
+        event, outcome = self._reflect(
+            Interruption(vector, is_external=True), stop.instruction, cause, rule, native, real
+        )
         return replace(event, charges=charges), outcome
 
     def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:

@@ -22,7 +22,7 @@ from ringviz.facts.vmx import CONTROL_MSRS, DEFAULT1, VMX_CONTROLS, Word
 
 _FIRST_GENERATION = (
     "external-interrupt-exiting", "nmi-exiting",
-    "use-tsc-offsetting", "hlt-exiting", "invlpg-exiting", "rdpmc-exiting", "rdtsc-exiting",
+    "interrupt-window-exiting", "use-tsc-offsetting", "hlt-exiting", "invlpg-exiting", "rdpmc-exiting", "rdtsc-exiting",
     "cr3-load-exiting", "cr3-store-exiting", "mov-dr-exiting", "unconditional-io-exiting", "use-io-bitmaps",
     "save-debug-controls-on-exit", "acknowledge-interrupt-on-exit", "load-debug-controls-on-entry",
 )  # fmt: skip

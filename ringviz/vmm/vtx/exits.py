@@ -399,6 +399,8 @@ def interruption_information(event: Interruption) -> int:
         kind = (
             InterruptionType.SOFTWARE_EXCEPTION if event.vector in exceptions else InterruptionType.SOFTWARE_INTERRUPT
         )
+    elif event.is_external:
+        kind = InterruptionType.EXTERNAL_INTERRUPT
     elif event.vector == Vector.DB and event.next_eip is not None:
         kind = InterruptionType.PRIVILEGED_SOFTWARE_EXCEPTION
     else:

@@ -150,7 +150,7 @@ class InstructionExits(ExceptionExits):
         self._resume(guest)
         self._tell(event, emulated_text(instruction, old, guest, self.machine.bus), before, old)
         self._prefetch()
-        return HALTED if effect is Effect.HALTED else self.conclude()
+        return HALTED if effect is Effect.HALTED and not self.machine.halt() else self.conclude()
 
     def _refuse(self, leaves: VmExit, instruction: Instruction) -> Outcome:
         """A VMX instruction: the virtual CPU has none, so the VMM injects #UD."""

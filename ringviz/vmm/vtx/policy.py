@@ -40,7 +40,7 @@ _UNPAGED_CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE
 """They change how page tables are read: the VMM's while it owns CR3."""
 
 _NOT_IN_THIS_MACHINE: Mapping[str, str] = {
-    "interrupt-window-exiting": "no interrupt waits for a window in this machine",
+    "interrupt-window-exiting": "the VMM sets it itself, while an interrupt waits for the guest to let it in",
     "nmi-window-exiting": "no NMI arrives in this machine",
     "virtual-nmis": "no NMI arrives in this machine",
     "activate-vmx-preemption-timer": "this machine's time goes by instructions, and has no such timer",
@@ -125,16 +125,19 @@ class Policy:
         """Model-specific registers that the guest reaches itself."""
         return tuple(int(name[4:], 16) for name, on in self._chosen.items() if name.startswith("msr-") and not on)
 
-    def compose(self, guest: CpuState, shadow: Root | None) -> Composition:
+    def compose(self, guest: CpuState, shadow: Root | None, *, awaits_window: bool = False) -> Composition:
         """Give the real CPU state for what the guest is to see, and the control fields that go with it.
 
         Args:
             guest: what it is to see.
             shadow: without EPT: the tables that the CPU is to walk.
+            awaits_window: an interrupt waits for the guest to let it in.
         """
         real = guest.copy()
         owns_cr3 = shadow is not None or (not self.is_unrestricted and not guest.cr0 & Cr0.PG)
         wanted = self._controls(owns_cr3=owns_cr3)
+        if awaits_window and "external-interrupt-exiting" in wanted:
+            wanted |= {"interrupt-window-exiting"}
         cr0_mask, cr4_mask = self._masks(owns_cr3=owns_cr3)
         kept = self.fixed_cr0 | Cr0.CD | Cr0.NW
         real.cr0 = guest.cr0 & ~(kept & cr0_mask) | self.fixed_cr0

@@ -4,7 +4,7 @@ The guest runs in VMX non-root operation with its kernel in ring 0. What leaves 
 VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it changed, and goes on with VMRESUME.
 
 The class is built up in files of their own: `transitions` (the VMCS, VM exit and VM entry), `memory`, `exceptions`,
-`instructions`.
+`instructions`, `interrupts`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, TaskGateError
 from ringviz.machine.stops import (
+    ExternalInterrupt,
     Fault,
+    Halted,
+    InterruptWindow,
     NestedFault,
     PortIo,
     SensitiveInsn,
@@ -32,18 +35,19 @@ from ringviz.machine.stops import (
     Watched,
 )
 from ringviz.vmm.controls import Control
-from ringviz.vmm.hardware import RETURNS, watched_return
+from ringviz.vmm.hardware import HALTED, RETURNS, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.verdicts import on_bare_cpu
-from ringviz.vmm.vtx.instructions import VMX_FORMS, InstructionExits
+from ringviz.vmm.vtx.instructions import VMX_FORMS
+from ringviz.vmm.vtx.interrupts import InterruptExits
 from ringviz.vmm.vtx.panel import vmcs_panel
 from ringviz.vmm.vtx.policy import controls as policy_controls
 from ringviz.vmm.vtx.words import rule_before
 
 
-class VtX(InstructionExits):
+class VtX(InterruptExits):
     """Hardware assistance as Intel built it."""
 
     id: ClassVar[str] = "vt-x"
@@ -78,6 +82,12 @@ class VtX(InstructionExits):
             case NestedFault():
                 assert self.ept is not None
                 return self._outside(self.ept, stop)
+            case ExternalInterrupt():
+                return self._device_calls(stop)
+            case InterruptWindow():
+                return self._can_be_interrupted(stop)
+            case Halted():
+                return HALTED
             case _:
                 raise AssertionError(f"a stop that VT-x cannot meet: {stop}")
 

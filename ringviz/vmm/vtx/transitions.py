@@ -58,6 +58,7 @@ class Transitions(HardwarePaging):
     mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
     guest_base: ClassVar[int] = layout.GUEST_BASE
     open_bus = layout.OPEN_BUS
+    handler: ClassVar[str] = _HANDLER
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -146,7 +147,8 @@ class Transitions(HardwarePaging):
 
     def _compose(self, guest: CpuState) -> Composition:
         """Settle what is real, and remember of the guest's registers what is not."""
-        made = self.policy.compose(guest, None if self._shadow is None else self._shadow.enter(guest))
+        shadow = None if self._shadow is None else self._shadow.enter(guest)
+        made = self.policy.compose(guest, shadow, awaits_window=self.machine.bus.is_requesting)
         if not made.loads_efer:
             put_msr_load_list(self.machine.ram, made.real.efer)
         self._owns_cr3 = made.owns_cr3
@@ -168,6 +170,7 @@ class Transitions(HardwarePaging):
             if row.control is not None and controls.has(row.control) and row.form not in _STOPS_BY_ITSELF:
                 forms |= {row.form}
         self.machine.watch(forms)
+        self.machine.reports_devices = controls.has("external-interrupt-exiting")
 
     # ---- VM exit and VM entry ----------------------------------------------------------------------------------------
 

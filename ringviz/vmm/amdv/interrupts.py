@@ -1,0 +1,65 @@
+"""Interrupts: a device calls, and the CPU itself keeps the guest's virtual interrupt until the guest's IF allows it.
+
+The interrupt controller that the guest programs is the VMM's, in software. When a device calls while the guest runs,
+the CPU leaves the guest at once, whatever its IF says (V_INTR_MASKING). The VMM puts the vector into V_INTR_VECTOR and
+sets V_IRQ; after VMRUN the CPU waits for the guest's IF by itself, and delivers without another #VMEXIT.
+
+Source: AMD APM Vol. 2, "Interrupt and Local APIC Support" (virtual interrupts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ringviz.facts.svm import VINTR_FIELDS
+from ringviz.machine.delivery import Interruption, Shutdown
+from ringviz.machine.stops import ExternalInterrupt, InterruptWindow
+from ringviz.vmm.amdv.instructions import InstructionExits
+from ringviz.vmm.amdv.intercepts import SvmReport
+from ringviz.vmm.hardware import hardware_event
+from ringviz.vmm.outcome import RESUME, Outcome
+
+_RULE = "V_IRQ is 1 in the VMCB, and so is the guest's IF: the CPU delivers the virtual interrupt by itself"
+
+
+class InterruptExits(InstructionExits):
+    """The INTR intercept and V_IRQ."""
+
+    def _device_calls(self, stop: ExternalInterrupt) -> Outcome:
+        """A device interrupts the CPU while the guest runs."""
+        before = self.machine.state.copy()
+        event = self._exit(SvmReport("VMEXIT_INTR", "INTR"), stop.instruction)
+        self._offer_interrupt()
+        action = "noted for the virtual interrupt controller, which masks it"
+        if self.vmcb.has_virtual_interrupt:
+            action = f"V_IRQ set, vector {self.vmcb.get('V_INTR_VECTOR'):02X}h: the CPU waits for the guest's IF"
+        self._tell(event, action, before)
+        return RESUME
+
+    def _can_be_interrupted(self, stop: InterruptWindow) -> Outcome:
+        """An interrupt waits, and the guest lets it in now."""
+        machine = self.machine
+        is_virtual = "INTR" in self.vmcb.intercepts
+        if is_virtual and not self.vmcb.has_virtual_interrupt and not machine.is_halted:
+            # The guest has a port of the interrupt controller for itself: the request is news to the VMM.
+            return self._device_calls(ExternalInterrupt(stop.instruction))
+        before, at = machine.state.copy(), machine.retired
+        what = Interruption(machine.acknowledge(), is_external=True)
+        self._offer_interrupt()  # the CPU clears V_IRQ; what waits next is for the next VMRUN
+        completion = self._deliver(what, stop.instruction)
+        event = hardware_event(self, stop, before, machine.state, at, completion)
+        if event is not None:
+            self.events.append(replace(event, rule=_RULE) if is_virtual else event)
+        return self._shutdown(stop.instruction) if isinstance(completion, Shutdown) else RESUME
+
+    def _offer_interrupt(self) -> None:
+        """Let V_IRQ say what the virtual interrupt controller says, as the VMM does before every VMRUN."""
+        if "INTR" not in self.vmcb.intercepts:
+            return
+        is_requested = self.machine.bus.is_requesting
+        word = VINTR_FIELDS["V_INTR_MASKING"].put(0, 1)
+        if is_requested:
+            word = VINTR_FIELDS["V_IGN_TPR"].put(VINTR_FIELDS["V_IRQ"].put(word, 1), 1)
+            self.vmcb.put("V_INTR_VECTOR", self.machine.bus.pending_vector)
+        if is_requested or self.vmcb.has_virtual_interrupt:
+            self.vmcb.put("VINTR_CONTROL", word)
