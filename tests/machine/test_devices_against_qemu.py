@@ -1,7 +1,9 @@
 """The same port accesses, made by a guest in QEMU and on our bus: an oracle that does not share our reading.
 
-Left out is where QEMU differs for a reason: MSR has no delta bits in loopback there, and its interval timer keeps bit 0
-of the master's IRR busy.
+Left out is where QEMU differs for a reason: MSR has no delta bits in loopback there. Its interval timer keeps bit 0 of
+the master's IRR busy, knows no null count and no mode 7, leaves the output of modes 2 and 4 low between pulses, moves
+no output at a control word, and does not stop for a low gate. QEMU's clock counts instructions here too, at 8 ns each,
+so that the high byte of a count stands still.
 """
 
 import shutil
@@ -17,7 +19,11 @@ MEMORY_MIB = 64
 PUTS = {1: "al", 2: "ax", 4: "eax"}
 
 Access = tuple[str, int, int, int]
-"""("in" or "out", port, size, value)"""
+"""("in" or "out", port, size, value written or bits not compared)"""
+
+_NULL_COUNT = 0x40
+_OUT_AND_NULL_COUNT = 0xC0
+_REFRESH = 0x10
 
 GUEST = """
 bits 32
@@ -36,8 +42,8 @@ def _out(port: int, *values: int, size: int = 1) -> list[Access]:
     return [("out", port, size, value) for value in values]
 
 
-def _in(port: int, times: int = 1, size: int = 1) -> list[Access]:
-    return [("in", port, size, 0)] * times
+def _in(port: int, times: int = 1, size: int = 1, without: int = 0) -> list[Access]:
+    return [("in", port, size, without)] * times
 
 
 def _cmos(index: int) -> list[Access]:
@@ -111,6 +117,56 @@ SCRIPTS: dict[str, list[Access]] = {
         *_in(0x3F8),
         *_in(0x3FA, 2),
     ],
+    "pit status": [
+        access
+        for number in range(3)
+        for control in (0x10, 0x20, 0x30, 0x31, 0x16, 0x26, 0x36, 0x37, 0x3E, 0x34, 0x38, 0x32, 0x3A)
+        for access in [
+            *_out(0x43, number << 6 | control),
+            *_out(0x40 + number, 0x80, 0x80),
+            *_out(0x43, 0xE0 | 2 << number),
+            *_in(
+                0x40 + number,
+                without=_OUT_AND_NULL_COUNT if control >= 0x38 or control & 0x0E in (2, 4) else _NULL_COUNT,
+            ),
+        ]
+    ],
+    "pit counts": [
+        access
+        for mode in (0, 2, 3, 4)
+        for access in [
+            *_out(0x43, 0xB0 | mode << 1),
+            *_out(0x61, 0x01),
+            *_out(0x42, 0x80, 0x56),
+            *_in(0x42, 4, without=0xFF),
+            *_in(0x42, without=0xFF),
+            *_in(0x42),
+            *_out(0x43, 0xA0 | mode << 1),
+            *_out(0x42, 0x34),
+            *_in(0x42, without=0x01),
+            *_out(0x43, 0xB0 | mode << 1),
+            *_out(0x42, 0x80, 0x56),
+            *_out(0x43, 0x80),
+            *_in(0x42, without=0xFF),
+            *_in(0x42),
+            *_out(0x43, 0xC8),
+            *_in(0x42, without=_OUT_AND_NULL_COUNT),
+            *_in(0x42, without=0xFF),
+            *_in(0x42),
+        ]
+    ],
+    "speaker port": [
+        *_out(0x43, 0xB0),
+        *_out(0x61, 0x00),
+        *_out(0x42, 0x00, 0x80),
+        *_in(0x61, without=_REFRESH),
+        *_out(0x61, 0x03),
+        *_in(0x61, without=_REFRESH),
+        *_out(0x43, 0xB6),
+        *_in(0x61, without=_REFRESH),
+        *_out(0x61, 0x00),
+        *_in(0x61, without=_REFRESH),
+    ],
     "pic registers": [
         *_out(0x21, 0xFF),
         *_out(0xA1, 0xFF),
@@ -163,7 +219,7 @@ def _assembly(script: list[Access]) -> str:
         if direction == "out":
             lines += [f"mov eax, {value}", f"mov edx, {port}", f"out dx, {register}"]
         else:
-            lines += [f"mov edx, {port}", f"in {register}, dx"]
+            lines += [f"mov edx, {port}", f"in {register}, dx", f"and eax, ~{value}"]
             lines += ["out 0xE9, al", "shr eax, 8"] * size
     return GUEST.format(accesses="\n".join(lines))
 
@@ -173,6 +229,7 @@ def _answers_in_qemu(script: list[Access], folder: Path) -> bytes:
     subprocess.run(["nasm", "-f", "bin", "-o", "guest.bin", "guest.asm"], cwd=folder, check=True)
     command = ["qemu-system-i386", "-kernel", "guest.bin", "-m", str(MEMORY_MIB), "-display", "none"]
     command += ["-serial", "null", "-monitor", "none", "-debugcon", "file:answers", "-no-reboot"]
+    command += ["-icount", "shift=3"]
     command += ["-rtc", "base=2006-01-01T00:00:00,clock=vm", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     finished = subprocess.run(command, cwd=folder, timeout=60, check=False, capture_output=True)
     assert finished.returncode == 1, finished.stderr
@@ -186,7 +243,7 @@ def _answers_on_our_bus(script: list[Access]) -> bytes:
         if direction == "out":
             bus.write(port, size, value, now)
         else:
-            answers += bus.read(port, size, now).to_bytes(size, "little")
+            answers += (bus.read(port, size, now) & ~value).to_bytes(size, "little")
     return bytes(answers)
 
 

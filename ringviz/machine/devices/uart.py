@@ -1,21 +1,28 @@
-"""The console: a 16550A UART at 0x3F8, in polled use.
+"""The console: a 16550A UART at 0x3F8, on interrupt request 4.
 
-The line has no speed here: a byte written to THR is on the other side before the next instruction, whatever the divisor
-and the line format say. So THRE and TEMT always read 1 and a guest that polls them goes on at once; a wait would cost
-instructions without teaching anything about rings. For the same reason the receiver's time-out ("four character times
-without a read") has always passed already. Everything else follows the data sheet: DLAB, FIFOs and trigger levels,
-interrupt identification with its priorities, overrun, modem lines with their delta bits, loopback.
+What the guest sends is on the other side before the next instruction, whatever the divisor and the line format say. So
+THRE and TEMT always read 1 and a guest that polls them goes on at once; a wait would cost instructions without teaching
+anything about rings. A guest that sends by interrupt gets the next one at once, too. For the same reason the receiver's
+time-out ("four character times without a read") has always passed already. Everything else follows the data sheet:
+DLAB, FIFOs and trigger levels, interrupt identification with its priorities, overrun, modem lines with their delta
+bits, loopback. As in a PC, the interrupt gets to the bus only while the pin OUT2 is on: by MCR, and not in loopback.
 
-What was `feed` waits outside the chip until there is room for it, as behind a terminal that honours RTS: only loopback
-can overrun the receiver. In loopback nothing comes from outside and nothing is printed.
+What comes in takes its time on the line: start bit, data, parity and stop bits as LCR has them, at the rate of the
+divisor; it is 12 at first, 9,600 bits a second. Three rules, our choice, let a script of what is typed reach every
+guest whole. Nothing is sent before the guest's first access to the chip. Nothing is sent while the receiver is full, as
+by a terminal that honours RTS, so that only loopback can overrun it. And a character that is under way when the guest
+sets the line up (LCR, FCR, divisor) is sent anew. In loopback nothing comes from outside and nothing is printed.
 
-Source: National Semiconductor PC16550D data sheet, "Registers".
+Source: National Semiconductor PC16550D data sheet, "Registers"; IBM PC AT Technical Reference, "Serial/parallel
+adapter", for OUT2.
 """
 
+from collections.abc import Callable
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 from ringviz.machine.bus import State
+from ringviz.machine.devices.device_time import INSTRUCTIONS_PER_SECOND
 from ringviz.machine.devices.transcript import Transcript
 
 
@@ -64,8 +71,13 @@ class Fcr(IntFlag):
 
 
 class Lcr(IntFlag):
-    """Line control; the line format in bits 6:0 is kept and has no effect."""
+    """Line control; of the line format only the length matters here."""
 
+    DATA_BITS = 0x03
+    """5 and so many more."""
+    TWO_STOP_BITS = 0x04
+    """One and a half where there are 5 data bits."""
+    PARITY = 0x08
     DLAB = 0x80
 
 
@@ -110,6 +122,11 @@ TERMINAL_LINES = Msr.CTS | Msr.DSR | Msr.DCD
 LOOPBACK_WIRING = ((Mcr.RTS, Msr.CTS), (Mcr.DTR, Msr.DSR), (Mcr.OUT1, Msr.RI), (Mcr.OUT2, Msr.DCD))
 """Which output drives which input inside the chip while MCR.LOOPBACK is 1."""
 
+_CLOCK_HZ = 1_843_200
+_CLOCKS_PER_HALF_BIT = 8
+_DIVISOR_OF_9600 = 12
+_LONGEST_DIVISOR = 0x1_0000
+"""What a divisor of 0 counts as: the data sheet has none, and a counter would go all the way round."""
 _MCR_BITS = 0x1F
 _IER_BITS = 0x0F
 _MSR_DELTAS = 0x0F
@@ -125,7 +142,7 @@ class UartState(NamedTuple):
     mcr: int = 0
     msr: int = int(TERMINAL_LINES)
     scr: int = 0
-    divisor: int = 0
+    divisor: int = _DIVISOR_OF_9600
     overrun: bool = False
     thr_empty_is_news: bool = False
     """The transmitter went empty, and neither IIR nor a new byte has acknowledged that."""
@@ -135,6 +152,10 @@ class UartState(NamedTuple):
     """What RBR gave last; without FIFO it stays in the register."""
     waiting: bytes = b""
     """Fed from outside and not yet in the receiver."""
+    arrives_at: int | None = None
+    """When the first of these will be in it; None while the line is quiet."""
+    is_in_use: bool = False
+    """The guest has accessed the chip."""
     sent: Transcript = Transcript()
 
     @property
@@ -152,6 +173,18 @@ class UartState(NamedTuple):
         """How many bytes the receiver can hold."""
         return FIFO_BYTES if self.has_fifos else 1
 
+    @property
+    def can_receive(self) -> bool:
+        """The terminal may send: there is something to send, somebody to take it, and room."""
+        has_room = len(self.received) < self.capacity
+        return bool(self.waiting) and self.is_in_use and has_room and not self.is_loopback
+
+    @property
+    def requests_interrupt(self) -> bool:
+        """Some enabled source is pending, and OUT2 lets it out."""
+        is_out2_on = bool(self.mcr & Mcr.OUT2) and not self.is_loopback
+        return is_out2_on and _urgent_source(self) is not Iir.NONE
+
 
 class Uart:
     """A 16550A whose line is the console."""
@@ -159,21 +192,43 @@ class Uart:
     name = "uart"
     ports = (range(0x3F8, 0x400),)
     access_bytes = 1
+    irq = 4
 
     def __init__(self) -> None:
         self._state = UartState()
+        self._drive: Callable[[bool], None] = lambda _is_high: None
 
     @property
     def printed(self) -> bytes:
         """Everything the guest sent to the line so far."""
         return self._state.sent.text
 
-    def feed(self, typed: bytes) -> None:
-        """Let bytes arrive from the terminal, as soon as the receiver has room for each."""
-        self._state = _take_in(self._state._replace(waiting=self._state.waiting + typed))
+    def connect(self, drive: Callable[[bool], None]) -> None:
+        """Take the wire of request line 4."""
+        self._drive = drive
+
+    def feed(self, typed: bytes, now: int = 0) -> None:
+        """Let the terminal send bytes, one after the other, from device time `now` on."""
+        self._become(_keep_sending(self._state._replace(waiting=self._state.waiting + typed), now))
+
+    def next_event(self, now: int) -> int | None:
+        """Give when the next character will have come in."""
+        at = self._state.arrives_at
+        return None if at is None else max(at, now + 1)
+
+    def advance(self, now: int) -> None:
+        """Take in what has come by now."""
+        while (at := self._state.arrives_at) is not None and at <= now:
+            self._become(_receive(self._state, at))
 
     def read(self, offset: int, size: int, now: int) -> int:
         """Read a register, with the side effects the data sheet gives it."""
+        self._begin(now)
+        value = self._read_register(offset)
+        self._become(_keep_sending(self._state, now))
+        return value
+
+    def _read_register(self, offset: int) -> int:
         state = self._state
         has_latches = bool(state.lcr & Lcr.DLAB)
         match offset:
@@ -192,24 +247,29 @@ class Uart:
             case Register.MCR:
                 return state.mcr
             case Register.LSR:
-                self._state = state._replace(overrun=False)
+                self._become(state._replace(overrun=False))
                 return _lsr(state)
             case Register.MSR:
-                self._state = state._replace(msr=state.msr & ~_MSR_DELTAS)
+                self._become(state._replace(msr=state.msr & ~_MSR_DELTAS))
                 return state.msr
             case _:
                 return state.scr
 
     def write(self, offset: int, size: int, value: int, now: int) -> None:
         """Write a register; LSR and MSR, which only the factory writes, stay as they are."""
+        self._begin(now)
         state = self._state
         has_latches = bool(state.lcr & Lcr.DLAB)
+        if offset in (Register.LCR, Register.IIR_FCR) or (has_latches and offset in (Register.RBR_THR, Register.IER)):
+            state = state._replace(arrives_at=None)
         match offset:
             case Register.RBR_THR if has_latches:
                 state = state._replace(divisor=state.divisor & 0xFF00 | value)
             case Register.IER if has_latches:
                 state = state._replace(divisor=state.divisor & 0x00FF | value << 8)
             case Register.RBR_THR:
+                # THR is full for a moment: a request for being empty ends, and then there is a new one.
+                self._become(state._replace(thr_empty_is_news=False))
                 state = _transmit(state, value)
             case Register.IER:
                 state = _enable_interrupts(state, value & _IER_BITS)
@@ -221,7 +281,7 @@ class Uart:
                 state = _control_modem(state, value & _MCR_BITS)
             case Register.SCR:
                 state = state._replace(scr=value)
-        self._state = _take_in(state)
+        self._become(_keep_sending(state, now))
 
     def save(self) -> State:
         """Give registers, queues and everything sent."""
@@ -232,18 +292,30 @@ class Uart:
         restored = UartState(*state)
         self._state = restored._replace(sent=Transcript(*restored.sent))
 
+    def _begin(self, now: int) -> None:
+        """Bring the chip to the moment of an access; with the first one, somebody is there to type for."""
+        self.advance(now)
+        if not self._state.is_in_use:
+            self._state = self._state._replace(is_in_use=True)
+
+    def _become(self, state: UartState) -> None:
+        """Take on a state, and drive the request line where it moves."""
+        requested, self._state = self._state.requests_interrupt, state
+        if state.requests_interrupt is not requested:
+            self._drive(state.requests_interrupt)
+
     def _read_rbr(self) -> int:
         state = self._state
         if not state.received:
             return 0 if state.has_fifos else state.last_read
         first = state.received[0]
-        self._state = _take_in(state._replace(received=state.received[1:], last_read=first))
+        self._become(state._replace(received=state.received[1:], last_read=first))
         return first
 
     def _read_iir(self) -> int:
         source = _urgent_source(self._state)
         if source == Iir.THR_EMPTY:
-            self._state = self._state._replace(thr_empty_is_news=False)
+            self._become(self._state._replace(thr_empty_is_news=False))
         return int(source | Iir.FIFOS_ENABLED) if self._state.has_fifos else int(source)
 
 
@@ -313,9 +385,23 @@ def _move_lines(msr: int, lines: int) -> int:
     return lines | msr & _MSR_DELTAS | moved >> 4
 
 
-def _take_in(state: UartState) -> UartState:
-    """Move what waits outside into the receiver, as far as there is room."""
-    room = state.capacity - len(state.received)
-    if not state.waiting or state.is_loopback or room <= 0:
-        return state
-    return state._replace(received=state.received + state.waiting[:room], waiting=state.waiting[room:])
+def _receive(state: UartState, at: int) -> UartState:
+    """Take in the character that arrives, and let the next one follow it."""
+    taken = state._replace(received=state.received + state.waiting[:1], waiting=state.waiting[1:], arrives_at=None)
+    return _keep_sending(taken, at)
+
+
+def _keep_sending(state: UartState, now: int) -> UartState:
+    """Let the terminal begin with its next character, or break it off, as the chip is now."""
+    if not state.can_receive:
+        return state._replace(arrives_at=None)
+    return state if state.arrives_at is not None else state._replace(arrives_at=now + character_time(state))
+
+
+def character_time(state: UartState) -> int:
+    """Give how long a character is on the line, in device time."""
+    data_bits = 5 + (state.lcr & Lcr.DATA_BITS)
+    stop_half_bits = 2 if not state.lcr & Lcr.TWO_STOP_BITS else 3 if data_bits == 5 else 4
+    half_bits = 2 * (1 + data_bits + bool(state.lcr & Lcr.PARITY)) + stop_half_bits
+    clocks = half_bits * _CLOCKS_PER_HALF_BIT * (state.divisor or _LONGEST_DIVISOR)
+    return -(-clocks * INSTRUCTIONS_PER_SECOND // _CLOCK_HZ)
