@@ -4,8 +4,9 @@ Both drives hear every write to the command block; the selected one takes comman
 line. Where drive 1 is missing, drive 0 answers for it: with its own registers, and with status 0. Where nobody answers,
 the host's pull-down on data line 7 is all that is seen: 7Fh, "not busy", so that a guest that waits for BSY goes on.
 
-The data port is 16 bits wide, and gives two words to an access of 32 bits, as PCI controllers do. All other registers
-are bytes: a wider access is broken up as ISA does.
+The data port is 16 bits wide, and gives two words to an access of 32 bits, as PCI controllers do; a byte read from it
+is half of a word that is then gone, and a byte written to it is lost. All other registers are bytes: a wider access is
+broken up as ISA does.
 
 Source: ATA/ATAPI-6 (T13 1410D), "Device 0 only configurations" and the pull-down in "Driver types and required
 termination"; for the single byte of the data port, which the standard does not define, QEMU.
@@ -26,7 +27,6 @@ _CONTROL = 8
 _NOBODY = 0x7F
 _NOBODY_WIDE = 0xFF
 """The same for the upper data lines, which are pulled up."""
-_NO_BYTE_OF_DATA = 0xFF
 _DATA = int(Register.DATA)
 _NIEN, _SRST, _HOB = int(Control.NIEN), int(Control.SRST), int(Control.HOB)
 _DEV = int(Device.DEV)
@@ -86,8 +86,8 @@ class Ide:
         if offset == _DATA and size > 1:
             return self._read_data(size, now)
         if size == 1:
-            return self._read_byte(offset)
-        return sum(self._read_byte(offset + index) << 8 * index for index in range(size))
+            return self._read_byte(offset, now)
+        return sum(self._read_byte(offset + index, now) << 8 * index for index in range(size))
 
     def write(self, offset: int, size: int, value: int, now: int) -> None:
         """Write data, a register, a command or the device control."""
@@ -124,9 +124,9 @@ class Ide:
         self._drives[selected], value = ata_drive.read_data(drive, self._medium(selected), size, now)
         return value
 
-    def _read_byte(self, offset: int) -> int:
+    def _read_byte(self, offset: int, now: int) -> int:
         if offset == _DATA:
-            return _NO_BYTE_OF_DATA
+            return self._read_data(2, now) & 0xFF
         number = self._answering()
         if number is None:
             return _NOBODY
