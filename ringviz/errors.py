@@ -3,7 +3,8 @@
 RingvizError            anything a user can cause; shown as one line, exit code 2
 ├── InputError          a name or value given on the command line or in the app
 ├── ScenarioError       a scenario folder: file, key, what was expected
-│   └── ImageError      the guest image itself
+│   ├── ImageError      the guest image itself
+│   └── DiskError       a disk image, of a scenario or from the command line
 ├── UnsupportedError    a combination that a technique, CPU or scenario does not have
 └── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
 
@@ -25,6 +26,10 @@ class ScenarioError(RingvizError):
 
 class ImageError(ScenarioError):
     """A guest image cannot be loaded: truncated, oversized, or not of the format it claims."""
+
+
+class DiskError(ScenarioError):
+    """A disk image is missing, or is not a row of whole sectors."""
 
 
 class UnsupportedError(RingvizError):

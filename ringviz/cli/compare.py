@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ringviz.cli import run_report
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Controls, Cpu, Json, Scenario, Techniques
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -14,7 +14,7 @@ from ringviz.engine.scorecard import Score, Verdict, scorecard
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.properties import MAJORITY, PROPERTIES
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
-from ringviz.guest.scenario import find_scenario
+from ringviz.guest.scenario import find_scenario, with_disks
 
 if TYPE_CHECKING:
     from ringviz.engine.compare import Comparison
@@ -50,13 +50,16 @@ def compare(
     technique: Techniques = None,
     cpu: Cpu = None,
     control: Controls = None,
+    disk: Disk = None,
+    disk2: Disk2 = None,
     json: Json = False,
 ) -> int:
     """Compare techniques, each with bare metal."""
     from ringviz.engine import compare as engine
 
+    found = with_disks(find_scenario(scenario), disk, disk2)
     with shown() as progress:
-        comparison = engine.compare(find_scenario(scenario), technique or None, cpu, progress, control or ())
+        comparison = engine.compare(found, technique or None, cpu, progress, control or ())
     if json:
         print_json(engine.comparison_json(comparison))
     else:

@@ -71,4 +71,12 @@ Controls = Annotated[
         help="Set (+NAME) or clear (-NAME) a control of the technique; may be repeated. See `ringviz controls`.",
     ),
 ]
+Disk = Annotated[
+    str | None,
+    typer.Option("--disk", metavar="FILE", help="An image for the first disk, in place of the scenario's."),
+]
+Disk2 = Annotated[
+    str | None,
+    typer.Option("--disk2", metavar="FILE", help="An image for the second disk, in place of the scenario's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 
 from ringviz.cli.list import available
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Mmu, Scenario, Technique
 from ringviz.errors import InputError
-from ringviz.guest.scenario import find_scenario
+from ringviz.guest.scenario import find_scenario, with_disks
 
 
 def run(
-    scenario: Scenario, technique: Technique = "native", mmu: Mmu = None, cpu: Cpu = None, control: Controls = None
+    scenario: Scenario,
+    technique: Technique = "native",
+    mmu: Mmu = None,
+    cpu: Cpu = None,
+    control: Controls = None,
+    disk: Disk = None,
+    disk2: Disk2 = None,
 ) -> int:
     """Open the app inside a scenario."""
-    return open_app(scenario, technique, mmu, cpu, control or ())
+    return open_app(scenario, technique, mmu, cpu, control or (), (disk, disk2))
 
 
 def open_app(
@@ -24,6 +30,7 @@ def open_app(
     mmu: str | None = None,
     cpu: str | None = None,
     controls: Sequence[str] = (),
+    disks: tuple[str | None, str | None] = (None, None),
 ) -> int:
     """Open the app, at its home screen or inside a scenario.
 
@@ -33,8 +40,7 @@ def open_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError("the app needs a terminal; without one use `ringviz stat`, `compare` or `trace`, see --help")
     # What can be told from the names alone is told before the screen changes.
-    if scenario is not None:
-        find_scenario(scenario)
+    prepared = None if scenario is None else with_disks(find_scenario(scenario), *disks)
     known("technique", technique, [row.id for row in available()])
     if controls:
         from ringviz.vmm.registry import choose
@@ -42,4 +48,4 @@ def open_app(
         choose(technique, mmu, cpu, controls)
     from ringviz.ui.app import run_app
 
-    return run_app(scenario, technique, mmu, cpu, controls)
+    return run_app(scenario, technique, mmu, cpu, controls, prepared)

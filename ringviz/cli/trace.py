@@ -7,9 +7,9 @@ import typer
 
 from ringviz.cli.exits import Exit
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Mmu, Scenario, Technique
 from ringviz.cli.output import opened, write_text
-from ringviz.guest.scenario import find_scenario
+from ringviz.guest.scenario import find_scenario, with_disks
 
 if TYPE_CHECKING:
     from ringviz.engine.events import Event
@@ -27,6 +27,8 @@ def trace(
     mmu: Mmu = None,
     cpu: Cpu = None,
     control: Controls = None,
+    disk: Disk = None,
+    disk2: Disk2 = None,
     trace_format: Annotated[
         str, typer.Option("--format", metavar="ID", help="plain (sentences), jsonl or csv.")
     ] = "plain",
@@ -39,7 +41,8 @@ def trace(
     from ringviz.export import TRACE_FORMATS
 
     writer = TRACE_FORMATS[known("format", trace_format, TRACE_FORMATS)]
-    session = Session(find_scenario(scenario), technique, mmu, cpu, control or ())
+    found = with_disks(find_scenario(scenario), disk, disk2)
+    session = Session(found, technique, mmu, cpu, control or ())
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)
         for news in events_of(session):

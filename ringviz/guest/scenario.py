@@ -6,13 +6,14 @@ A scenario is a folder with a `scenario.toml`; `schema.py` has the list of its k
 import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import cast
 
 from ringviz.errors import InputError, ScenarioError
+from ringviz.guest.disk import DiskFile, find_disk
 from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean
 
 SCENARIO_FILE = "scenario.toml"
@@ -80,6 +81,10 @@ class GuestSpec:
     """The guest sets CR0.PG. A technique that cannot shadow its page tables refuses the scenario."""
     paravirt: bool = False
     """There is a second build of the kernel, recompiled for a VMM: `guest.paravirt.bin` beside `guest.bin`."""
+    disk: str | None = None
+    """Image of the first disk, a file name in the scenario's folder."""
+    disk2: str | None = None
+    """Image of the second disk."""
 
     @property
     def memory_bytes(self) -> int:
@@ -110,6 +115,8 @@ class Scenario:
     limits: Limits
     leftovers: tuple[tuple[str, frozenset[str]], ...] = field(default=(), kw_only=True)
     """By marker: registers that hold nothing there that the kernel counts on, such as scratch of a printing loop."""
+    disks: tuple[DiskFile | None, DiskFile | None] = field(default=(None, None), kw_only=True)
+    """The first and the second disk: those of the `[guest]` table, unless others were put in."""
 
     @property
     def requires(self) -> frozenset[str]:
@@ -175,6 +182,8 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         start=cast(str | None, values["guest.start"]),
         paging=cast(bool, values["guest.paging"]),
         paravirt=cast(bool, values["guest.paravirt"]),
+        disk=cast(str | None, values["guest.disk"]),
+        disk2=cast(str | None, values["guest.disk2"]),
     )
     scenario = Scenario(
         id=folder.name,
@@ -192,7 +201,32 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         _check_file(scenario, where, "guest.image", scenario.image_path)
         if guest.paravirt:
             _check_file(scenario, where, "guest.paravirt", scenario.files(Variant.PARAVIRT).image)
+        scenario = replace(
+            scenario,
+            disks=(_disk(scenario, where, "disk", guest.disk), _disk(scenario, where, "disk2", guest.disk2)),
+        )
     return scenario
+
+
+def with_disks(scenario: Scenario, first: str | None, second: str | None) -> Scenario:
+    """Give a scenario with other disks in the machine; None leaves one as it is.
+
+    Args:
+        scenario: whose machine it is.
+        first: path of a disk image, from the option `--disk`.
+        second: the same, from `--disk2`.
+
+    Raises:
+        DiskError: one is missing or no disk image.
+    """
+    own = scenario.disks
+    return replace(
+        scenario,
+        disks=(
+            own[0] if first is None else find_disk(Path(first), "--disk", first),
+            own[1] if second is None else find_disk(Path(second), "--disk2", second),
+        ),
+    )
 
 
 def find_scenario(id_or_path: str) -> Scenario:
@@ -317,6 +351,15 @@ def _has_twins(*paths: Path) -> bool:
 def _for_paravirt(path: Path) -> Path:
     """Give the name of the second build's file: `guest.paravirt.bin` for `guest.bin`."""
     return path.with_name(f"{path.stem}.paravirt{path.suffix}")
+
+
+def _disk(scenario: Scenario, where: str, key: str, name: str | None) -> DiskFile | None:
+    """Look at the disk image that a key of the `[guest]` table names."""
+    if name is None:
+        return None
+    dotted = f"guest.{key}"
+    _check_file(scenario, where, dotted, scenario.path / name)
+    return find_disk(scenario.path / name, f"{where}: {dotted}", name)
 
 
 def _check_file(scenario: Scenario, where: str, key: str, path: Path) -> None:

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
+from ringviz.guest.scenario import Scenario
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
     Began,
@@ -226,17 +227,21 @@ def run_app(
     mmu: str | None = None,
     cpu: str | None = None,
     controls: Sequence[str] = (),
+    prepared: Scenario | None = None,
 ) -> int:
-    """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened."""
-    app = RingvizApp(scenario, technique or "native", mmu, cpu, laboratory=_real_laboratory(controls))
+    """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened.
+
+    `prepared` is that scenario with the disks put in that the command line names.
+    """
+    app = RingvizApp(scenario, technique or "native", mmu, cpu, laboratory=_real_laboratory(controls, prepared))
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)
     return app.return_code or 0
 
 
-def _real_laboratory(controls: Sequence[str] = ()) -> Laboratory:
+def _real_laboratory(controls: Sequence[str] = (), prepared: Scenario | None = None) -> Laboratory:
     # Loaded here, so that the tests' fake world needs no emulator.
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
-    return EngineLaboratory(controls)
+    return EngineLaboratory(controls, prepared)

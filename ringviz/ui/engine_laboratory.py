@@ -1,6 +1,7 @@
 """The real world below the app: scenarios from their folders, sessions from the engine."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from ringviz.engine.scorecard import scorecard
@@ -9,7 +10,7 @@ from ringviz.engine.vendors import pair_sessions
 from ringviz.errors import RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
-from ringviz.guest.scenario import find_scenario, list_scenarios
+from ringviz.guest.scenario import Scenario, find_scenario, list_scenarios
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.laboratory import (
     Cancelled,
@@ -41,10 +42,12 @@ class EngineLaboratory:
 
     Args:
         controls: settings to change from the start, `+name` or `-name`, each for the techniques that have it.
+        prepared: a scenario with other disks than its folder says; it keeps them whenever it is opened.
     """
 
-    def __init__(self, controls: Sequence[str] = ()) -> None:
+    def __init__(self, controls: Sequence[str] = (), prepared: Scenario | None = None) -> None:
         self._controls = tuple(controls)
+        self._prepared = prepared
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
         """All scenarios that are well formed; a broken folder must not keep the others from a learner."""
@@ -59,7 +62,7 @@ class EngineLaboratory:
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
         own = registry.understood(technique, self._controls, mmu, cpu)
-        return Session(find_scenario(scenario), technique, mmu, cpu, own)
+        return Session(self._found(scenario), technique, mmu, cpu, own)
 
     def swapped(
         self,
@@ -105,9 +108,15 @@ class EngineLaboratory:
         # Loaded here, because most sittings never compare, and the first screen should not wait for it.
         from ringviz.engine.compare import compare
 
-        comparison = compare(find_scenario(scenario), None, cpu, progress)
+        comparison = compare(self._found(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+    def _found(self, scenario: str) -> Scenario:
+        """Load a scenario by id or path, with the disks that were put in for it."""
+        found = find_scenario(scenario)
+        prepared = self._prepared
+        return found if prepared is None or prepared.path != found.path else replace(found, disks=prepared.disks)
 
 
 def _controls(technique: str, setup: Setup) -> tuple[ControlChoice, ...]:

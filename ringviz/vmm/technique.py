@@ -14,6 +14,7 @@ from ringviz.errors import UnsupportedError
 from ringviz.facts.registers import EFLAGS_FIXED
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
+from ringviz.guest.disk import read_disks
 from ringviz.guest.image import Image, StartState
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -49,7 +50,8 @@ class Technique(ABC):
         self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
         ram_bytes = self.guest_base + self.guest_bytes
-        self.machine = Machine(Bus(pc_devices(self.guest_bytes)), ram_bytes, profile_cpuid(setup.cpu))
+        bus = Bus(pc_devices(self.guest_bytes, read_disks(scenario.disks)))
+        self.machine = Machine(bus, ram_bytes, profile_cpuid(setup.cpu))
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0

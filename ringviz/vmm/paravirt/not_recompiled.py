@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ringviz.facts.instructions import INSTRUCTIONS, Behaviour, PgClass
+from ringviz.guest.disk import read_disks
 from ringviz.guest.image import load_image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -58,7 +59,7 @@ def first_forbidden(scenario: Scenario) -> Instruction | None:
     """Run the original build on bare metal up to the first instruction that is not ring 1's to execute."""
     guest_bytes = scenario.guest.memory_bytes
     image = load_image(scenario)
-    machine = Machine(Bus(pc_devices(guest_bytes)), guest_bytes)
+    machine = Machine(Bus(pc_devices(guest_bytes, read_disks(scenario.disks))), guest_bytes)
     for part in image.segments:
         machine.ram.write(part.address, part.data)
     state = initial_state(image)
