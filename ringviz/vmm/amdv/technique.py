@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector, combines
+from ringviz.facts.paging import PagingMode
 from ringviz.facts.registers import EFER_MSR, Cr0, Cr4, Efer
 from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
@@ -24,6 +25,7 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.paging import Access
 from ringviz.machine.state import EAX, ECX, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -68,6 +70,7 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.technique import changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.walks import NestedWalk
 
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _STOPS_BY_ITSELF = (
@@ -99,6 +102,7 @@ class AmdV(HardwarePaging):
     mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
     guest_base: ClassVar[int] = layout.GUEST_BASE
     open_bus = layout.OPEN_BUS
+    nested_mode = PagingMode.FOUR_LEVEL
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -212,6 +216,14 @@ class AmdV(HardwarePaging):
                 return self._instruction(stop, stop.instruction)
             case _:
                 raise AssertionError(f"a stop that AMD-V cannot meet: {stop}")
+
+    def _nested_root(self) -> int:
+        assert self.nested is not None
+        return self.nested.root
+
+    def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
+        assert self.nested is not None
+        return self.nested.walk(gpa, is_write=access.is_write)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in guest mode, and the intercepts where they come after the privilege checks."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector, combines
+from ringviz.facts.paging import PagingMode
 from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import (
     EXIT_REASONS,
@@ -29,6 +30,7 @@ from ringviz.machine.machine import Completion
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -74,6 +76,7 @@ from ringviz.vmm.vtx.policy import controls as policy_controls
 from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything, put_msr_load_list
 from ringviz.vmm.vtx.vmcs import Vmcs
 from ringviz.vmm.vtx.words import emulated_text, rule_before
+from ringviz.vmm.walks import NestedWalk
 
 _VMX_FORMS = frozenset(form for form in INSTRUCTION_EXITS if form.startswith("vm"))
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
@@ -96,6 +99,7 @@ class VtX(HardwarePaging):
     mmus: ClassVar[tuple[str, ...]] = ("nested", "shadow")
     guest_base: ClassVar[int] = layout.GUEST_BASE
     open_bus = layout.OPEN_BUS
+    nested_mode = PagingMode.EPT
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -202,6 +206,16 @@ class VtX(HardwarePaging):
                 return self._outside(self.ept, stop)
             case _:
                 raise AssertionError(f"a stop that VT-x cannot meet: {stop}")
+
+    def _nested_root(self) -> int:
+        assert self.ept is not None
+        return self.ept.root
+
+    def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
+        assert self.ept is not None
+        done = self.ept.walk(gpa, is_write=access.is_write, is_fetch=access.is_fetch)
+        refusal = "EPT misconfiguration" if done.is_misconfigured else "EPT violation" if done.hpa is None else ""
+        return NestedWalk(done.entries, done.hpa, refusal)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in non-root operation, and the exits that the controls ask for now."""
