@@ -20,6 +20,7 @@ from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
 from ringviz.cli.trace import trace
+from ringviz.cli.walk import walk
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "stat": stat,
     "compare": compare,
     "trace": trace,
+    "walk": walk,
     "check": check,
     "build": build,
     "doctor": doctor,

@@ -18,11 +18,13 @@ from ringviz.engine.reference import NATIVE, native_reference
 from ringviz.engine.snapshots import Moment, build_snapshot
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
+from ringviz.engine.walks import WalkView, build_walk
 from ringviz.errors import InputError
 from ringviz.facts.costs import CpuProfile
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
+from ringviz.machine.paging import Access
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose, technique_facts, variant_for
@@ -263,6 +265,12 @@ class Session:
         if self.technique.alignment == "marker":
             return reference.cycles_of_all() if self.is_over else None
         return reference.cycles_at(self.position, at_end=self.is_over)
+
+    def walk(self, linear: int, access: Access = Access()) -> WalkView:  # noqa: B008 - frozen
+        """Show how a linear address is translated at this moment, and by whom."""
+        found = self._source.symbol_at(linear)
+        label = "" if found is None else found[0] if not found[1] else f"{found[0]} + {found[1]:X}h"
+        return build_walk(self._recording.technique, self.position, linear, access, label)
 
     def snapshot(self) -> Snapshot:
         """All that one screen shows of this moment."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import Halted, Stop, Watched
 from ringviz.vmm.events import Event, Kind
@@ -22,10 +23,15 @@ from ringviz.vmm.hardware import HALTED, RETURNS, hardware_event, outcome_of, wa
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
+from ringviz.vmm.walks import Tables, Walker, Walks, nowhere, one_dimension
 
 EMULATOR_RING = 3
 """An emulator is an application of the machine below it."""
 _HANDLER = "the emulator"
+_NO_CPU_WALKS = (
+    "No CPU walks these tables: the emulator reads them as data, and its own memory is translated by the tables of the "
+    "machine it runs on"
+)
 _RULES = {
     Kind.GATE: "the emulator reads the gate in the guest's table, as the manual tells the CPU to",
     Kind.FAULT: "the emulator found that the instruction must fault",
@@ -62,6 +68,14 @@ class Emulation(Technique):
     def guest_memory(self) -> LinearMemory:
         """The emulator walks the guest's page tables itself."""
         return self.machine.memory
+
+    def walks(self, linear: int, access: Access) -> Walks:
+        """The emulator walks the guest's tables, which are data to it; what the CPU below walks is its own affair."""
+        walked = one_dimension(
+            self.machine.ram.read_int, self.machine.state, linear, access,
+            walker=Walker.EMULATOR, tables=Tables.GUEST, gpa_of=lambda address: address, hpa_of=nowhere,
+        )  # fmt: skip
+        return Walks((walked,), note=_NO_CPU_WALKS)
 
     def completed_by_vmm(self) -> int:
         """Every instruction."""

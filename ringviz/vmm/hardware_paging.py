@@ -10,6 +10,7 @@ from abc import abstractmethod
 from contextlib import suppress
 
 from ringviz.facts.exceptions import Vector
+from ringviz.facts.paging import PagingMode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.delivery import Interruption
@@ -19,13 +20,19 @@ from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, S
 from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
+from ringviz.vmm.mmu.comparison import shadow_walks
 from ringviz.vmm.mmu.cpu_memory import ShadowedMemory
 from ringviz.vmm.mmu.let_through import access_in, access_of, is_memory_refusal, let_through
 from ringviz.vmm.mmu.shadow import Places, ShadowPaging
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
+from ringviz.vmm.walks import NestedWalk, Walks, two_dimensions
 
+_RUNS_PAGED = (
+    "The guest believes paging to be off; this CPU cannot run it so, and really walks a page directory of the VMM's "
+    "that maps every address to itself"
+)
 _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 
 
@@ -55,7 +62,31 @@ class HardwarePaging(Technique):
             return super().instruction_here()
         return decode_here(self.guest_state(), self._space)
 
+    def walks(self, linear: int, access: Access) -> Walks:
+        """With shadows the CPU walks these; with nested paging it walks the guest's tables in two dimensions."""
+        machine = self.machine
+        read, guest, real = machine.ram.read_int, self.guest_state(), machine.state
+        if self._shadow is not None:
+            return shadow_walks(self._shadow, self._space, read, guest, real, linear, access)
+        walked = two_dimensions(
+            read, real, linear, access,
+            nested=self._nested_walk, nested_mode=self.nested_mode, nested_root=self._nested_root(),
+        )  # fmt: skip
+        note = _RUNS_PAGED if real.is_paged and not guest.is_paged else ""
+        return Walks((walked,), note=note)
+
     # ---- what the technique does -------------------------------------------------------------------------------------
+
+    nested_mode: PagingMode
+    """Format of its nested tables."""
+
+    @abstractmethod
+    def _nested_root(self) -> int:
+        """Host-physical address of the outermost nested table."""
+
+    @abstractmethod
+    def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
+        """Translate a guest-physical address through the nested tables, changing nothing."""
 
     @abstractmethod
     def _shadow_exit(

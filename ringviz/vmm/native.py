@@ -7,6 +7,7 @@ from typing import ClassVar
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import LinearMemory
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import Halted, Stop, Watched
 from ringviz.vmm.hardware import HALTED, RETURNS, hardware_event, outcome_of, watched_return
@@ -14,6 +15,7 @@ from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.walks import Tables, Walker, Walks, one_dimension, within
 
 
 class Native(Technique):
@@ -37,6 +39,15 @@ class Native(Technique):
     def guest_memory(self) -> LinearMemory:
         """Likewise."""
         return self.machine.memory
+
+    def walks(self, linear: int, access: Access) -> Walks:
+        """The CPU walks the guest's tables, in one dimension: guest-physical is host-physical."""
+        ram = self.machine.ram
+        walked = one_dimension(
+            ram.read_int, self.machine.state, linear, access,
+            walker=Walker.CPU, tables=Tables.GUEST, gpa_of=lambda address: address, hpa_of=within(0, ram.size),
+        )  # fmt: skip
+        return Walks((walked,))
 
     def handle(self, stop: Stop) -> Outcome:
         """Let the hardware do what it does, and say so."""

@@ -25,6 +25,7 @@ from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion, Machine
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache, same_but_plain
 from ringviz.machine.stops import Stop
 from ringviz.vmm.controls import Control, take
@@ -32,6 +33,7 @@ from ringviz.vmm.events import Change, Event
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
+from ringviz.vmm.walks import Walks
 
 _GPR_NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 
@@ -105,6 +107,10 @@ class Technique(ABC):
     @abstractmethod
     def guest_memory(self) -> LinearMemory:
         """Linear memory as the guest believes it to be."""
+
+    @abstractmethod
+    def walks(self, linear: int, access: Access) -> Walks:
+        """Show how a linear address is translated now, and by whom, changing nothing."""
 
     def save(self) -> Any:
         """Give the technique's state without RAM, for `restore` in the same process."""

@@ -9,7 +9,9 @@ Source: AMD APM Vol. 2, "Nested Paging" and "Long-Mode Page Translation".
 from __future__ import annotations
 
 from ringviz.machine.memory import Ram
+from ringviz.machine.paging import Entry
 from ringviz.machine.stops import NestedFault
+from ringviz.vmm.walks import NestedWalk
 
 _PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY = 1, 2, 4, 0x20, 0x40
 _RWU = _PRESENT | _WRITABLE | _USER
@@ -55,17 +57,26 @@ class NestedTables:
 
     def translate(self, gpa: int, *, is_write: bool, is_fetch: bool) -> int | NestedFault:
         """Walk as the CPU does, setting accessed and dirty bits."""
+        done = self.walk(gpa, is_write=is_write)
+        if done.hpa is None:
+            is_present = bool(done.entries[-1].value & _PRESENT)
+            return NestedFault(gpa, is_write, is_fetch, False, is_present, None)
+        for number, entry in enumerate(done.entries):
+            is_last = number == len(done.entries) - 1
+            marked = entry.value | _ACCESSED | (_DIRTY if is_write and is_last else 0)
+            if marked != entry.value:
+                self._ram.write_int(entry.address, marked, 8)
+        return done.hpa
+
+    def walk(self, gpa: int, *, is_write: bool) -> NestedWalk:
+        """Walk and change nothing."""
         table = self.root
-        path: list[tuple[int, int]] = []
-        for shift in _SHIFTS:
+        entries: list[Entry] = []
+        for level, shift in zip((4, 3, 2, 1), _SHIFTS, strict=True):
             address = table + 8 * (gpa >> shift & 511)
             entry = self._ram.read_int(address, 8)
+            entries.append(Entry(level, address, entry, 8))
             if not entry & _PRESENT or (is_write and not entry & _WRITABLE) or not entry & _USER:
-                return NestedFault(gpa, is_write, is_fetch, False, bool(entry & _PRESENT), None)
-            path.append((address, entry))
+                return NestedWalk(tuple(entries), None, "#VMEXIT(NPF)")
             table = entry & _ADDRESS
-        for number, (address, entry) in enumerate(path):
-            marked = entry | _ACCESSED | (_DIRTY if is_write and number == len(path) - 1 else 0)
-            if marked != entry:
-                self._ram.write_int(address, marked, 8)
-        return table | gpa & 0xFFF
+        return NestedWalk(tuple(entries), table | gpa & 0xFFF)

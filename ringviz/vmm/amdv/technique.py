@@ -14,9 +14,11 @@ from typing import ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
+from ringviz.facts.paging import PagingMode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, TaskGateError
+from ringviz.machine.paging import Access
 from ringviz.machine.stops import (
     ExternalInterrupt,
     Fault,
@@ -43,6 +45,7 @@ from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.walks import NestedWalk
 
 _INTERCEPT_FIRST = frozenset({"pushf", "popf", "iret", "int", "int1", "cpuid", "vmmcall"})
 """Forms whose intercept comes before any fault of theirs."""
@@ -52,6 +55,7 @@ class AmdV(InterruptExits):
     """Hardware assistance as AMD built it, with nested paging or with shadow page tables."""
 
     id: ClassVar[str] = "amd-v"
+    nested_mode = PagingMode.FOUR_LEVEL
 
     @classmethod
     def controls(cls, setup: Setup) -> Mapping[str, Control]:
@@ -92,6 +96,14 @@ class AmdV(InterruptExits):
                 return HALTED
             case _:
                 raise AssertionError(f"a stop that AMD-V cannot meet: {stop}")
+
+    def _nested_root(self) -> int:
+        assert self.nested is not None
+        return self.nested.root
+
+    def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
+        assert self.nested is not None
+        return self.nested.walk(gpa, is_write=access.is_write)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in guest mode, and the intercepts where they come after the privilege checks."""

@@ -143,14 +143,30 @@ class ShadowPaging:
         done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, access)
         if done.physical is None:
             mark_path(self._write_entry, done)
-            return Refused(done.fault or 0)
-        mark_used(self._write_entry, done, is_write=access.is_write)
+        else:
+            mark_used(self._write_entry, done, is_write=access.is_write)
+        answer = self.judge(linear, access, done)
+        if answer is not None:
+            return answer
+        assert done.physical is not None
+        return Filled(done.physical, self._fill(state, linear, access, done, done.physical))
+
+    def judge(self, linear: int, access: Access, done: Walk) -> Refused | Traced | Elsewhere | None:
+        """Say what the guest's own tables make of an access, changing nothing; None: a shadow entry can allow it.
+
+        Args:
+            linear: the address, in the space last entered.
+            access: what the guest wants there.
+            done: the walk through the guest's tables.
+        """
         gpa = done.physical
+        if gpa is None:
+            return Refused(done.fault or 0)
         if gpa >= self._space.size or self._current.index_of(linear) in self._current.fixed:
             return Elsewhere(gpa, gpa < self._space.size)
         if access.is_write and self._is_traced(gpa >> 12):
             return Traced(gpa)
-        return Filled(gpa, self._fill(state, linear, access, done, gpa))
+        return None
 
     def prefetch(self, state: CpuState) -> None:
         """Make the next instruction's page ready, as far as the guest's tables allow: the CPU is about to fetch it."""

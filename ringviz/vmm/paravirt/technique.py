@@ -26,6 +26,7 @@ from ringviz.machine.machine import RealEnvironment
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.microcode import GuestFault
 from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CS, EAX, EBX, ECX, EDI, EDX, ESI, ESP, CpuState, TableRegister, segment
 from ringviz.machine.stops import (
     Breakpoint,
@@ -63,12 +64,17 @@ from ringviz.vmm.side import Side
 from ringviz.vmm.silent import compare_silent
 from ringviz.vmm.technique import Technique, changes_between, initial_state, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.walks import Tables, Walker, Walks, one_dimension, window_of, within
 
 SILENT_HERE = frozenset({"pushf", "popf", "sgdt", "sidt", "sldt", "str", "smsw"})
 """Silent instructions that show a ring 1 kernel what is not its own. The others tell it the truth: it knows its ring,
 its selectors and its descriptors."""
 _ARGUMENTS = (EBX, ECX, EDX, ESI, EDI)
 _HANDLER = "VMM in ring 0"
+_BEYOND_THE_LIMIT = (
+    "The hypervisor has these linear addresses for itself: the guest's segments are cut off below, so an access of the "
+    "guest's faults before any table is looked at"
+)
 _KERNEL_RING, _VMM_RING = 1, 0
 _CR0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.PE
 HALTED = Ended("halted", "the guest blocked, and no event can wake it")
@@ -144,6 +150,16 @@ class Paravirt(Technique):
     def guest_memory(self) -> LinearMemory:
         """Linear memory through the tables that the guest lives on."""
         return self.machine.memory
+
+    def walks(self, linear: int, access: Access) -> Walks:
+        """The CPU walks the tables that the guest lives on, in one dimension; they hold machine frame numbers."""
+        base, size = self.guest_base, self.guest_bytes
+        ram = self.machine.ram
+        walked = one_dimension(
+            ram.read_int, self.machine.state, linear, access,
+            walker=Walker.CPU, tables=Tables.DIRECT, gpa_of=window_of(base, size), hpa_of=within(0, ram.size),
+        )  # fmt: skip
+        return Walks((walked,), note="" if linear < layout.HOLE else _BEYOND_THE_LIMIT)
 
     def guest_ram(self) -> bytes:
         """All memory of the guest, and the page it shares."""

@@ -26,6 +26,7 @@ from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
+from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     Breakpoint,
@@ -50,6 +51,7 @@ from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
+from ringviz.vmm.mmu.comparison import shadow_walks
 from ringviz.vmm.mmu.let_through import access_of, is_memory_refusal, let_through
 from ringviz.vmm.mmu.telling import (
     HIDDEN_FAULT,
@@ -68,6 +70,7 @@ from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
+from ringviz.vmm.walks import Walks
 
 _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 """Exceptions by which an instruction that the VMM must execute makes itself known."""
@@ -81,6 +84,10 @@ _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
 EXTERNAL = "external interrupt"
 _WINDOW = "the guest's virtual IF is 1"
+_BEYOND_THE_LIMIT = (
+    "The VMM has these linear addresses for itself: the guest's segments are cut off below, so an access of the "
+    "guest's faults before any table is looked at"
+)
 TRIPLE_FAULT = Ended("triple-fault", "triple fault of the virtual CPU: its double fault could not be delivered either")
 HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no interrupt can wake it")
 
@@ -135,6 +142,13 @@ class RingCompression(Technique):
     def _has_virtual_if(self) -> bool:
         """The guest lets interrupts in; the real IF is always 1, so that the VMM keeps the machine."""
         return bool(self._virtual.eflags & Eflags.IF)
+
+    def walks(self, linear: int, access: Access) -> Walks:
+        """The CPU walks the shadow; the VMM makes it from the guest's own tables."""
+        machine = self.machine
+        read = machine.ram.read_int
+        both = shadow_walks(self._shadow, self._space, read, self.guest_state(), machine.state, linear, access)
+        return both if linear < layout.HOLE else replace(both, note=_BEYOND_THE_LIMIT)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """Ring 0 and ring 3 of the guest are both outside the real ring 0."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ringviz.facts.vmx import EPT_MEMORY_TYPES, EPT_QUALIFICATION
 from ringviz.machine.memory import Ram
+from ringviz.machine.paging import Entry
 from ringviz.machine.stops import NestedFault
 from ringviz.vmm.vtx.capabilities import PHYSICAL_BITS
 
@@ -34,6 +35,8 @@ class EptWalk:
     """The AND of the permissions of all entries used."""
     is_misconfigured: bool = False
     """An entry means nothing: no permission that could be missing, an error of the VMM."""
+    entries: tuple[Entry, ...] = ()
+    """What was read, outermost first."""
 
 
 def walk_ept(ram: Ram, root: int, gpa: int, wanted: int) -> EptWalk:
@@ -46,19 +49,22 @@ def walk_ept(ram: Ram, root: int, gpa: int, wanted: int) -> EptWalk:
         wanted: READ, WRITE or EXECUTE.
     """
     table, allowed = root, _ALL
-    for shift in _SHIFTS:
-        entry = ram.read_int(table + 8 * (gpa >> shift & 511), 8)
+    read: list[Entry] = []
+    for level, shift in zip((4, 3, 2, 1), _SHIFTS, strict=True):
+        address = table + 8 * (gpa >> shift & 511)
+        entry = ram.read_int(address, 8)
+        read.append(Entry(level, address, entry, 8))
         permissions = entry & _ALL
         if not permissions:
-            return EptWalk(None, 0)
+            return EptWalk(None, 0, entries=tuple(read))
         is_leaf = shift == 12 or (shift in (21, 30) and bool(entry & _LARGE))
         if is_misconfigured(entry, shift, is_leaf=is_leaf):
-            return EptWalk(None, allowed & permissions, True)
+            return EptWalk(None, allowed & permissions, True, tuple(read))
         allowed &= permissions
         if is_leaf:
             offset = (1 << shift) - 1
             hpa = entry & _ADDRESS & ~offset | gpa & offset
-            return EptWalk(hpa if allowed & wanted == wanted else None, allowed)
+            return EptWalk(hpa if allowed & wanted == wanted else None, allowed, entries=tuple(read))
         table = entry & _ADDRESS
     raise AssertionError("the last level is a leaf")
 

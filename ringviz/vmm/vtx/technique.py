@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
+from ringviz.facts.paging import PagingMode
 from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import (
     INSTRUCTION_EXITS,
@@ -51,6 +52,7 @@ class VtX(InterruptExits):
     """Hardware assistance as Intel built it."""
 
     id: ClassVar[str] = "vt-x"
+    nested_mode = PagingMode.EPT
 
     @classmethod
     def controls(cls, setup: Setup) -> Mapping[str, Control]:
