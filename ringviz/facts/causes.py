@@ -54,6 +54,7 @@ CAUSES: Mapping[str, Cause] = by(
     _vmm("translated-indirect", "An indirect jump or return in translated code: the hash lookup"),
     _vmm("hypercall", "A hypercall to the VMM and back"),
     _vmm("hypercall-entry", "One of the calls that a multicall bundles"),
+    _vmm("mmu-request", "One page-table request of a list, validated by the hypervisor"),
     _vmm("exit", "A hardware exit to the VMM and the entry back"),
     _vmm("vmm-work", "The VMM's own work during an exit"),
     _vmm("vmread", "VMREAD: one field of the VMCS read"),

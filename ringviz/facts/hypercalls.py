@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ringviz.facts.source import Source, by
-from ringviz.facts.sources import XENEVT, XENH, XENIF, XENSCHED
+from ringviz.facts.sources import XENEVT, XENH, XENIF, XENMEM, XENSCHED
 
 VECTOR = 0x82
 """Vector of the hypercall gate. XENIF prints `int $82`; Xen's public header has 0x82."""
@@ -55,7 +55,6 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "Change page-table entries, many at once",
         "requests count done domain",
         "MOV to a page table",
-        offered=False,
     ),
     _call(2, "set_gdt", "Have frames checked and used as the GDT", "frames entries", "LGDT"),
     _call(3, "stack_switch", "Say which stack the kernel is to be entered on", "ss esp", "LTR, MOV to TSS.ESP0"),
@@ -78,7 +77,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "address_lo address_hi low high",
         "MOV to the GDT or LDT",
     ),
-    _call(12, "memory_op", "Ask for more memory or give some back", "command argument", offered=False),
+    _call(12, "memory_op", "Ask how much memory there is, for more of it, or give some back", "command argument"),
     _call(13, "multicall", "Several hypercalls in one", "list count"),
     _call(
         14,
@@ -159,9 +158,45 @@ class MmuExt(IntEnum):
     NEW_BASEPTR = 5
     TLB_FLUSH_LOCAL = 6
     INVLPG_LOCAL = 7
+    TLB_FLUSH_MULTI = 8
+    INVLPG_MULTI = 9
     TLB_FLUSH_ALL = 10
     INVLPG_ALL = 11
+    FLUSH_CACHE = 12
     SET_LDT = 13
+
+
+class MmuUpdate(IntEnum):
+    """Commands of `mmu_update`: the low two bits of a request's machine address."""
+
+    NORMAL_PT_UPDATE = 0
+    MACHPHYS_UPDATE = 1
+
+
+class Flush(IntEnum):
+    """What `update_va_mapping` flushes afterwards: the low two bits of its flags."""
+
+    NONE = 0
+    TLB = 1
+    PAGE = 2
+
+
+FLUSH_TYPES, FLUSH_ALL_CPUS = 3, 4
+"""The rest of those flags: the mask of the type, and all CPUs. Anything else is the address of a map of CPUs."""
+LIST_GOES_ON = 1 << 31
+"""Set by the hypervisor itself in the count of a long list of requests, when the guest's INT 82h is taken again."""
+
+
+class Memory(IntEnum):
+    """Commands of `memory_op`."""
+
+    INCREASE_RESERVATION = 0
+    DECREASE_RESERVATION = 1
+    MAXIMUM_RAM_PAGE = 2
+    CURRENT_RESERVATION = 3
+    MAXIMUM_RESERVATION = 4
+    POPULATE_PHYSMAP = 6
+    MACHPHYS_MAPPING = 12
 
 
 class Sched(IntEnum):
@@ -278,6 +313,13 @@ SHARED_FIELDS: Mapping[int, FieldFacts] = by(
     FieldFacts("evtchn_mask", SharedInfo.EVENTS_MASK, "One bit for each event channel: do not call me", _SHARED),
 )
 
+HYPERVISOR_START, MACH2PHYS, MACH2PHYS_END = 0xFC00_0000, 0xFC00_0000, 0xFC40_0000
+"""The top 64 MiB of every address space without PAE are the hypervisor's; the first 4 of them show the guest which page
+of its own each machine frame is, for reading. Source: arch-x86/xen-x86_32.h."""
+FIRST_HYPERVISOR_SLOT = HYPERVISOR_START >> 22
+"""Entries of every page directory from here on are the hypervisor's."""
+PT_FLAGS_REFUSED = 0x180
+"""Bits of a page-table entry that Xen 3.0 lets no guest set: bit 7 (PAT of a page, PS of a directory entry) and G."""
 FIRST_RESERVED_GDT_ENTRY = 14 * 4096 // 8
 """GDT entries from here on are the hypervisor's. Source: arch-x86/xen.h, FIRST_RESERVED_GDT_PAGE."""
 FLAT_RING1_CS, FLAT_RING1_DS, FLAT_RING3_CS, FLAT_RING3_DS = 0xE019, 0xE021, 0xE02B, 0xE033
@@ -290,5 +332,7 @@ SOURCES: tuple[Source, ...] = (
     _SHARED,
     XENSCHED.at("SCHEDOP_* and SHUTDOWN_*"),
     XENEVT.at("EVTCHNOP_*"),
+    XENH.at("MMU_*, MMUEXT_* and UVMF_*"),
+    XENMEM.at("XENMEM_*"),
 )
 """What the enumerations of this file come from."""

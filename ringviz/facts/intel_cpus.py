@@ -82,6 +82,7 @@ _P4 = by(
     _indirect(),
     borrowed("hypercall", "p4-divzero", _HYPERCALL),
     unknown("hypercall-entry", "the VMM's own work for one call; the way there and back is charged once"),
+    unknown("mmu-request", "Xen's lmbench times of 2003 hold two crossings and the guest's own work as well"),
     _p4_exit(),
     vmcs_reads("p4-vmread"),
     as_published("vmread", "p4-vmread"),

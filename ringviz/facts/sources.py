@@ -35,6 +35,7 @@ XENIF = Work("XENIF", "Xen 2.0 interface manual", "Xen 2.0 interface manual, for
 XENH = Work("XENH", "Xen public header", "Xen 3.0 public headers: xen.h, arch-x86/xen.h, errno.h", Status.SEEN)
 XENSCHED = Work("XENSCHED", "Xen public header sched.h", "Xen 3.0 public headers: sched.h", Status.SEEN)
 XENEVT = Work("XENEVT", "Xen public header event_channel.h", "Xen 3.0 public headers: event_channel.h", Status.SEEN)
+XENMEM = Work("XENMEM", "Xen public header memory.h", "Xen 3.0 public headers: memory.h", Status.SEEN)
 ROBIN_IRVINE = Work(
     "ROBIN_IRVINE",
     "Robin & Irvine 2000",
@@ -158,6 +159,7 @@ WORKS: Mapping[str, Work] = by(
     XENH,
     XENSCHED,
     XENEVT,
+    XENMEM,
     ROBIN_IRVINE,
     POPEK_GOLDBERG,
     AMD06,

@@ -75,6 +75,7 @@ UPCALL_MASK     equ 1               ; in the shared page: 1 is what IF = 0 is on
 MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
 SET_LDT         equ 13              ; command of MMUEXT_OP
 PLATFORM        equ 5               ; command of XEN_VERSION: where the hypervisor begins
+MACH2PHYS_BYTES equ 0x400000        ; what it shows first: which page of ours a machine frame is
 DOMID_SELF      equ 0x7FF0
 
 ; What stood in one instruction each before. Flags as PUSHFD would show them:
@@ -266,7 +267,8 @@ start:
     int HYPERCALL
     popad
     inc eax
-    sub eax, [hypervisor_start]     ; 0 if the segment ends there
+    sub eax, [hypervisor_start]     ; 0 if the segment ends behind the one table there
+    sub eax, MACH2PHYS_BYTES        ; that guests may read
     dec eax
 %endif
     mov ecx, 8

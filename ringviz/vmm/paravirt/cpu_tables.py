@@ -26,7 +26,7 @@ _TSS_BYTES = 0x68
 _ESP0, _SS0, _ESP1, _SS1, _IO_MAP_BASE = 0x04, 0x08, 0x0C, 0x10, 0x66
 _GUEST_GDT_BYTES = 8 * FIRST_RESERVED_GDT_ENTRY
 _LDT_BYTES = 0x1_0000
-_FLAT = layout.HOLE - 1
+_FLAT = layout.SEGMENT_END - 1
 _INTERRUPT_GATE, _TRAP_GATE = 0xE, 0xF
 _OPEN_TO_ALL = (Vector.BP, Vector.OF)
 """Vectors that any ring may raise by instruction, as Xen sets them up."""

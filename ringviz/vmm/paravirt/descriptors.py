@@ -61,7 +61,7 @@ def _cut(raw: int) -> int | None:
     """Cut a segment off below the hypervisor; None where that cannot be done."""
     descriptor = decode_descriptor(raw)
     base = descriptor.base
-    if base >= layout.HOLE - 0x1000:
+    if base >= layout.SEGMENT_END - 0x1000:
         return None
     limit = raw & 0xFFFF | raw >> 32 & 0xF_0000
     length = (limit + 1) << (12 if raw & _G else 0)
@@ -70,10 +70,10 @@ def _cut(raw: int) -> int | None:
         if (base + length) & 0xFFFF_FFFF <= base:
             return raw
         length = -(base & ~0xFFF) & 0xFFFF_FFFF
-    elif base + length <= layout.HOLE:
+    elif base + length <= layout.SEGMENT_END:
         return raw
     else:
-        length = layout.HOLE - base
+        length = layout.SEGMENT_END - base
     if not raw & _G:
         return None
     limit = ((length >> 12) - 1) & 0xF_FFFF

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ringviz.facts.hypercalls import FLAT_RING1_DS
+from ringviz.vmm.paravirt.frames import FrameUse
 
 
 class Handler(NamedTuple):
@@ -50,8 +51,17 @@ class Domain:
     gdt_pages: tuple[int, ...] = ()
     """The guest's pages that are its GDT, in order."""
     gdt_entries: int = 0
-    ldt_pages: tuple[int, ...] = ()
+    ldt_base: int = 0
+    """Linear address of the LDT."""
     ldt_entries: int = 0
+    ldt_pages: tuple[int | None, ...] = ()
+    """The guest's pages that are its LDT, in order; None where nothing fit for one is mapped now."""
+    is_ldt_stale: bool = False
+    """The LDT's pages are to be looked up anew."""
+    use: FrameUse = field(default_factory=FrameUse)
+    """What its frames are in use as."""
+    base_page: int | None = None
+    """The page that is the page directory the CPU uses."""
     channels: dict[int, Channel] = field(default_factory=dict)
     """By port; port 0 is never used."""
     assists: frozenset[int] = frozenset()
@@ -66,14 +76,10 @@ class Domain:
         """Give an independent copy."""
         return Domain(
             self.traps.copy(), self.event, self.failsafe, self.kernel_ss, self.kernel_esp, self.gdt_pages,
-            self.gdt_entries, self.ldt_pages, self.ldt_entries, self.channels.copy(), self.assists, self.calls.copy(),
-            self.tables_version, self.loaded_version,
+            self.gdt_entries, self.ldt_base, self.ldt_entries, self.ldt_pages, self.is_ldt_stale, self.use.copy(),
+            self.base_page, self.channels.copy(), self.assists, self.calls.copy(), self.tables_version,
+            self.loaded_version,
         )  # fmt: skip
-
-    @property
-    def table_pages(self) -> frozenset[int]:
-        """Pages that hold descriptors: the guest must not write to them."""
-        return frozenset(self.gdt_pages) | frozenset(self.ldt_pages)
 
 
 class DomainCrash(Exception):  # noqa: N818 - the end of a guest, not an error of ours

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import struct
 
-from ringviz.facts.hypercalls import Error
+from ringviz.facts.hypercalls import HYPERVISOR_START, Error
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE
-from ringviz.vmm.paravirt import layout
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the guest, not an error of ours
     """A hypercall ends with an error number."""
 
-    def __init__(self, error: Error, why: str) -> None:
+    def __init__(self, error: Error, why: str, *, is_attempt: bool = False, requests: int = 0) -> None:
         super().__init__(why)
         self.error = error
+        self.is_attempt = is_attempt
+        """The guest reached for what is not its own, or for the right to write to what the hypervisor relies on."""
+        self.requests = requests
+        """Requests of a list that had been carried out before."""
 
 
 def may_access(linear: int, size: int) -> bool:
     """Tell whether a range lies below the hypervisor."""
-    return linear >= 0 and linear + size <= layout.HOLE
+    return linear >= 0 and linear + size <= HYPERVISOR_START
 
 
 def read(memory: LinearMemory, linear: int, size: int) -> bytes:
@@ -33,7 +36,7 @@ def read(memory: LinearMemory, linear: int, size: int) -> bytes:
         Refused: -EFAULT.
     """
     if not may_access(linear, size):
-        raise Refused(Error.EFAULT, f"{linear:08X}h is not the guest's")
+        raise Refused(Error.EFAULT, f"{linear:08X}h is not the guest's", is_attempt=True)
     parts = []
     try:
         while size:
@@ -61,7 +64,7 @@ def write(memory: LinearMemory, linear: int, data: bytes) -> None:
         Refused: -EFAULT.
     """
     if not may_access(linear, len(data)):
-        raise Refused(Error.EFAULT, f"{linear:08X}h is not the guest's")
+        raise Refused(Error.EFAULT, f"{linear:08X}h is not the guest's", is_attempt=True)
     try:
         memory.write(linear, data)
     except PageFault:

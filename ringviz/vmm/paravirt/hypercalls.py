@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.hypercalls import (
-    DOMID_SELF,
-    FIRST_RESERVED_GDT_ENTRY,
-    HYPERCALLS,
-    ConsoleIo,
-    Error,
-    MmuExt,
-    Sched,
-    VmAssist,
-    XenVersion,
-)
+from ringviz.facts.hypercalls import HYPERCALLS, HYPERVISOR_START, ConsoleIo, Error, Sched, VmAssist, XenVersion
 from ringviz.facts.registers import Cr0, Eflags
-from ringviz.facts.segments import null_cache
-from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Machine
-from ringviz.machine.memory import PAGE, PAGE_SHIFT
-from ringviz.machine.paging import RW, P
-from ringviz.machine.state import ESP, SS, CpuState, segment
-from ringviz.vmm.paravirt import descriptors, guest_access, layout
-from ringviz.vmm.paravirt.cpu_tables import SYSTEM_CALL_VECTOR, CpuTables
-from ringviz.vmm.paravirt.domain import Callback, Domain, DomainCrash, Handler
+from ringviz.machine.memory import PAGE
+from ringviz.machine.state import ESP, SS
+from ringviz.vmm.paravirt import descriptors, guest_access
+from ringviz.vmm.paravirt.answers import Answer, Continuation
+from ringviz.vmm.paravirt.cpu_tables import SYSTEM_CALL_VECTOR
+from ringviz.vmm.paravirt.domain import Callback, DomainCrash, Handler
 from ringviz.vmm.paravirt.event_channels import EventChannels
 from ringviz.vmm.paravirt.guest_access import Refused
 from ringviz.vmm.paravirt.guest_entry import Frame
-from ringviz.vmm.paravirt.page_tables import PageTables
-from ringviz.vmm.paravirt.shared_page import SharedPage
+from ringviz.vmm.paravirt.paging_calls import MOST_AT_ONCE, PagingCalls
 
 UART_PORT, EXIT_PORT = 0x3F8, 0xF4
 """The hypervisor's own devices: where the guest's text goes, and how its run ends."""
@@ -47,65 +33,20 @@ VERSION = 0x0003_0000
 """Xen 3.0: major version in the upper half."""
 _EXTRAVERSION = b".ringviz"
 _CAPABILITIES = b"xen-3.0-x86_32"
-_MOST_AT_ONCE = 1024
-"""Items of a list that one entry to the hypervisor handles; then the guest's INT 82h is taken again for the rest."""
 _MOST_BYTES_AT_ONCE = 0x1_0000
-_ENTRIES_PER_PAGE = PAGE // 8
 _TRAP_INFO = struct.Struct("<BBHI")
 _MULTICALL_BYTES = 32
-_MMUEXT_WORDS = 3
-_PT_FLAGS_REFUSED = 0x180
-"""PAT and G of a page-table entry: Xen lets no guest set them."""
 _SHOWN_CHARS = 40
+_TOLD_IN_FULL = frozenset({"mmu_update", "mmuext_op", "update_va_mapping"})
+"""Calls of which a multicall tells more than the number they answer: what was validated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What comes of a hypercall that was carried out."""
-
-    text: str
-    """What was done, in a few words."""
-    value: int = 0
-    """For EAX."""
-    frame: Frame | None = None
-    """Where to go on, if not behind the INT."""
-    blocks: bool = False
-    """The guest waits for an event."""
-    ends: bool = False
-    """The guest has ended itself."""
-    entries: int = 0
-    """Calls that a multicall bundled."""
-
-
-class Continuation(Exception):  # noqa: N818 - control flow, not an error
-    """A long hypercall gives way: INT 82h is taken again with these arguments."""
-
-    def __init__(self, arguments: tuple[int, ...], text: str) -> None:
-        super().__init__(text)
-        self.arguments = arguments
-
-
-class Hypervisor:
+class Hypervisor(PagingCalls):
     """Answers hypercalls. Owns what belongs to the hypervisor beside the CPU."""
 
     def __init__(self, scenario_id: str, machine: Machine, guest_base: int, guest_bytes: int) -> None:
-        self._scenario_id = scenario_id
-        self._machine = machine
-        self.pages = PageTables(machine.ram, guest_base, guest_bytes)
-        self.tables = CpuTables(machine.ram)
-        self.shared = SharedPage(machine.ram)
-        self.domain = Domain()
+        super().__init__(scenario_id, machine, guest_base, guest_bytes)
         self._port_accesses = 0
-
-    @property
-    def memory(self) -> LinearMemory:
-        """Linear memory, as the CPU sees it."""
-        return self._machine.memory
-
-    @property
-    def state(self) -> CpuState:
-        """The CPU."""
-        return self._machine.state
 
     def call(self, number: int, arguments: tuple[int, ...]) -> Answer:
         """Carry out one hypercall.
@@ -134,7 +75,7 @@ class Hypervisor:
             domain.traps.clear()
             self.tables.close_system_call_gate()
             return Answer("no handlers any more")
-        for done in range(_MOST_AT_ONCE):
+        for done in range(MOST_AT_ONCE):
             entry = guest_access.read(self.memory, table, _TRAP_INFO.size)
             vector, flags, selector, offset = _TRAP_INFO.unpack(entry)
             if not offset:
@@ -147,7 +88,7 @@ class Hypervisor:
             if vector == SYSTEM_CALL_VECTOR:
                 self._set_system_call_gate(domain.traps[vector])
             table += _TRAP_INFO.size
-        raise Continuation((table,), f"{_MOST_AT_ONCE} handlers registered, more to come")
+        raise Continuation((table,), f"{MOST_AT_ONCE} handlers registered, more to come")
 
     @property
     def has_own_gate(self) -> bool:
@@ -200,135 +141,6 @@ class Hypervisor:
         self.shared.is_masked = is_masked
         frame = Frame(cs, eip, eflags & ~Eflags.IOPL | Eflags.IF, ss & 0xFFFF, esp & 0xFFFF_FFFF)
         return Answer(f"back to ring {cs & 3} at {eip:08X}, event mask {int(is_masked)}", eax, frame)
-
-    # ---- descriptors -------------------------------------------------------------------------------------------------
-
-    def set_gdt(self, frames_at: int, entries: int) -> Answer:
-        """Have frames checked, entry by entry, and used as the GDT."""
-        if entries > FIRST_RESERVED_GDT_ENTRY:
-            raise Refused(Error.EINVAL, f"{entries} entries reach into the hypervisor's part of the GDT")
-        count = (entries + _ENTRIES_PER_PAGE - 1) // _ENTRIES_PER_PAGE
-        pages = []
-        for frame in guest_access.read_words(self.memory, frames_at, count):
-            page = self.pages.page_of(frame)
-            if page is None:
-                raise Refused(Error.EINVAL, f"frame {frame:X}h is not the guest's")
-            pages.append(page)
-        table = self._claim(pages, "GDT", self.domain.ldt_pages)
-        self.domain.gdt_pages, self.domain.gdt_entries = tuple(pages), entries
-        self.tables.set_gdt(table)
-        self.domain.tables_version += 1
-        return Answer(f"GDT of {entries} entries checked and in use")
-
-    def _set_ldt(self, linear: int, entries: int) -> Answer:
-        """Have pages checked and used as the LDT; no entries is no LDT."""
-        domain = self.domain
-        if linear % PAGE or entries > 0x2000 or not guest_access.may_access(linear, 8 * entries):
-            raise Refused(Error.EINVAL, f"no LDT of {entries} entries can lie at {linear:08X}h")
-        first = linear >> PAGE_SHIFT
-        pages = list(range(first, first + (8 * entries + PAGE - 1) // PAGE))
-        for page in pages:
-            if page >= self.pages.pages or self.pages.entry(page) >> PAGE_SHIFT != self.pages.frame_of(page):
-                raise Refused(Error.EINVAL, f"the page at {page << PAGE_SHIFT:08X}h is not the guest's")
-        table = self._claim(pages, "LDT", domain.gdt_pages)
-        domain.ldt_pages, domain.ldt_entries = tuple(pages), entries
-        self.tables.set_ldt(table, entries)
-        self.state.ldtr = (
-            segment(layout.LDT_SELECTOR, layout.LDT_LINEAR, 8 * entries - 1, 0x082) if entries else null_cache()
-        )
-        domain.tables_version += 1
-        return Answer(f"LDT of {entries} entries checked and in use" if entries else "no LDT")
-
-    def _claim(self, pages: list[int], kind: str, others: tuple[int, ...]) -> bytes:
-        """Check pages that are to be a descriptor table, and fix their entries up; give the table."""
-        tables = []
-        for page in pages:
-            if self.pages.is_writable(page):
-                raise Refused(Error.EINVAL, f"the guest can still write to its {kind} at {page << PAGE_SHIFT:08X}h")
-            if page in others:
-                raise Refused(Error.EINVAL, "one page cannot be GDT and LDT")
-            fixed = []
-            content = self._machine.ram.read(self.pages.frame_of(page) << PAGE_SHIFT, PAGE)
-            for offset in range(0, PAGE, 8):
-                raw = descriptors.checked(int.from_bytes(content[offset : offset + 8], "little"))
-                if raw is None:
-                    raise Refused(Error.EINVAL, f"the descriptor at {(page << PAGE_SHIFT) + offset:08X}h is refused")
-                fixed.append(raw)
-            tables.append(struct.pack(f"<{len(fixed)}Q", *fixed))
-        for page, table in zip(pages, tables, strict=True):
-            self._machine.ram.write(self.pages.frame_of(page) << PAGE_SHIFT, table)
-        return b"".join(tables)
-
-    def update_descriptor(self, address_lo: int, address_hi: int, low: int, high: int) -> Answer:
-        """Have one descriptor checked and changed, at its machine address."""
-        page = self.pages.page_of(address_lo >> PAGE_SHIFT)
-        raw = descriptors.checked(high << 32 | low)
-        if address_hi or address_lo % 8 or page is None:
-            raise Refused(Error.EINVAL, f"no descriptor of the guest's lies at machine address {address_lo:08X}h")
-        if raw is None:
-            raise Refused(Error.EINVAL, f"descriptor {high:08X}_{low:08X} is refused")
-        domain, offset = self.domain, address_lo % PAGE
-        self._machine.ram.write_int(address_lo, raw, 8)
-        for number in (number for number, other in enumerate(domain.gdt_pages) if other == page):
-            self.tables.set_gdt_entry(number, offset, raw)
-        for number in (number for number, other in enumerate(domain.ldt_pages) if other == page):
-            self.tables.set_ldt_entry(number, offset, raw)
-        domain.tables_version += 1
-        return Answer(f"descriptor at {(page << PAGE_SHIFT) + offset:08X}h is now {raw:016X}")
-
-    # ---- memory ------------------------------------------------------------------------------------------------------
-
-    def update_va_mapping(self, address: int, entry: int, flags: int) -> Answer:
-        """Change the entry of one page: its rights, or to the shared page and back. Moving frames is not offered."""
-        del flags  # one CPU, and its TLB is always flushed
-        page, frame = address >> PAGE_SHIFT, entry >> PAGE_SHIFT
-        if page >= self.pages.pages or entry & _PT_FLAGS_REFUSED:
-            raise Refused(Error.EINVAL, f"{address:08X}h cannot be mapped so")
-        what = "shared page"
-        if not entry & P:
-            entry, what = 0, "nothing"
-        elif frame != layout.SHARED_INFO >> PAGE_SHIFT:
-            own = self.pages.page_of(frame)
-            if own is None:
-                raise Refused(Error.EINVAL, f"frame {frame:X}h is not the guest's")
-            if own != page:
-                raise Refused(Error.ENOSYS, "mapping a frame elsewhere is not offered")
-            if entry & RW and page in self.domain.table_pages:
-                raise Refused(Error.EINVAL, "a descriptor table cannot be mapped writable")
-            what = "its frame"
-        self.pages.set_entry(page, entry)
-        self._machine.cpu.flush_tlb()
-        rights = "" if not entry else ", writable" if entry & RW else ", read-only"
-        return Answer(f"{page << PAGE_SHIFT:08X}h shows {what}{rights}")
-
-    def mmuext_op(self, operations: int, count: int, done_at: int, domain: int) -> Answer:
-        """TLB and LDT; what concerns page tables of the guest's own is not offered."""
-        if domain != DOMID_SELF:
-            raise Refused(Error.EPERM, "other domains are not the guest's")
-        texts: list[str] = []
-        for number in range(count):
-            if number == _MOST_AT_ONCE:
-                raise Continuation((operations, count - number, done_at, domain), f"{number} operations, more to come")
-            command, one, two = guest_access.read_words(self.memory, operations, _MMUEXT_WORDS)
-            texts.append(self._mmuext(command, one, two))
-            operations += 4 * _MMUEXT_WORDS
-        if done_at:
-            guest_access.write_word(self.memory, done_at, count)
-        return Answer(", ".join(texts[:3]) or "nothing to do")
-
-    def _mmuext(self, command: int, one: int, two: int) -> str:
-        match command:
-            case MmuExt.SET_LDT:
-                return self._set_ldt(one, two).text
-            case MmuExt.TLB_FLUSH_LOCAL | MmuExt.TLB_FLUSH_ALL:
-                self._machine.cpu.flush_tlb()
-                return "TLB flushed"
-            case MmuExt.INVLPG_LOCAL | MmuExt.INVLPG_ALL:
-                self._machine.cpu.flush_tlb()
-                return f"{one:08X}h flushed from the TLB"
-            case _:
-                name = MmuExt(command).name if command in list(MmuExt) else f"operation {command}"
-                raise Refused(Error.ENOSYS, f"{name} is not offered")
 
     # ---- CPU ---------------------------------------------------------------------------------------------------------
 
@@ -403,6 +215,8 @@ class Hypervisor:
         """Switch help on or off. Segments of 4 GiB need none here; page tables that are written to are not offered."""
         if kind > VmAssist.WRITABLE_PAGETABLES:
             raise Refused(Error.EINVAL, f"there is no help {kind}")
+        if command == 0 and kind == VmAssist.WRITABLE_PAGETABLES:
+            raise Refused(Error.ENOSYS, "page tables stay read-only: changes are asked for")
         if command > 1 or (command == 0 and kind != VmAssist.FOUR_GB_SEGMENTS):
             raise Refused(Error.ENOSYS, f"help {kind} is not offered")
         self.domain.assists = self.domain.assists - {kind} if command else self.domain.assists | {kind}
@@ -415,7 +229,7 @@ class Hypervisor:
         answers = {
             XenVersion.EXTRAVERSION: _EXTRAVERSION.ljust(16, b"\0"),
             XenVersion.CAPABILITIES: _CAPABILITIES.ljust(1024, b"\0"),
-            XenVersion.PLATFORM_PARAMETERS: layout.HOLE.to_bytes(4, "little"),
+            XenVersion.PLATFORM_PARAMETERS: HYPERVISOR_START.to_bytes(4, "little"),
         }
         if command == XenVersion.VERSION:
             return Answer("Xen 3.0", VERSION)
@@ -466,29 +280,35 @@ class Hypervisor:
     def multicall(self, entries_at: int, count: int) -> Answer:
         """Several hypercalls for the price of one way there and back."""
         told: list[str] = []
-        blocks = False
+        blocks = is_attempt = False
+        requests = 0
         for number in range(count):
-            if number == _MOST_AT_ONCE:
-                raise Continuation((entries_at, count - number), f"{number} calls, more to come")
+            if number == MOST_AT_ONCE:
+                raise Continuation((entries_at, count - number), f"{number} calls, more to come", requests=requests)
             words = guest_access.read_words(self.memory, entries_at, _MULTICALL_BYTES // 4)
             name = HYPERCALLS[words[0]].name if words[0] in HYPERCALLS else f"number {words[0]}"
             try:
                 answer = self._call_of_multicall(words[0], words[2:7])
             except Refused as refused:
-                answer = Answer(refused.error.name, -refused.error)
+                why = f"{refused.error.name} ({refused})" if name in _TOLD_IN_FULL else refused.error.name
+                answer = Answer(why, -refused.error, requests=refused.requests, is_attempt=refused.is_attempt)
             except Continuation as rest:
                 guest_access.write(
                     self.memory, entries_at + 8, struct.pack(f"<{len(rest.arguments)}I", *rest.arguments)
                 )
-                raise Continuation((entries_at, count - number), f"{name}: {rest}") from None
-            blocks = blocks or answer.blocks
+                again = (entries_at, count - number)
+                raise Continuation(again, f"{name}: {rest}", requests=requests + rest.requests) from None
+            blocks, is_attempt = blocks or answer.blocks, is_attempt or answer.is_attempt
+            requests += answer.requests
             if answer.ends:
-                return Answer(answer.text, ends=True, entries=number + 1)
+                return Answer(answer.text, ends=True, entries=number + 1, requests=requests, is_attempt=is_attempt)
             guest_access.write_word(self.memory, entries_at + 4, answer.value)
-            told.append(f"{name} → {answer.text if answer.value < 0 else _shown(answer.value)}")
+            is_in_full = answer.value < 0 or name in _TOLD_IN_FULL
+            told.append(f"{name} → {answer.text if is_in_full else _shown(answer.value)}")
             entries_at += _MULTICALL_BYTES
         more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-        return Answer(f"{count} calls: " + ", ".join(told[:4]) + more, blocks=blocks, entries=count)
+        text = f"{count} calls: " + ", ".join(told[:4]) + more
+        return Answer(text, blocks=blocks, entries=count, requests=requests, is_attempt=is_attempt)
 
     def _call_of_multicall(self, number: int, arguments: tuple[int, ...]) -> Answer:
         if _ROUTINES.get(number) is Hypervisor.multicall:

@@ -1,21 +1,21 @@
 """Where the hypervisor keeps what it needs, in its own RAM and at the top of every guest's address space.
 
-The same places as under ring compression, and a few more.
+The top 64 MiB are the hypervisor's, as under Xen. Their last four hold what the CPU itself must reach in every address
+space, at the same places as under ring compression; their first four show the guest the machine-to-physical table.
 """
 
 from __future__ import annotations
 
+from ringviz.facts.hypercalls import MACH2PHYS_END
 from ringviz.vmm.ring_compression.layout import (
     GDT_LINEAR,
     GUEST_BASE,
-    GUEST_TABLES,
     HOLE,
     HOLE_TABLE,
     IDT_LINEAR,
     INTERRUPT_TABLE,
     LDT_LINEAR,
     LDT_SELECTOR,
-    PAGE_DIRECTORY,
     SHADOW_GDT,
     SHADOW_LDT,
     TASK_STATE,
@@ -28,7 +28,6 @@ from ringviz.vmm.ring_compression.layout import HOLE_PAGES as _HOLE_PAGES
 __all__ = [
     "GDT_LINEAR",
     "GUEST_BASE",
-    "GUEST_TABLES",
     "HOLE",
     "HOLE_PAGES",
     "HOLE_TABLE",
@@ -36,7 +35,10 @@ __all__ = [
     "INTERRUPT_TABLE",
     "LDT_LINEAR",
     "LDT_SELECTOR",
-    "PAGE_DIRECTORY",
+    "M2P",
+    "M2P_FILLER",
+    "M2P_TABLE",
+    "SEGMENT_END",
     "SHADOW_GDT",
     "SHADOW_LDT",
     "SHARED_INFO",
@@ -50,6 +52,14 @@ __all__ = [
     "VMM_STACK_TOP",
 ]
 
+SEGMENT_END = MACH2PHYS_END
+"""First linear address that no segment of a guest reaches."""
+M2P_TABLE = 0x0000_1000
+"""Page table that maps the machine-to-physical table."""
+M2P = 0x0010_0000
+"""The machine-to-physical table: one word for each frame of RAM."""
+M2P_FILLER = 0x0000_8000
+"""A page shown where that table would describe frames that the machine does not have."""
 SHARED_INFO = 0x0000_6000
 """The page that guest and hypervisor share; it appears in the guest where the guest asks for it."""
 VMM_STACK = 0x0000_7000

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts import hypercalls as facts
-from ringviz.facts.exceptions import EXCEPTIONS, ExceptionKind, Vector, gate_error
+from ringviz.facts.exceptions import EXCEPTIONS, ExceptionKind, PageFaultError, Vector, gate_error
 from ringviz.facts.instructions import INSTRUCTIONS
 from ringviz.facts.registers import EFLAGS_FIXED, Cr0, Eflags
 from ringviz.facts.segments import null_cache
@@ -52,11 +52,12 @@ from ringviz.vmm.guest_space import GuestSpace, Overlay
 from ringviz.vmm.hardware import RETURNS, hardware_event, watched_return
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.paravirt import guest_entry, layout
+from ringviz.vmm.paravirt.answers import Answer, Continuation
 from ringviz.vmm.paravirt.cpu_tables import SYSTEM_CALL_VECTOR
 from ringviz.vmm.paravirt.domain import Callback, DomainCrash
 from ringviz.vmm.paravirt.guest_access import Refused
 from ringviz.vmm.paravirt.guest_entry import BadReturn, Frame
-from ringviz.vmm.paravirt.hypercalls import Answer, Continuation, Hypervisor
+from ringviz.vmm.paravirt.hypercalls import Hypervisor
 from ringviz.vmm.paravirt.places import build_side
 from ringviz.vmm.paravirt.start_info import build_bootstrap
 from ringviz.vmm.setup import Setup
@@ -92,7 +93,8 @@ class Paravirt(Technique):
         super().__init__(scenario, setup)
         machine = self.machine
         self.hypervisor = Hypervisor(scenario.id, machine, self.guest_base, self.guest_bytes)
-        self._space = GuestSpace(machine.ram, self.guest_base, self.guest_bytes)
+        self._space = GuestSpace(machine.ram, 0, machine.ram.size)
+        """Memory as the guest's page tables name it: by machine addresses."""
         machine.protected_pages = layout.HOLE_PAGES
         machine.protected_linear = lambda physical: physical + layout.HOLE
         machine.watch(RETURNS | SILENT_HERE)
@@ -101,26 +103,27 @@ class Paravirt(Technique):
 
     def boot(self, image: Image) -> None:
         """Put the kernel into memory and what Xen's domain builder puts behind it, and start in ring 1."""
-        bootstrap = build_bootstrap(self.scenario.id, image, self.hypervisor.pages)
+        bootstrap = build_bootstrap(self.scenario.id, image, self.hypervisor.frames)
         for segment_ in image.segments:
-            self._space.write_physical(segment_.address, segment_.data)
+            self.machine.ram.write(self.guest_base + segment_.address, segment_.data)
         for address, data in bootstrap.writes:
-            self._space.write_physical(address, data)
+            self.machine.ram.write(self.guest_base + address, data)
+        self.hypervisor.start_domain(bootstrap.page_tables)
         state = initial_state(image)
         state.gpr[ESI], state.gpr[ESP] = bootstrap.start_info, bootstrap.stack_top
         self.power_on(state)
 
     def power_on(self, state: CpuState) -> None:
-        """Let the guest go in ring 1, on the hypervisor's tables, with the flat segments that every guest has."""
+        """Let the guest go in ring 1, on page tables of its own, with the flat segments that every guest has."""
         if not state.is_protected:
             raise UnsupportedError(f"{self.id} cannot run a guest in real mode: there are no rings to tell it about")
-        flat = layout.HOLE - 1
+        flat = layout.SEGMENT_END - 1
         data = segment(facts.FLAT_RING1_DS, 0, flat, 0xCB3)
         state.segments = [data] * 6
         state.segments[CS] = segment(facts.FLAT_RING1_CS, 0, flat, 0xCBB)
         state.cpl = _KERNEL_RING
         state.eflags |= Eflags.IF | EFLAGS_FIXED
-        state.cr0, state.cr3 = _CR0, layout.PAGE_DIRECTORY
+        state.cr0, state.cr3 = _CR0, self.hypervisor.base_address
         state.gdtr = TableRegister(layout.GDT_LINEAR, 0xFFFF)
         state.idtr = TableRegister(layout.IDT_LINEAR, 0x7FF)
         state.tr = segment(layout.TSS_SELECTOR, layout.TSS_LINEAR, 0x67, 0x08B)
@@ -144,7 +147,7 @@ class Paravirt(Technique):
         state.idtr = TableRegister(0, 0)
         state.tr = null_cache()
         if state.ldtr.is_usable:
-            state.ldtr = segment(0, domain.ldt_pages[0] << PAGE_SHIFT, state.ldtr.limit, state.ldtr.access)
+            state.ldtr = segment(0, domain.ldt_base, state.ldtr.limit, state.ldtr.access)
         return state
 
     def guest_memory(self) -> LinearMemory:
@@ -162,8 +165,10 @@ class Paravirt(Technique):
         return Walks((walked,), note="" if linear < layout.HOLE else _BEYOND_THE_LIMIT)
 
     def guest_ram(self) -> bytes:
-        """All memory of the guest, and the page it shares."""
-        return super().guest_ram() + self.machine.ram.page(layout.SHARED_INFO >> PAGE_SHIFT)
+        """All memory of the guest, the page it shares, and what the machine-to-physical table says."""
+        ram = self.machine.ram
+        table = ram.read(layout.M2P, 4 * (ram.size >> PAGE_SHIFT))
+        return super().guest_ram() + ram.page(layout.SHARED_INFO >> PAGE_SHIFT) + table
 
     def save_vmm(self) -> Any:
         """What hypercalls have registered; all else is in memory."""
@@ -263,12 +268,15 @@ class Paravirt(Technique):
             answer = hypervisor.call(number, arguments)
         except Refused as refused:
             error = refused.error.name
-            answer = Answer(f"refused: {refused}", -refused.error)
+            answer = Answer(
+                f"refused: {refused}", -refused.error, requests=refused.requests, is_attempt=refused.is_attempt
+            )
         except Continuation as rest:
             for register, value in zip(_ARGUMENTS, rest.arguments, strict=False):
                 state.gpr[register] = value
             state.eip = before.eip
-            self._tell_hypercall(stop, before, at, first, arguments, Answer(str(rest)), "more to come")
+            answer = Answer(str(rest), requests=rest.requests)
+            self._tell_hypercall(stop, before, at, first, arguments, answer, "more to come")
             return RESUME
         except DomainCrash as crash:
             return self._crash(stop.instruction, before, at, f"INT 82h: {_name(number)}", crash)
@@ -309,11 +317,16 @@ class Paravirt(Technique):
                 stop.instruction,
                 before,
                 at,
-                Kind.HYPERCALL,
+                Kind.VIOLATION if answer.is_attempt else Kind.HYPERCALL,
                 f"INT 82h: {_name(number)}",
                 "the gate admits ring 1",
                 action=answer.text,
-                charges=("hypercall", *("hypercall-entry",) * answer.entries),
+                charges=(
+                    "hypercall",
+                    *("hypercall-entry",) * answer.entries,
+                    *("mmu-request",) * answer.requests,
+                ),
+                is_attempt=answer.is_attempt,
                 # On bare metal the guest's own driver goes to the device.
                 native_charges=("native-port-io",) * self.hypervisor.take_port_accesses(),
                 detail=(
@@ -445,18 +458,27 @@ class Paravirt(Technique):
         state, rule = self.machine.state, describe.fault_rule(stop, self.machine.state)
         kind = Kind.REFLECT
         if stop.vector == Vector.PF:
-            linear = stop.linear or 0
-            self.hypervisor.shared.set_cr2(linear)
-            page = linear >> PAGE_SHIFT
-            if page >= self.hypervisor.pages.pages:
-                kind, rule = Kind.VIOLATION, "nothing of the guest's is mapped there"
-            elif page in self.hypervisor.domain.table_pages:
-                kind, rule = Kind.VIOLATION, "a descriptor table is read-only: changes go through the hypervisor"
+            kind, rule = self._page_fault(stop.linear or 0, stop.error_code or 0)
         elif stop.vector == Vector.NM:
             state.cr0 &= ~Cr0.TS  # as Xen does, so that the handler may use the FPU at once
         return self._reflect(
             stop.instruction, stop.vector, stop.error_code, describe.fault_name(stop), rule, kind=kind,
         )  # fmt: skip
+
+    def _page_fault(self, linear: int, error: int) -> tuple[Kind, str]:
+        """Leave the address where the guest finds it; tell its own page fault from an attempt on what is not its own.
+
+        A page that is not there, or not for ring 3, is between the guest and its programs. The right to write to its
+        page tables and descriptors is what it has given up.
+        """
+        self.hypervisor.shared.set_cr2(linear)
+        if linear >= facts.HYPERVISOR_START:
+            return Kind.VIOLATION, "the machine-to-physical table is the hypervisor's, for ring 1 to read"
+        if error & PageFaultError.W and error & PageFaultError.P:
+            why = self.hypervisor.mmu.why_protected(linear, is_user=bool(error & PageFaultError.U))
+            if why:
+                return Kind.VIOLATION, why
+        return Kind.REFLECT, describe.page_fault_text(error)
 
     def _beyond_the_limit(self, linear: int, instruction: Instruction | None) -> Outcome:
         """The guest reached above the limit of its segments, where the hypervisor is."""
@@ -572,7 +594,6 @@ class Paravirt(Technique):
         ideal = before.copy()
         if ideal.cpl == _KERNEL_RING:
             ideal.cpl = 0
-        ideal.cr0 &= ~Cr0.PG  # its memory is one to one
         overlay = Overlay(self._space)
         expected: CpuState | GuestFault = ideal
         try:
@@ -583,7 +604,7 @@ class Paravirt(Technique):
         if not has_completed(inner):
             return self._answer(inner)
         after = self.guest_state()
-        ideal.cpl, ideal.cr0 = before.cpl, before.cr0
+        ideal.cpl = before.cpl
         ideal.dr[6] = after.dr[6]  # where the guest single-steps, its trap shows there already
         told = compare_silent(stop.instruction, before, after, expected, overlay, self._space)
         if told is not None:
@@ -654,7 +675,7 @@ def _is_beyond(linear: int, instruction: Instruction | None) -> bool:
         if (instruction is not None)
         else 1
     )
-    return linear + widest > layout.HOLE
+    return linear + widest > layout.SEGMENT_END
 
 
 def _goes_through_ss(state: CpuState, instruction: Instruction | None, linear: int) -> bool:

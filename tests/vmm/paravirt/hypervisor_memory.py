@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ringviz.facts.hypercalls import FIRST_RESERVED_GDT_ENTRY
 from ringviz.facts.segments import decode_descriptor, decode_gate
-from ringviz.machine.memory import PAGE, Ram
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.vmm.paravirt import layout
 from ringviz.vmm.paravirt.descriptors import is_valid_code_selector
 from ringviz.vmm.paravirt.technique import Paravirt
+from tests.vmm.paravirt.page_walks import reachable, recounted
 
-_ACCESSED_DIRTY = 0x60
 _GUEST_GDT = 8 * FIRST_RESERVED_GDT_ENTRY
 _LDT_SLOT = layout.LDT_SELECTOR & ~7
 _KERNEL_STACK = slice(12, 18)
@@ -26,18 +26,13 @@ def still(technique: Paravirt) -> dict[str, bytes]:
     task = bytearray(ram.read(layout.TASK_STATE, PAGE))
     task[_KERNEL_STACK] = bytes(6)
     return {
-        "page directory": _plain(ram.read(layout.PAGE_DIRECTORY, PAGE)),
-        "tables of the hole": _plain(ram.read(layout.HOLE_TABLE, PAGE)),
+        "own page tables": ram.read(layout.HOLE_TABLE, PAGE) + ram.read(layout.M2P_TABLE, PAGE),
+        "frames not lent": ram.read(layout.M2P, 4 * (layout.GUEST_BASE >> PAGE_SHIFT))
+        + ram.read(layout.M2P_FILLER, PAGE),
         "own descriptors": bytes(own_gdt),
         "gates": bytes(gates),
         "task state": bytes(task),
     }
-
-
-def _plain(table: bytes) -> bytes:
-    """Page-table entries without the bits that the CPU sets."""
-    words = (int.from_bytes(table[i : i + 4], "little") & ~_ACCESSED_DIRTY for i in range(0, len(table), 4))
-    return b"".join(word.to_bytes(4, "little") for word in words)
 
 
 def assert_nothing_leads_inward(technique: Paravirt) -> None:
@@ -49,23 +44,24 @@ def assert_nothing_leads_inward(technique: Paravirt) -> None:
     if gate.present:
         assert gate.type == 0xF
         assert is_valid_code_selector(gate.selector)
-    domain, pages = hypervisor.domain, hypervisor.pages
-    for page in range(pages.pages):
-        entry = pages.entry(page)
-        assert entry == 0 or entry >> 12 in (pages.frame_of(page), layout.SHARED_INFO >> 12), f"page {page:X}"
+    domain = hypervisor.domain
+    writable = reachable(technique)
     for kind, numbers in ((layout.SHADOW_GDT, domain.gdt_pages), (layout.SHADOW_LDT, domain.ldt_pages)):
         for number, page in enumerate(numbers):
-            assert not pages.is_writable(page)
-            assert _guest_page(ram, page) == ram.read(kind + number * PAGE, PAGE), "the guest's table and the CPU's"
+            if page is not None:
+                assert page not in writable
+                assert _guest_page(ram, page) == ram.read(kind + number * PAGE, PAGE), "the guest's table and the CPU's"
+    assert domain.use == recounted(technique)
+    assert state.cr3 == layout.GUEST_BASE + PAGE * (domain.base_page or 0)
     assert state.cpl in (1, 2, 3)
     assert state.eflags & 0x3200 == 0x200
-    assert (state.cr3, state.gdtr, state.idtr, state.tr.selector) == (
-        layout.PAGE_DIRECTORY, (layout.GDT_LINEAR, 0xFFFF), (layout.IDT_LINEAR, 0x7FF), layout.TSS_SELECTOR,
+    assert (state.gdtr, state.idtr, state.tr.selector) == (
+        (layout.GDT_LINEAR, 0xFFFF), (layout.IDT_LINEAR, 0x7FF), layout.TSS_SELECTOR,
     )  # fmt: skip
     assert state.cr0 & 0x8001_0001 == 0x8001_0001
     for cache in state.segments:
         assert not cache.is_usable or cache.dpl > 0
-        assert not cache.is_usable or cache.expand_down or cache.base + cache.limit < layout.HOLE
+        assert not cache.is_usable or cache.expand_down or cache.base + cache.limit < layout.SEGMENT_END
     if state.ldtr.is_usable:
         assert state.ldtr.base == layout.LDT_LINEAR
 
@@ -80,7 +76,7 @@ def _assert_descriptors(table: bytes) -> None:
         if not descriptor.s:
             assert is_valid_code_selector(decode_gate(raw).selector), f"{offset:X}: {raw:016X}"
         elif not descriptor.expand_down:
-            assert descriptor.base + descriptor.limit < layout.HOLE, f"{offset:X}: {raw:016X}"
+            assert descriptor.base + descriptor.limit < layout.SEGMENT_END, f"{offset:X}: {raw:016X}"
 
 
 def _guest_page(ram: Ram, page: int) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.hypercalls import FLAT_RING1_CS, FLAT_RING1_DS, FLAT_RING3_CS, HYPERCALLS
+from ringviz.facts.hypercalls import FLAT_RING1_CS, FLAT_RING1_DS, FLAT_RING3_CS, HYPERCALLS, HYPERVISOR_START
 from ringviz.vmm.paravirt import layout
 from tests.vmm.lockstep import Run
 from tests.vmm.paravirt.guests import (
@@ -36,7 +36,8 @@ from tests.vmm.paravirt.hypervisor_memory import assert_nothing_leads_inward, st
 
 ADDRESSES = (
     0, 8, CODE, DATA, DATA + 0x20, DATA + 0x40, TABLE, TABLE + 8, HANDLERS, STACK_TOP, GUEST_BYTES - 4, GUEST_BYTES,
-    layout.HOLE - 8, layout.HOLE, layout.GDT_LINEAR + 8, layout.IDT_LINEAR, layout.TSS_LINEAR, 0xFFFF_FFF8,
+    HYPERVISOR_START - 8, HYPERVISOR_START, layout.SEGMENT_END - 4, layout.HOLE, layout.GDT_LINEAR + 8,
+    layout.IDT_LINEAR, layout.TSS_LINEAR, 0xFFFF_FFF8,
 )  # fmt: skip
 FRAMES = tuple(FIRST_FRAME + (address >> 12) for address in (CODE, DATA, TABLE, GUEST_BYTES - 4096))
 MACHINE = tuple(frame << 12 | low for frame in (*FRAMES, 1, 4, 5, 6, 0x10, 0x20) for low in (0, 1, 5, 7, 8))

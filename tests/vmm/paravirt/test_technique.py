@@ -60,7 +60,7 @@ def test_a_guest_without_room_for_what_the_domain_builder_brings_is_refused(tmp_
     run = start(tmp_path / "guest", STOP)
     image = Image((Segment((PAGES << 12) - 0x2FFF, b"x"),), (), CODE, StartState.PROTECTED, ())
     with pytest.raises(UnsupportedError, match="guest: paravirt has no room behind the kernel"):
-        build_bootstrap("guest", image, technique_of(run).hypervisor.pages)
+        build_bootstrap("guest", image, technique_of(run).hypervisor.frames)
 
 
 def test_a_domain_starts_in_ring_1_with_what_xen_promises(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_domain_starts_in_ring_1_with_what_xen_promises(tmp_path: Path) -> Non
     assert [guest_word(run, frames + 4 * page) for page in (0, 1, PAGES - 1)] == [
         FIRST_FRAME, FIRST_FRAME + 1, FIRST_FRAME + PAGES - 1,
     ]  # fmt: skip
-    assert state.gpr[ESP] == at + 0x2000
+    assert state.gpr[ESP] == at + 0x4000  # behind the directory, one page table and the stack
     assert technique_of(run).hypervisor.shared.is_masked
     assert run.technique.guest_state().eflags & 0x200 == 0
 
