@@ -3,10 +3,10 @@
 Code of the guest's ring 0 is never run: the VMM translates it on demand, into a cache that the guest cannot see, and
 the CPU runs that. So no instruction of it can be silent: what is privileged or sensitive has been replaced. Programs
 in ring 3 run directly, as under trap-and-emulate; the VMM looks through their code before it first runs, because there
-are silent instructions for programs too.
+are silent instructions for programs too. Real-mode code runs directly as well, in virtual-8086 mode.
 
-Where no translation is possible (16-bit code, single-stepping, hardware breakpoints, rings 1 and 2 of the guest) the
-VMM interprets instruction by instruction.
+Where no translation is possible (16-bit code of protected mode, single-stepping, hardware breakpoints, rings 1 and 2
+of the guest) the VMM interprets instruction by instruction.
 
 Source: Adams & Agesen 2006, section 3.
 """
@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from ringviz.facts.exceptions import PageFaultError, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS, PgClass
 from ringviz.facts.registers import Cr0, Cr4, Eflags
+from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -30,7 +31,7 @@ from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.paging import ACCESSED, DIRTY, RW, Access, P
-from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
+from ringviz.machine.state import CS, EAX, ECX, GS, SS, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
@@ -47,7 +48,7 @@ from ringviz.vmm.mmu.let_through import let_through
 from ringviz.vmm.mmu.telling import TRACE_FAULT
 from ringviz.vmm.outcome import Ended, Outcome
 from ringviz.vmm.ring_compression import layout as compression
-from ringviz.vmm.ring_compression.monitor import RingCompression
+from ringviz.vmm.ring_compression.monitor import RingCompression, Running
 from ringviz.vmm.ring_compression.page_tables import map_in_hole
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
@@ -184,6 +185,11 @@ class BinaryTranslation(RingCompression):
         in_cache, lookups = unpack_tally(self.machine.cpu.tally)
         return {"translated-cli": in_cache, "translated-indirect": lookups}
 
+    def _running_of(self, virtual: CpuState) -> Running:
+        """What runs nowhere else is called out for from the cache, one instruction after the other."""
+        running = super()._running_of(virtual)
+        return Running.RING if running is Running.INTERPRETED else running
+
     def stop_before(self, address: int | None) -> None:
         """Stop before a guest instruction, wherever its translations are."""
         super().stop_before(address)
@@ -192,8 +198,9 @@ class BinaryTranslation(RingCompression):
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """In ring 0 it is translated; in ring 3 it runs as it is."""
         form = instruction.form
-        if cpl == 3:
-            if form in SILENT_IDS:
+        if cpl == 3 or self._running is Running.VIRTUAL_8086:
+            silent = SILENT_IN_VIRTUAL_8086 if self._running is Running.VIRTUAL_8086 else SILENT_IDS
+            if form in silent:
                 return "traps", "the VMM looks through a program's code before it first runs, and interprets this one"
             return super().verdict(instruction, cpl)
         state = self.guest_state()
@@ -246,6 +253,7 @@ class BinaryTranslation(RingCompression):
         code = state.segments[CS]
         return (
             state.cpl == 0
+            and state.is_protected
             and code.db
             and code.base == 0
             and not state.eflags & Eflags.TF
@@ -263,7 +271,7 @@ class BinaryTranslation(RingCompression):
         """Go on in the cache, if the guest's kernel is to run."""
         self._check_sources()
         virtual = self._virtual
-        if virtual.cpl == 3:
+        if virtual.cpl == 3 or self._running is Running.VIRTUAL_8086:
             return
         self._check_mapping(virtual)
         self._write_private(virtual)
@@ -274,9 +282,11 @@ class BinaryTranslation(RingCompression):
             address = self._store.entry(context, virtual.eip)
         pushed = self._pushed.copy()
         pushed.segments[CS], pushed.segments[GS] = layout.CODE_SEGMENT, layout.DATA_SEGMENT
+        if not virtual.is_protected:
+            pushed.segments[SS] = layout.DATA_SEGMENT  # a stack of virtual-8086 mode does not fit into ring 1
         pushed.cpl = _RING_1
         pushed.eip = DISPATCH if address is None else address
-        pushed.eflags &= ~Eflags.TF
+        pushed.eflags &= ~(Eflags.TF | Eflags.VM)
         self._pushed = pushed
         self.machine.cpu.adopt(pushed.copy())
 
