@@ -3,7 +3,8 @@
 Code of the guest's ring 0 is never run: the VMM translates it on demand, into a cache that the guest cannot see, and
 the CPU runs that. So no instruction of it can be silent: what is privileged or sensitive has been replaced. Programs
 in ring 3 run directly, as under trap-and-emulate; the VMM looks through their code before it first runs, because there
-are silent instructions for programs too. Real-mode code runs directly as well, in virtual-8086 mode.
+are silent instructions for programs too. Real-mode code runs directly as well, in virtual-8086 mode, looked through
+like a program's.
 
 Where no translation is possible (16-bit code of protected mode, single-stepping, hardware breakpoints, rings 1 and 2
 of the guest) the VMM interprets instruction by instruction.
@@ -21,7 +22,6 @@ from typing import Any, ClassVar
 from ringviz.facts.exceptions import PageFaultError, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS, PgClass
 from ringviz.facts.registers import Cr0, Cr4, Eflags
-from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -31,7 +31,7 @@ from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.paging import ACCESSED, DIRTY, RW, Access, P
-from ringviz.machine.state import CS, EAX, ECX, GS, SS, CpuState
+from ringviz.machine.state import CS, EAX, ECX, GS, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
@@ -177,18 +177,13 @@ class BinaryTranslation(RingCompression):
         """Interpret a silent instruction of a program, which was found when its code was looked through."""
         real = self.machine.state
         self._catch_up()
-        rule = "the VMM looks through a program's code before it first runs"
+        rule = "the VMM looks through code that runs directly before it first does"
         return self._carry_out(stop.instruction, "looked through", rule, real)
 
     def tallies(self) -> Mapping[str, int]:
         """What translated code does without a stop, and what it costs."""
         in_cache, lookups = unpack_tally(self.machine.cpu.tally)
-        return {"translated-cli": in_cache, "translated-indirect": lookups}
-
-    def _running_of(self, virtual: CpuState) -> Running:
-        """What runs nowhere else is called out for from the cache, one instruction after the other."""
-        running = super()._running_of(virtual)
-        return Running.RING if running is Running.INTERPRETED else running
+        return {**super().tallies(), "translated-cli": in_cache, "translated-indirect": lookups}
 
     def stop_before(self, address: int | None) -> None:
         """Stop before a guest instruction, wherever its translations are."""
@@ -198,11 +193,12 @@ class BinaryTranslation(RingCompression):
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """In ring 0 it is translated; in ring 3 it runs as it is."""
         form = instruction.form
-        if cpl == 3 or self._running is Running.VIRTUAL_8086:
-            silent = SILENT_IN_VIRTUAL_8086 if self._running is Running.VIRTUAL_8086 else SILENT_IDS
-            if form in silent:
-                return "traps", "the VMM looks through a program's code before it first runs, and interprets this one"
-            return super().verdict(instruction, cpl)
+        if cpl == 3 or self._running is not Running.RING:
+            word, why = super().verdict(instruction, cpl)
+            is_silent = word == "silent" or (form in SILENT_IDS and self._running is Running.RING)
+            if is_silent:
+                return "traps", "the VMM looks through code that runs directly before it first does, and interprets this one"
+            return word, why
         state = self.guest_state()
         if not self._is_translatable(state):
             return "callout", "the VMM interprets this code instruction by instruction"
@@ -253,7 +249,6 @@ class BinaryTranslation(RingCompression):
         code = state.segments[CS]
         return (
             state.cpl == 0
-            and state.is_protected
             and code.db
             and code.base == 0
             and not state.eflags & Eflags.TF
@@ -271,7 +266,7 @@ class BinaryTranslation(RingCompression):
         """Go on in the cache, if the guest's kernel is to run."""
         self._check_sources()
         virtual = self._virtual
-        if virtual.cpl == 3 or self._running is Running.VIRTUAL_8086:
+        if virtual.cpl == 3 or self._running is not Running.RING:
             return
         self._check_mapping(virtual)
         self._write_private(virtual)
@@ -282,11 +277,9 @@ class BinaryTranslation(RingCompression):
             address = self._store.entry(context, virtual.eip)
         pushed = self._pushed.copy()
         pushed.segments[CS], pushed.segments[GS] = layout.CODE_SEGMENT, layout.DATA_SEGMENT
-        if not virtual.is_protected:
-            pushed.segments[SS] = layout.DATA_SEGMENT  # a stack of virtual-8086 mode does not fit into ring 1
         pushed.cpl = _RING_1
         pushed.eip = DISPATCH if address is None else address
-        pushed.eflags &= ~(Eflags.TF | Eflags.VM)
+        pushed.eflags &= ~Eflags.TF
         self._pushed = pushed
         self.machine.cpu.adopt(pushed.copy())
 
