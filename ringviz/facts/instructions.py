@@ -2,7 +2,7 @@
 
 Classes are Popek & Goldberg's, judged for 32-bit protected mode on a CPU of 2005: no UMIP, CPUID never traps. An
 instruction without a row is innocuous. The two groups of sensitive but unprivileged instructions are Robin & Irvine's.
-Virtual-8086 mode, where PUSHF, POPF, IRET and INT n do obey IOPL, is out of scope.
+Virtual-8086 mode, where PUSHF, POPF, IRET and INT n do obey IOPL, has a table of its own (`virtual_8086`).
 """
 
 from __future__ import annotations

@@ -127,6 +127,12 @@ SDM3A = Work(
     "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3A",
     Status.MANUAL,
 )
+SDM3B = Work(
+    "SDM3B",
+    "Intel SDM Vol. 3B",
+    "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 3B: System Programming Guide",
+    Status.MANUAL,
+)
 SDM3C = Work(
     "SDM3C",
     "Intel SDM Vol. 3C",
@@ -175,6 +181,7 @@ WORKS: Mapping[str, Work] = by(
     SDM1,
     SDM2,
     SDM3A,
+    SDM3B,
     SDM3C,
     SDM3D,
     APM2,

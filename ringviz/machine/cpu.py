@@ -53,6 +53,8 @@ GATES = frozenset({"sti", "popf", "mov-to-sreg", "pop-sreg"})
 """Instructions that may let an interrupt in that waits, or keep it out for one instruction more."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
+_SHOWS_VM = "shows VM"
+"""No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _UNLIMITED = NONE >> 1
@@ -123,6 +125,8 @@ def _scan(code: bytes, bits: int) -> _Scan:
             break
         if last.form is not None:
             forms.append((offset, last.form))
+            if bits == 16 and last.form == "pushf" and last.operand_size_bits == 32:
+                forms.append((offset, _SHOWS_VM))
         elif _begins_a_block(last, is_first=not offset):
             forms.append((offset, _BEGINS_A_BLOCK))
         offset += last.size
@@ -626,7 +630,7 @@ class Cpu:
         for offset, form in scan.forms:
             # What is left in translated code is innocuous, but for the calls of the translator's own.
             is_watched = form in self._watched if cache is None else form == _CALLOUT
-            is_watched |= form == _BEGINS_A_BLOCK
+            is_watched |= form in (_BEGINS_A_BLOCK, _SHOWS_VM)
             at = pc + offset
             if is_watched and at not in self._points:
                 self._points[at] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at)

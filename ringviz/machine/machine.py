@@ -514,6 +514,9 @@ class Machine:
             following = self.next_instruction()
             if following is not None and following.form in GATES - self._watched:
                 return BudgetSpent()
+        if instruction is not None and instruction.form == "pushf" and "pushf" not in self._watched:
+            # A point that the CPU has by itself: see `cpu._SHOWS_VM`.
+            return SensitiveInsn("pushf", instruction) if self.cpu.state.eflags & Eflags.VM else None
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             return None

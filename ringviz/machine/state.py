@@ -83,8 +83,11 @@ class CpuState:
 
     @property
     def code_bits(self) -> int:
-        """Default operand and address size of the code segment: 16 or 32."""
-        return 32 if self.is_protected and self.segments[CS].db else 16
+        """Default operand and address size of the code segment: 16 or 32.
+
+        Also in real mode: there it is 32 between the clearing of CR0.PE in a 32-bit segment and the far jump.
+        """
+        return 32 if self.segments[CS].db else 16
 
     @property
     def linear_eip(self) -> int:
@@ -139,8 +142,16 @@ def fields_of(state: CpuState) -> dict[str, int]:
 
 
 def real_mode_cache(value: int, access: int = 0x93) -> SegmentCache:
-    """Give a segment register loaded in real or virtual-8086 mode: base is 16 times the value.
+    """Give a segment register as it is in real or virtual-8086 mode: base is 16 times the value, limit FFFFh.
 
     Source: Intel SDM Vol. 3B, "Real-Address Mode Operation".
     """
     return SegmentCache(value, value << 4, 0xFFFF, access)
+
+
+def reloaded_in_real_mode(old: SegmentCache, value: int) -> SegmentCache:
+    """Give a segment register after a load in real or virtual-8086 mode: selector and base are new, the rest stays.
+
+    A limit left over from protected mode stays, too ("unreal" mode).
+    """
+    return segment(value, value << 4, old.limit, old.access)

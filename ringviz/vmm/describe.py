@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ringviz.facts.exceptions import EXCEPTIONS, PageFaultError, Vector
-from ringviz.facts.registers import iopl
+from ringviz.facts.registers import Eflags, iopl
+from ringviz.facts.virtual_8086 import IN_VIRTUAL_8086, InVirtual8086
 from ringviz.machine.bus import Bus
 from ringviz.machine.delivery import Delivered, Shutdown
 from ringviz.machine.state import EAX, CpuState
@@ -15,6 +16,12 @@ _DEVICE_TITLES = {
     "pic": "interrupt controller",
     "cmos": "CMOS",
     "exit": "exit port",
+}
+
+_VIRTUAL_8086_RULES = {
+    InVirtual8086.TRAPS_BY_IOPL: "virtual-8086 mode: IOPL < 3",
+    InVirtual8086.TRAPS_BY_PORT_MAP: "virtual-8086 mode: the I/O map does not allow the port",
+    InVirtual8086.TRAPS_BY_PRIVILEGE: "virtual-8086 mode: CPL 3 is not 0",
 }
 
 
@@ -56,6 +63,8 @@ def interrupt_name(stop: SoftInterrupt) -> str:
 def fault_rule(stop: Fault, state: CpuState) -> str:
     """The privilege rule behind a fault, where there is one; else what the exception means."""
     form = stop.instruction.form if stop.instruction is not None else None
+    if state.eflags & Eflags.VM and stop.vector == Vector.GP and form is not None:
+        return virtual_8086_rule(form)
     if stop.vector == Vector.GP and form in ("cli", "sti", "in", "out", "ins", "outs"):
         port = "" if form in ("cli", "sti") else ", and the I/O map does not allow the port"
         return f"CPL {state.cpl} > IOPL {iopl(state.eflags)}{port}"
@@ -65,11 +74,19 @@ def fault_rule(stop: Fault, state: CpuState) -> str:
     return row.title if row is not None else ""
 
 
+def virtual_8086_rule(form: str) -> str:
+    """Why an instruction traps in virtual-8086 mode while IOPL is 0."""
+    row = IN_VIRTUAL_8086.get(form)
+    what = InVirtual8086.TRAPS_BY_PRIVILEGE if row is None else row.what
+    return _VIRTUAL_8086_RULES.get(what, _VIRTUAL_8086_RULES[InVirtual8086.TRAPS_BY_PRIVILEGE])
+
+
 def delivered_text(result: Delivered | Shutdown, state: CpuState) -> str:
     """Where an event went."""
     if isinstance(result, Shutdown):
         return "no handler could be entered: triple fault"
-    text = f"to the guest's handler at {state.eip:08X}"
+    where = f"{state.eip:08X}" if state.is_protected else f"{state.segments[1].selector:04X}:{state.eip:04X}"
+    text = f"to the guest's handler at {where}"
     if result.to_cpl != result.from_cpl:
         text += f", ring {result.from_cpl} → {result.to_cpl}, stack from the TSS"
     if len(result.chain) > 1:

@@ -71,7 +71,6 @@ class TrapEmulate(RingCompression):
             expected = GuestFault(Vector.PF, refused.error_code)
         except microcode.UnsupportedError as error:
             raise UnsupportedError(f"{self.scenario.id}, at {before.eip:08X}h: {error}") from None
-        self._check_supported(ideal, stop.instruction)
         # A register that is loaded is loaded anew, even where the shadow looks the same as before.
         loaded = _loaded_register(stop.instruction)
         let_go = self._pushed.segments[loaded] if loaded is not None else None

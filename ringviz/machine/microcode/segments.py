@@ -26,7 +26,7 @@ from ringviz.machine.microcode.operands import (
     write_register,
 )
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CS, SS, CpuState, real_mode_cache
+from ringviz.machine.state import CS, SS, CpuState, reloaded_in_real_mode
 
 _LAR_SYSTEM_TYPES = frozenset({1, 2, 3, 4, 5, 9, 0xB, 0xC})
 _LSL_SYSTEM_TYPES = frozenset({1, 2, 3, 9, 0xB})
@@ -39,8 +39,7 @@ def load_segment(state: CpuState, memory: LinearMemory, index: int, selector: in
         GuestFault: #GP, #SS or #NP with the selector as error code.
     """
     if not state.is_protected or state.eflags & Eflags.VM:
-        old = state.segments[index]
-        state.segments[index] = real_mode_cache(selector, old.access)
+        state.segments[index] = reloaded_in_real_mode(state.segments[index], selector)
         return
     chosen = Selector(selector)
     if chosen.is_null:

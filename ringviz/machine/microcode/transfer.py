@@ -15,7 +15,7 @@ from ringviz.machine.microcode.environment import Effect, Environment, GuestFaul
 from ringviz.machine.microcode.flags import poppable_flags
 from ringviz.machine.microcode.operands import add_to_stack_pointer, advance, memory_address, peek_stack, push, user
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CS, DS, ES, ESP, FS, GS, SS, CpuState, real_mode_cache
+from ringviz.machine.state import CS, DS, ES, ESP, FS, GS, SS, CpuState, real_mode_cache, reloaded_in_real_mode
 
 _TSS_TYPES = (1, 3, 9, 11)
 
@@ -101,7 +101,7 @@ def iret(env: Environment, instruction: Instruction) -> Effect:
     # a state show it.
     mask = poppable_flags(state) & width
     if not state.is_protected or state.eflags & Eflags.VM:
-        state.segments[CS] = real_mode_cache(selector, state.segments[CS].access)
+        state.segments[CS] = reloaded_in_real_mode(state.segments[CS], selector)
         add_to_stack_pointer(state, 3 * size)
         state.eip = eip
     elif flags & Eflags.VM and size == 4 and state.cpl == 0:
@@ -130,7 +130,7 @@ def ret_far(env: Environment, instruction: Instruction) -> Effect:
     released = (instruction.ops[0].value or 0) if instruction.ops else 0
     eip, selector = peek_stack(env, 0, size), peek_stack(env, size, size) & 0xFFFF
     if not state.is_protected or state.eflags & Eflags.VM:
-        state.segments[CS] = real_mode_cache(selector, state.segments[CS].access)
+        state.segments[CS] = reloaded_in_real_mode(state.segments[CS], selector)
         state.eip = eip
         add_to_stack_pointer(state, 2 * size + released)
         return Effect.DONE
@@ -156,7 +156,7 @@ def jmp_far(env: Environment, instruction: Instruction) -> Effect:
     state = env.state
     selector, offset = _far_target(env, instruction)
     if not state.is_protected or state.eflags & Eflags.VM:
-        state.segments[CS] = real_mode_cache(selector, state.segments[CS].access)
+        state.segments[CS] = reloaded_in_real_mode(state.segments[CS], selector)
         state.eip = offset
         return Effect.DONE
     entry = _transfer_entry(env, selector)
@@ -187,7 +187,7 @@ def call_far(env: Environment, instruction: Instruction) -> Effect:
     if not state.is_protected or state.eflags & Eflags.VM:
         push(env, return_cs, size)
         push(env, return_eip, size)
-        state.segments[CS] = real_mode_cache(selector, state.segments[CS].access)
+        state.segments[CS] = reloaded_in_real_mode(state.segments[CS], selector)
         state.eip = offset
         return Effect.DONE
     entry = _transfer_entry(env, selector)

@@ -4,6 +4,9 @@ Privileged instructions fault into the VMM, which executes them on a virtual CPU
 routines of Popek and Goldberg). The guest's own exceptions and interrupts fault into the VMM as well, which hands them
 on through the guest's table.
 
+Real-mode code of the guest runs in virtual-8086 mode, where nearly all that is sensitive traps. What fits neither there
+nor into ring 1 (segment registers that no load could fill so) is interpreted: see `Running`.
+
 How the VMM keeps itself apart: real VMMs of this kind cut the guest's segments off below their own pages. The emulated
 CPU does not check segment limits, so the machine checks just these pages (`Machine.protected_pages`).
 """
@@ -11,13 +14,16 @@ CPU does not check segment limits, so the machine checks just these pages (`Mach
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
-from ringviz.facts.registers import Cr4, Eflags
+from ringviz.facts.registers import Cr4
+from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
@@ -45,7 +51,7 @@ from ringviz.machine.stops import (
     Watched,
     has_completed,
 )
-from ringviz.vmm import describe
+from ringviz.vmm import describe, virtual_8086
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_code import decode_here
@@ -65,8 +71,9 @@ from ringviz.vmm.mmu.telling import (
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.ring_compression import actions, layout
 from ringviz.vmm.ring_compression.descriptor_tables import DescriptorTables, pages_of
+from ringviz.vmm.ring_compression.left_over import is_left_over
 from ringviz.vmm.ring_compression.page_tables import make_shadows
-from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring
+from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring_of
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
@@ -80,6 +87,7 @@ _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _RETURNS = frozenset({"iret", "ret-far"})
 _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
+_INTERPRETED = "interpreted"
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
 EXTERNAL = "external interrupt"
@@ -95,6 +103,18 @@ HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no inte
 def _names(instruction: Instruction, *registers: str) -> bool:
     """Tell whether an instruction names one of these segment registers."""
     return any(operand.register in registers for operand in instruction.ops) or instruction.mnemonic[-2:] in registers
+
+
+class Running(Enum):
+    """How the guest runs just now."""
+
+    RING = "in a ring of protected mode"
+    VIRTUAL_8086 = "in virtual-8086 mode"
+    INTERPRETED = "nowhere: the VMM interprets it"
+    """The emulated CPU serves as the interpreter, stopped before everything that is privileged or sensitive."""
+
+
+_WATCHED = {Running.RING: SILENT_IDS, Running.VIRTUAL_8086: SILENT_IN_VIRTUAL_8086, Running.INTERPRETED: SILENT_IDS}
 
 
 class RingCompression(Technique):
@@ -113,21 +133,22 @@ class RingCompression(Technique):
         machine.protected_pages = layout.HOLE_PAGES
         machine.protected_linear = lambda physical: physical + layout.HOLE
         machine.cpu.frames.never_written = layout.TABLE_PAGES
-        machine.watch(SILENT_IDS)
+        machine.watch(_WATCHED[Running.RING])
         machine.on_fetch_fault = self._repair_fetch
         machine.reports_devices = True
         machine.interrupt_flag = self._has_virtual_if
         self._virtual: CpuState
         self._pushed: CpuState
+        self._running = Running.RING
+        self._interpreted_from = 0
+        """Count of retired instructions up to which the interpreted ones have been counted."""
+        self._interpreted_alone = 0
+        """Innocuous instructions interpreted, which come without an event."""
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 
     def power_on(self, state: CpuState) -> None:
-        """Make the state the virtual CPU's, and let the guest go in ring 1."""
-        if not state.is_protected:
-            raise UnsupportedError(
-                f"{self.id} cannot run a guest in real mode: without privilege levels there is no ring to push it to"
-            )
+        """Make the state the virtual CPU's, and let the guest go outside ring 0."""
         self._virtual = state
         self._let_go()
 
@@ -155,6 +176,10 @@ class RingCompression(Technique):
         form = instruction.form
         if form is None:
             return "", ""
+        if self._running is Running.INTERPRETED:
+            return "emulated", self._why_interpreted()
+        if self._running is Running.VIRTUAL_8086:
+            return virtual_8086.verdict(form)
         row = INSTRUCTIONS[form]
         if form in _RETURNS and cpl < 3:
             return "traps", "the VMM keeps the way to every other ring closed, so that it hears of the crossing"
@@ -169,18 +194,31 @@ class RingCompression(Technique):
 
     def save_vmm(self) -> Any:
         """The virtual CPU; all else is in memory or follows from it."""
-        return self._virtual.copy(), self._pushed.copy(), self._shadow.save()
+        interpreted = self._running, self._interpreted_from, self._interpreted_alone
+        return self._virtual.copy(), self._pushed.copy(), self._shadow.save(), interpreted
 
     def restore_vmm(self, saved: Any) -> None:
         """Take the virtual CPU back."""
-        virtual, pushed, shadow = saved
+        virtual, pushed, shadow, (self._running, self._interpreted_from, self._interpreted_alone) = saved
         self._virtual, self._pushed = virtual.copy(), pushed.copy()
+        self.machine.watch(_WATCHED[self._running])
         self._shadow.restore(shadow)
         self._tables.forget()
 
+    def completed_by_vmm(self) -> int:
+        """Those emulated after a trap, and those interpreted, up to now."""
+        return self.emulated + self._interpreted_since()
+
+    def tallies(self) -> Mapping[str, int]:
+        """Interpreted instructions that are nothing special."""
+        return {"interpreted-instruction": self._interpreted_alone + self._interpreted_since()}
+
+    def _interpreted_since(self) -> int:
+        return self.machine.retired - self._interpreted_from if self._running is Running.INTERPRETED else 0
+
     def handle(self, stop: Stop) -> Outcome:
         """The dispatcher."""
-        if isinstance(stop, Watched):
+        if isinstance(stop, Watched) and self._running is not Running.INTERPRETED:
             return self.on_watched(stop)
         real = self.machine.state
         self._catch_up()
@@ -202,6 +240,8 @@ class RingCompression(Technique):
                 return self._outside_access(stop, real)
             case Fault():
                 instruction = stop.instruction
+                if stop.vector == Vector.GP and instruction is not None and instruction.form == "int":
+                    return self._interrupt_in_8086_mode(instruction, stop, real)
                 if (
                     instruction is not None
                     and stop.vector in _INTERPRETED_AFTER
@@ -225,20 +265,35 @@ class RingCompression(Technique):
                 rule = "every interrupt goes through the VMM's own table"
                 return self._reflect(event, stop.instruction, describe.interrupt_name(stop), rule, "native-gate", real)
             case SensitiveInsn():
-                if stop.form in _DIRECT and not (stop.form == "rdtsc" and real.cr4 & Cr4.TSD and real.cpl):
+                if self._running is Running.VIRTUAL_8086 and stop.form in virtual_8086.FAR_TRANSFERS:
+                    return self._interpret(stop.instruction, stop.form, "", real, is_direct=True)
+                is_direct = stop.form in _DIRECT and self._running is not Running.INTERPRETED
+                if is_direct and not (stop.form == "rdtsc" and real.cr4 & Cr4.TSD and real.cpl):
                     self.machine.complete(stop)
                     self._virtual = self.guest_state()
                     return None, RESUME
-                return self._interpret(stop.instruction, "#GP(0)", f"CPL {real.cpl} is not 0", real)
+                rule = describe.fault_rule(Fault(Vector.GP, 0, None, stop.instruction), real)
+                return self._interpret(stop.instruction, "#GP(0)", rule, real)
+            case Watched():
+                return self._interpret(stop.instruction, _INTERPRETED, self._why_interpreted(), real)
             case ExternalInterrupt():
                 return self._device_calls(stop, real)
             case InterruptWindow():
                 return self._interrupt(stop, real, f"{_WINDOW}: the VMM may deliver what waited", ())
             case Halted():
                 return None, HALTED
-            case PortIo() | NestedFault() | Watched() | BudgetSpent() | Paused() | Breakpoint():
+            case PortIo() | NestedFault() | BudgetSpent() | Paused() | Breakpoint():
                 # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3.
                 raise AssertionError(f"a stop that ring compression cannot meet: {stop}")
+
+    def _interrupt_in_8086_mode(self, instruction: Instruction, stop: Fault, real: CpuState) -> tuple[Event, Outcome]:
+        """INT n, which is sensitive to IOPL in virtual-8086 mode: it goes on through the guest's own table."""
+        vector = int(instruction.ops[0].value or 0)
+        event = Interruption(vector, is_software=True, next_eip=(self._virtual.eip + instruction.size) & 0xFFFF_FFFF)
+        native = "native-gate"
+        if virtual_8086.refuses_by_iopl(self._virtual, "int"):
+            event, native = Interruption(Vector.GP, 0), "native-exception"
+        return self._reflect(event, instruction, "#GP(0)", describe.fault_rule(stop, real), native, real)
 
     def _rule(self, stop: Fault, real: CpuState) -> str:
         """Why an instruction of the guest's kernel trapped, where ring compression itself is the reason."""
@@ -273,9 +328,20 @@ class RingCompression(Technique):
             raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
 
     def _interpret(
-        self, instruction: Instruction, cause: str, rule: str, real: CpuState
+        self, instruction: Instruction, cause: str, rule: str, real: CpuState, *, is_direct: bool = False
     ) -> tuple[Event | None, Outcome]:
-        """Execute an instruction on the virtual CPU; no event while a long string instruction gives way."""
+        """Execute an instruction on the virtual CPU; no event while a long string instruction gives way.
+
+        Args:
+            instruction: what.
+            cause: by what it made itself known.
+            rule: why it did.
+            real: the CPU then.
+            is_direct: a real CPU executes it by itself, to the same effect: nobody hears of it.
+        """
+        is_interpreted = self._running is Running.INTERPRETED
+        if is_interpreted:
+            cause, rule = _INTERPRETED, self._why_interpreted()
         before = self._virtual
         attempt = before.copy()
         env = VirtualEnvironment(attempt, self._space, self.machine.bus, self.machine.now, cpuid=self.machine.cpuid)
@@ -301,12 +367,13 @@ class RingCompression(Technique):
                 "native-page-fault",
                 real,
             )
-        self._check_supported(attempt, instruction)
         self.machine.conclude_instruction(before, instruction, effect)
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
             return None, RESUME
         self.machine.retire()
+        if is_direct:
+            return None, RESUME
         self.emulated += 1
         event = self._event(
             instruction,
@@ -317,26 +384,13 @@ class RingCompression(Technique):
             cause,
             rule,
             action=actions.interpreted(instruction, before, attempt, self.machine.bus),
-            charges=("trap-emulate",),
+            charges=("interpreted-instruction" if is_interpreted else "trap-emulate",),
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
             native_charges=("native-port-io",) if instruction.form in _PORT_FORMS else (),
             changes=changes_between(before, attempt, is_real=False),
             resume=attempt.eip,
         )
         return event, HALTED if effect is Effect.HALTED and not self.machine.halt() else RESUME
-
-    def _check_supported(self, state: CpuState, instruction: Instruction) -> None:
-        """Refuse what this technique cannot follow yet or at all."""
-        if state.eflags & Eflags.VM:
-            raise UnsupportedError(
-                f"{self.scenario.id}: the guest enters virtual-8086 mode at {instruction.address:08X}h; {self.id} does"
-                " not follow it there"
-            )
-        if not state.is_protected:
-            raise UnsupportedError(
-                f"{self.scenario.id}: the guest leaves protected mode at {instruction.address:08X}h; {self.id}"
-                " needs privilege levels"
-            )
 
     def _reflect(
         self, what: Interruption, instruction: Instruction | None, cause: str, rule: str, native: str, real: CpuState
@@ -475,7 +529,7 @@ class RingCompression(Technique):
         passage = let_through(self.machine, self._shadow, self._space, before, stop, open_bus=open_bus, met=met)
         inner = passage.inner
         self._catch_up()
-        if has_completed(inner):
+        if has_completed(inner) and self._running is not Running.INTERPRETED:
             self.emulated += 1
         cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
         # The emulated CPU checks no limits: a page fault up there is one that the limit would have come before.
@@ -537,7 +591,7 @@ class RingCompression(Technique):
         fields: dict[str, Any] = {
             "handler": _HANDLER,
             "via_ring": _VMM_RING,
-            "to_ring": real_ring(self._virtual.cpl),
+            "to_ring": real_ring_of(self._virtual),
         }
         fields |= more
         return Event(
@@ -556,9 +610,14 @@ class RingCompression(Technique):
         """Bring the virtual CPU up to what the guest has done by itself, while its tables are as they were then."""
         self._virtual = self.guest_state()
         self._pushed = self.machine.state.copy()
+        alone = self._interpreted_since()
+        self.emulated += alone
+        self._interpreted_alone += alone
+        self._interpreted_from = self.machine.retired
 
     def _let_go(self) -> None:
         """Bring the VMM's tables and the real CPU in line with the virtual CPU."""
+        self._go(self._running_of(self._virtual))
         root = self._shadow.enter(self._virtual)
         if self._virtual.is_paged:
             self._shadow.prefetch(self._virtual)
@@ -567,9 +626,29 @@ class RingCompression(Technique):
         self._pushed = compress(self._virtual, root)
         self.machine.cpu.adopt(self._pushed.copy())
 
+    def _running_of(self, virtual: CpuState) -> Running:
+        """Tell how the guest can run in a state."""
+        if virtual_8086.is_8086(virtual):
+            return Running.VIRTUAL_8086 if virtual_8086.fits(virtual) else Running.INTERPRETED
+        return Running.INTERPRETED if is_left_over(virtual, self._space) else Running.RING
+
+    def _go(self, running: Running) -> None:
+        """Let the guest run like that from here on."""
+        self._interpreted_from = self.machine.retired
+        if running is not self._running:
+            self._running = running
+            self.machine.watch(_WATCHED[running])
+
+    def _why_interpreted(self) -> str:
+        if self._virtual.is_protected:
+            return "CS or SS still holds what real mode left there: no descriptor gives that"
+        return "a base or limit left over from protected mode: virtual-8086 mode has no such segment"
+
     def _watched_frames(self) -> set[int]:
         """Guest frames whose writes the VMM must hear of: its descriptor tables, and the page tables leading there."""
         state = self._virtual
+        if self._running is not Running.RING:  # the CPU reads no descriptor
+            return set()
         regions = [state.gdtr]
         if state.ldtr.is_usable:
             regions.append(type(state.gdtr)(state.ldtr.base, state.ldtr.limit))

@@ -3,10 +3,11 @@
 Code of the guest's ring 0 is never run: the VMM translates it on demand, into a cache that the guest cannot see, and
 the CPU runs that. So no instruction of it can be silent: what is privileged or sensitive has been replaced. Programs
 in ring 3 run directly, as under trap-and-emulate; the VMM looks through their code before it first runs, because there
-are silent instructions for programs too.
+are silent instructions for programs too. Real-mode code runs directly as well, in virtual-8086 mode, looked through
+like a program's.
 
-Where no translation is possible (16-bit code, single-stepping, hardware breakpoints, rings 1 and 2 of the guest) the
-VMM interprets instruction by instruction.
+Where no translation is possible (16-bit code of protected mode, single-stepping, hardware breakpoints, rings 1 and 2
+of the guest) the VMM interprets instruction by instruction.
 
 Source: Adams & Agesen 2006, section 3.
 """
@@ -47,7 +48,7 @@ from ringviz.vmm.mmu.let_through import let_through
 from ringviz.vmm.mmu.telling import TRACE_FAULT
 from ringviz.vmm.outcome import Ended, Outcome
 from ringviz.vmm.ring_compression import layout as compression
-from ringviz.vmm.ring_compression.monitor import RingCompression
+from ringviz.vmm.ring_compression.monitor import RingCompression, Running
 from ringviz.vmm.ring_compression.page_tables import map_in_hole
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
@@ -176,13 +177,13 @@ class BinaryTranslation(RingCompression):
         """Interpret a silent instruction of a program, which was found when its code was looked through."""
         real = self.machine.state
         self._catch_up()
-        rule = "the VMM looks through a program's code before it first runs"
+        rule = "the VMM looks through code that runs directly before it first does"
         return self._carry_out(stop.instruction, "looked through", rule, real)
 
     def tallies(self) -> Mapping[str, int]:
         """What translated code does without a stop, and what it costs."""
         in_cache, lookups = unpack_tally(self.machine.cpu.tally)
-        return {"translated-cli": in_cache, "translated-indirect": lookups}
+        return {**super().tallies(), "translated-cli": in_cache, "translated-indirect": lookups}
 
     def stop_before(self, address: int | None) -> None:
         """Stop before a guest instruction, wherever its translations are."""
@@ -192,10 +193,12 @@ class BinaryTranslation(RingCompression):
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """In ring 0 it is translated; in ring 3 it runs as it is."""
         form = instruction.form
-        if cpl == 3:
-            if form in SILENT_IDS:
-                return "traps", "the VMM looks through a program's code before it first runs, and interprets this one"
-            return super().verdict(instruction, cpl)
+        if cpl == 3 or self._running is not Running.RING:
+            word, why = super().verdict(instruction, cpl)
+            is_silent = word == "silent" or (form in SILENT_IDS and self._running is Running.RING)
+            if is_silent:
+                return "traps", "the VMM looks through code that runs directly before it first does, and interprets this one"
+            return word, why
         state = self.guest_state()
         if not self._is_translatable(state):
             return "callout", "the VMM interprets this code instruction by instruction"
@@ -263,7 +266,7 @@ class BinaryTranslation(RingCompression):
         """Go on in the cache, if the guest's kernel is to run."""
         self._check_sources()
         virtual = self._virtual
-        if virtual.cpl == 3:
+        if virtual.cpl == 3 or self._running is not Running.RING:
             return
         self._check_mapping(virtual)
         self._write_private(virtual)
