@@ -50,9 +50,12 @@ start:
     out 0x21, al
     mov al, 0xFF
     out 0xA1, al
-    mov eax, PERIOD
-    mov dx, 0x40
-    out dx, eax
+    mov al, 0x34                ; counter 0 of the 8254, mode 2: a tick every PERIOD clocks of 1.193182 MHz
+    out 0x43, al
+    mov al, PERIOD & 0xFF
+    out 0x40, al
+    mov al, PERIOD >> 8
+    out 0x40, al
     ; IF is 0: the tick waits
     mov ecx, 100
 .wait:
@@ -174,9 +177,8 @@ syscall:
     mov ax, 0x10
     mov ds, ax
     cli
-    xor eax, eax
-    mov dx, 0x40
-    out dx, eax
+    mov al, 0xFF
+    out 0x21, al
     hlt
 tick:
     push eax

@@ -224,7 +224,7 @@ service:
         pop bp
         iret
 near_far:
-        retf 
+        retf
 pointer: dw near_far, 0
 text:   db "eal", 10
 """

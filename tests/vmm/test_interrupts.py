@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 
 from ringviz.guest import Scenario
-from ringviz.machine.devices import pc_devices
-from ringviz.vmm import technique as technique_module
 from ringviz.vmm.events import Kind
 from tests.machine.guests import NASM, assemble
 from tests.vmm.guests import make_scenario
 from tests.vmm.lockstep import Run, assert_lockstep, default_cpu, difference
-from tests.vmm.timer import Ticker
 
 SOURCE = Path(__file__).with_name("interrupts.asm")
 PERIODS = (37, 41, 100, 251)
@@ -32,17 +29,6 @@ WAYS = (
 """Technique, way of memory virtualization, CPU."""
 
 pytestmark = pytest.mark.skipif(NASM is None, reason="NASM is not installed (apt-get install nasm)")
-
-
-@pytest.fixture(autouse=True)
-def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the ticker where the timer is."""
-
-    def devices(memory_bytes: int) -> tuple[object, ...]:
-        others = [device for device in pc_devices(memory_bytes) if 0x40 not in device.ports[0]]
-        return (Ticker(), *others)
-
-    monkeypatch.setattr(technique_module, "pc_devices", devices)
 
 
 def guest(folder: Path, period: int) -> Scenario:

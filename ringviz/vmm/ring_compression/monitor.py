@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
-from ringviz.facts.registers import Cr4
+from ringviz.facts.registers import Cr4, Eflags
 from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario

@@ -197,7 +197,10 @@ class BinaryTranslation(RingCompression):
             word, why = super().verdict(instruction, cpl)
             is_silent = word == "silent" or (form in SILENT_IDS and self._running is Running.RING)
             if is_silent:
-                return "traps", "the VMM looks through code that runs directly before it first does, and interprets this one"
+                return (
+                    "traps",
+                    "the VMM looks through code that runs directly before it first does, and interprets this one",
+                )
             return word, why
         state = self.guest_state()
         if not self._is_translatable(state):
