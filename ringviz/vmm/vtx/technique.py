@@ -23,6 +23,7 @@ from ringviz.facts.vmx import (
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption, TaskGateError
+from ringviz.machine.paging import Access
 from ringviz.machine.stops import (
     ExternalInterrupt,
     Fault,
@@ -46,6 +47,7 @@ from ringviz.vmm.vtx.interrupts import InterruptExits
 from ringviz.vmm.vtx.panel import vmcs_panel
 from ringviz.vmm.vtx.policy import controls as policy_controls
 from ringviz.vmm.vtx.words import rule_before
+from ringviz.vmm.walks import NestedWalk
 
 
 class VtX(InterruptExits):
@@ -103,6 +105,16 @@ class VtX(InterruptExits):
         if stop.vector == Vector.MF and not self.guest_state().cr0 & Cr0.NE:
             return self._fpu_error(stop)
         return self._exception(Interruption(stop.vector, stop.error_code, stop.linear), stop, instruction)
+
+    def _nested_root(self) -> int:
+        assert self.ept is not None
+        return self.ept.root
+
+    def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
+        assert self.ept is not None
+        done = self.ept.walk(gpa, is_write=access.is_write, is_fetch=access.is_fetch)
+        refusal = "EPT misconfiguration" if done.is_misconfigured else "EPT violation" if done.hpa is None else ""
+        return NestedWalk(done.entries, done.hpa, refusal)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in non-root operation, and the exits that the controls ask for now."""
