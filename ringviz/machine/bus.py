@@ -170,11 +170,14 @@ class Bus:
         self._printers = {name: device for name, device in self._devices.items() if isinstance(device, Prints)}
         self._enders = [device for device in self._devices.values() if isinstance(device, EndsRun)]
         self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
+        self._timed_lines = [(d, d.irq if isinstance(d, RequestsInterrupts) else None) for d in self._timed]
         self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
         self._has_risen = False
         self._next: int | None = None
         """The last answer of `next_event`, which holds until a device is reached or acts."""
         self._is_next_known = False
+        self.settled_at = 0
+        """Device time up to which every device has done what was due."""
         for device in self._devices.values():
             if isinstance(device, RequestsInterrupts):
                 device.connect(self._wire(device.irq))
@@ -182,7 +185,7 @@ class Bus:
     def read(self, port: int, size: int, now: int) -> int:
         """Read `size` (1, 2 or 4) bytes at `port`; any port is fine."""
         value = 0
-        self._is_next_known = False
+        self._settle(now)
         for piece in self._pieces(port, size):
             part = OPEN_BUS_BYTE if piece.claim is None else piece.claim.read(piece.size, now)
             value |= (part & piece.mask) << piece.shift_bits
@@ -190,7 +193,7 @@ class Bus:
 
     def write(self, port: int, size: int, value: int, now: int) -> None:
         """Write the low `size` (1, 2 or 4) bytes of `value` at `port`; any port and value is fine."""
-        self._is_next_known = False
+        self._settle(now)
         for piece in self._pieces(port, size):
             if piece.claim is not None:
                 piece.claim.write(piece.size, value >> piece.shift_bits & piece.mask, now)
@@ -217,10 +220,14 @@ class Bus:
 
     # ---- time and interrupts -----------------------------------------------------------------------------------------
 
-    def next_event(self, now: int) -> int | None:
-        """Give the device time, later than `now`, at which some device acts next; None if none will."""
+    def next_event(self) -> int | None:
+        """Give the device time at which some device next does what the CPU must hear of; None if none will.
+
+        What a device does on a request line that is masked, or waits behind a more urgent one, is caught up with when
+        the guest next reaches for a port: until then nobody can notice it.
+        """
         if not self._is_next_known:
-            times = (device.next_event(now) for device in self._timed)
+            times = (device.next_event(self.settled_at) for device, irq in self._timed_lines if self._is_heard(irq))
             self._next = min((at for at in times if at is not None), default=None)
             self._is_next_known = True
         return self._next
@@ -230,24 +237,30 @@ class Bus:
 
         While the CPU is halted nothing else changes, so without one it sleeps for ever.
         """
-        controller = self._controller
-        if controller is None:
+        if self._controller is None:
             return None
-        times = (
-            device.next_event(now)
-            for device in self._timed
-            if isinstance(device, RequestsInterrupts) and controller.would_request(device.irq)
-        )
-        return min((at for at in times if at is not None), default=None)
+        self._settle(now)
+        return self.next_event()
 
     def advance(self, now: int) -> bool:
-        """Let every device do what is due by `now`; tell whether a request line has risen."""
-        if self._is_next_known and (self._next is None or now < self._next):
+        """Let devices act if that is due by `now`; tell whether a request line has risen."""
+        due = self.next_event()
+        if due is None or now < due:
             return False
-        self._has_risen = self._is_next_known = False
+        self._has_risen = False
+        self._settle(now)
+        return self._has_risen
+
+    def _is_heard(self, irq: int | None) -> bool:
+        """A request on this line would reach the CPU as things are; without a line, what a device does is seen."""
+        return irq is None or self._controller is None or self._controller.would_request(irq)
+
+    def _settle(self, now: int) -> None:
+        """Let every device do what is due by `now`; afterwards anything may be different."""
         for device in self._timed:
             device.advance(now)
-        return self._has_risen
+        self.settled_at = now
+        self._is_next_known = False
 
     @property
     def is_requesting(self) -> bool:
@@ -262,6 +275,7 @@ class Bus:
         """
         if self._controller is None:
             raise ValueError("no device of this bus controls interrupts")
+        self._is_next_known = False
         return self._controller.acknowledge()
 
     @property

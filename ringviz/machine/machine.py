@@ -93,6 +93,7 @@ class MachineState:
     idle: int
     is_halted: bool
     inhibited_at: int
+    bus_settled_at: int
 
 
 Completion = Delivered | Shutdown | Effect
@@ -278,7 +279,7 @@ class Machine:
         """
         self._is_at_gate = False
         self.cpu.stops_at_gates = waits = self.bus.is_requesting
-        due = self.bus.next_event(self.now)
+        due = self.bus.next_event()
         event = None if due is None else due - self.idle
         following = self.retired + 1
         if not waits and event != following:
@@ -667,7 +668,13 @@ class Machine:
     def save(self) -> MachineState:
         """Give the machine's state without RAM."""
         return MachineState(
-            self.cpu.save(), self.bus.save(), self.step_trap_due, self.idle, self.is_halted, self.inhibited_at
+            self.cpu.save(),
+            self.bus.save(),
+            self.step_trap_due,
+            self.idle,
+            self.is_halted,
+            self.inhibited_at,
+            self.bus.settled_at,
         )
 
     def restore(self, saved: MachineState) -> None:
@@ -676,6 +683,7 @@ class Machine:
         self.bus.restore(saved.bus)
         self.step_trap_due, self.idle = saved.step_trap_due, saved.idle
         self.is_halted, self.inhibited_at = saved.is_halted, saved.inhibited_at
+        self.bus.settled_at = saved.bus_settled_at
         if self.second_level is not None:
             self.forget_translations()  # its tables' accessed and dirty bits are to be set again as they were
 

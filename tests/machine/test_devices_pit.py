@@ -442,9 +442,9 @@ def test_a_tick_reaches_the_processor_through_the_interrupt_controller() -> None
         bus.write(0x21, 1, value, 0)
     assert not bus.is_requesting
     at = bus.next_wake(0)
-    assert at == bus.next_event(0) == time_of_pulse(0x4A9)
+    assert at == bus.next_event() == time_of_pulse(0x4A9)
     assert not bus.advance(at)  # the output falls for one pulse
-    at = bus.next_event(at)
+    at = bus.next_event()
     assert at == time_of_pulse(0x4AA)
     assert bus.advance(at)
     assert bus.is_requesting

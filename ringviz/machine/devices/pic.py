@@ -69,6 +69,8 @@ class PicPair:
     def would_request(self, irq: int) -> bool:
         """Tell whether a rising edge of this line now would reach the CPU, by masks and priorities of both chips."""
         before = self._state
+        if (before.master.imr if irq < 8 else before.slave.imr) >> (irq & 7) & 1:
+            return False
         try:
             self.set_line(irq, False)
             self.set_line(irq, True)

@@ -295,12 +295,19 @@ class BinaryTranslation(RingCompression):
             self.machine.ram.poke(layout.PRIVATE_PHYSICAL, data)
 
     def _check_mapping(self, virtual: CpuState) -> None:
-        """Throw all translations away when guest addresses come to mean other memory."""
+        """Throw translations away where guest addresses come to mean other memory.
+
+        A kernel is mapped alike in all of its address spaces, so a change of CR3 leaves most translations as they are.
+        """
         mapping = (virtual.cr0 & _PAGING_CR0, virtual.cr3 if virtual.is_paged else 0, virtual.cr4 & _PAGING_CR4)
-        if mapping != self._mapping:
-            if self._store.fragments:
-                self._store.flush()
-            self._mapping = mapping
+        if mapping == self._mapping:
+            return
+        is_other_space = mapping[::2] == self._mapping[::2]
+        self._mapping = mapping
+        if is_other_space:
+            self._check_addresses()
+        elif self._store.fragments:
+            self._store.flush()
 
     def _check_sources(self) -> None:
         """Throw translations away whose guest code the VMM itself has written over on the guest's behalf."""
