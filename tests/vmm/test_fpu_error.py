@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ringviz.vmm.registry import available, choose
-from tests.machine.guests import GDT
-from tests.vmm.guests import GDT_ENTRIES, kernel_scenario
+from tests.machine.guests import GDT, GDT_ENTRIES
+from tests.vmm.guests import kernel_scenario
 from tests.vmm.lockstep import assert_lockstep
 
 _PENDING = "66687b03 d92c24 d9ee d9e8 def1"
