@@ -19,7 +19,6 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
 from ringviz.facts.registers import Cr0, Cr4, Eflags
@@ -27,7 +26,7 @@ from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
-from ringviz.machine.delivery import Interruption, Shutdown, TaskGateError, deliver
+from ringviz.machine.delivery import Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
@@ -224,10 +223,8 @@ class RingCompression(Technique):
             return self.on_watched(stop)
         real = self.machine.state
         self._catch_up()
-        try:
+        with self.saying_where():
             event, outcome = self._answer(stop, real)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
         self._let_go()
         if event is not None:
             self.events.append(event)
@@ -317,19 +314,6 @@ class RingCompression(Technique):
         """Answer an instruction that real x86 lets pass in silence."""
 
     # ---- interpreter routines ----------------------------------------------------------------------------------------
-
-    def _interpreted(
-        self, instruction: Instruction, cause: str, rule: str, real: CpuState
-    ) -> tuple[Event | None, Outcome]:
-        """Execute an instruction on the virtual CPU; one line says what this machine does not have.
-
-        Raises:
-            UnsupportedError: it asks for a hardware task switch.
-        """
-        try:
-            return self._interpret(instruction, cause, rule, real)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
 
     def _interpret(
         self, instruction: Instruction, cause: str, rule: str, real: CpuState, *, is_direct: bool = False
@@ -452,7 +436,7 @@ class RingCompression(Technique):
         else:
             outcome = self.handle(inner)
         self._holds_fpu_error = False
-        if has_completed(inner):
+        if has_completed(inner) and self._running is not Running.INTERPRETED:
             self.emulated += 1
         return None, outcome
 
