@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ringviz.cli import run_report
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Scenario, Techniques
+from ringviz.cli.options import Brief, Controls, Cpu, Disk, Disk2, Json, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -35,6 +35,14 @@ FIGURES = (
     Column("Slowdown", is_number=True),
     Column("Attempts", wraps=True),
 )
+BRIEF = (
+    Column("Technique"),
+    Column("Fidelity"),
+    Column("Performance"),
+    Column("Safety"),
+    Column("Direct", is_number=True),
+    Column("Slowdown", is_number=True),
+)
 NOTES = (
     "VMM/kernel: the rings in which the VMM and the guest's kernel really run; a dash: there is none, -1: VMX root or "
     "host mode.",
@@ -52,6 +60,7 @@ def compare(
     control: Controls = None,
     disk: Disk = None,
     disk2: Disk2 = None,
+    brief: Brief = False,
     json: Json = False,
 ) -> int:
     """Compare techniques, each with bare metal."""
@@ -63,8 +72,20 @@ def compare(
     if json:
         print_json(engine.comparison_json(comparison))
     else:
-        print_lines(report(comparison))
+        print_lines(brief_report(comparison) if brief else report(comparison))
     return Exit.FAILED if comparison.failed else Exit.DONE
+
+
+def brief_report(comparison: "Comparison") -> Iterator[str]:
+    """Give one line for each technique: the three verdicts, and what it costs."""
+    yield from table(BRIEF, [_line(run) for run in comparison.runs], width_cells())
+    for technique, reason in comparison.refused:
+        yield from textwrap.wrap(f"{technique} was not run: {one_line(reason)}", width_cells(), subsequent_indent="  ")
+
+
+def _line(run: "Stat") -> tuple[str, ...]:
+    verdicts = (score.verdict.value for score in scorecard(run).scores)
+    return run.technique, *verdicts, run_report.direct(run), run_report.slowdown(run)
 
 
 def report(comparison: "Comparison") -> Iterator[str]:

@@ -79,4 +79,5 @@ Disk2 = Annotated[
     str | None,
     typer.Option("--disk2", metavar="FILE", help="An image for the second disk, in place of the scenario's."),
 ]
+Brief = Annotated[bool, typer.Option("--brief", help="Print one line for each technique.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

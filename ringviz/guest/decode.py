@@ -184,7 +184,7 @@ def _translate(found: Any, bits: int) -> Instruction:
         form=form_of(name, ops),
         ops=ops,
         rep=rep,
-        has_lock=_LOCK in _prefixes(raw),
+        has_lock=_LOCK in legacy_prefixes(raw),
         operand_size_bits=operand_size_bits,
         address_size_bits=found.addr_size * 8,
         is_branch=name in _ENDS_BLOCK or not _ENDS_BLOCK_GROUPS.isdisjoint(found.groups),
@@ -209,10 +209,11 @@ def _rep(raw: bytes) -> Literal["rep", "repne"] | None:
 
     Capstone says nothing of REPNE before instructions that compare nothing, which CPUs repeat all the same.
     """
-    return next((_REP[byte] for byte in reversed(_prefixes(raw)) if byte in _REP), None)
+    return next((_REP[byte] for byte in reversed(legacy_prefixes(raw)) if byte in _REP), None)
 
 
-def _prefixes(raw: bytes) -> bytes:
+def legacy_prefixes(raw: bytes) -> bytes:
+    """Give the prefixes with which an instruction's bytes begin."""
     count = 0
     while raw[count] in LEGACY_PREFIXES:
         count += 1
@@ -223,7 +224,7 @@ def _operand_size_bits(raw: bytes, operand_size_prefix: int, bits: int) -> int:
     has_prefix = operand_size_prefix == _OPERAND_SIZE
     if bits == 16:
         return 32 if has_prefix else 16
-    if bits == 64 and raw[len(_prefixes(raw))] & 0xF8 == _REX_W:
+    if bits == 64 and raw[len(legacy_prefixes(raw))] & 0xF8 == _REX_W:
         return 64
     return 16 if has_prefix else 32
 

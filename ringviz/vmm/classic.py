@@ -29,7 +29,8 @@ class Classic(RingCompression):
         """Emulate the instruction on the virtual CPU, like every other that traps."""
         real = self.machine.state
         self._catch_up()
-        event, outcome = self._interpreted(stop.instruction, _CAUSE, _RULE, real)
+        with self.saying_where():
+            event, outcome = self._interpret(stop.instruction, _CAUSE, _RULE, real)
         self._let_go()
         if event is not None:
             self.events.append(event)

@@ -7,7 +7,8 @@ believes the computer to be (`guest_state`) and what it really is (`real_state`)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
@@ -143,11 +144,24 @@ class Technique(ABC):
         Raises:
             UnsupportedError: it needs a hardware task switch, which this machine does not have.
         """
-        try:
+        with self.saying_where():
             return self.machine.complete(stop)
+
+    @contextmanager
+    def saying_where(self, then: str = "") -> Iterator[None]:
+        """Tell the user, in one line with the place, what this machine does not have: hardware task switches.
+
+        Args:
+            then: what to say behind that.
+
+        Raises:
+            UnsupportedError: in place of the error of whoever met it.
+        """
+        where = self.machine.state.eip
+        try:
+            yield
         except (microcode.UnsupportedError, TaskGateError) as error:
-            where = self.machine.state.eip
-            raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}") from None
+            raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}{then}") from None
 
     @abstractmethod
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.segments import SegmentCache
 from ringviz.guest.instruction import Instruction
@@ -63,14 +62,14 @@ class TrapEmulate(RingCompression):
         overlay = Overlay(self._space)
         ideal = before.copy()
         expected: CpuState | GuestFault = ideal
+        environment = VirtualEnvironment(ideal, overlay, None, at, cpuid=self.machine.cpuid)
         try:
-            microcode.execute(VirtualEnvironment(ideal, overlay, None, at, cpuid=self.machine.cpuid), stop.instruction)
+            with self.saying_where():
+                microcode.execute(environment, stop.instruction)
         except GuestFault as fault:
             expected = fault
         except PageFault as refused:
             expected = GuestFault(Vector.PF, refused.error_code)
-        except microcode.UnsupportedError as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {before.eip:08X}h: {error}") from None
         # A register that is loaded is loaded anew, even where the shadow looks the same as before.
         loaded = _loaded_register(stop.instruction)
         let_go = self._pushed.segments[loaded] if loaded is not None else None

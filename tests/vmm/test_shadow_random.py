@@ -179,7 +179,7 @@ def build(folder: Path, body: Body, how: dict[str, object]) -> Scenario:
     return paged_scenario(folder, body, tables, extra=extra, before=fill, limit=300, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("technique", ["classic", "trap-emulate"])
+@pytest.mark.parametrize("technique", ["classic", "trap-emulate", "binary-translation"])
 @settings(
     max_examples=50,
     deadline=None,

@@ -118,6 +118,10 @@ GUEST = {
         {"GUEST_INTERRUPTIBILITY_STATE": 1, "GUEST_RFLAGS": 0x202, "VM_ENTRY_INTR_INFO": VALID | 0x20},
         "external interrupt is injected",
     ),
+    "NMI behind STI": (
+        {"GUEST_INTERRUPTIBILITY_STATE": 1, "GUEST_RFLAGS": 0x202, "VM_ENTRY_INTR_INFO": VALID | 2 << 8 | 2},
+        "an NMI is injected",
+    ),
     "NMI behind MOV SS": (
         {"GUEST_INTERRUPTIBILITY_STATE": 2, "VM_ENTRY_INTR_INFO": VALID | 2 << 8 | 2}, "an NMI is injected"
     ),

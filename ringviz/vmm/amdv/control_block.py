@@ -57,7 +57,11 @@ class ControlBlock:
         return self._ram.read(self.address, SAVE_AREA_OFFSET + SAVE_AREA_BYTES)
 
     def report(self, exit_: SvmReport, state: CpuState, *, interrupt_shadow: bool) -> None:
-        """Do what #VMEXIT does: store the reason and the guest's state, and forget the event injected last."""
+        """Do what #VMEXIT does: store the reason and the guest's state, and forget the event injected last.
+
+        Source: AMD APM Vol. 3, "VMRUN": upon #VMEXIT the processor clears EVENTINJ; all of it, as the Linux commit
+        69b721a86d0d quotes and does.
+        """
         self.put("EXITCODE", _EXIT_CODES[exit_.exit_name])
         self.put("EXITINFO1", exit_.info1)
         self.put("EXITINFO2", exit_.info2)

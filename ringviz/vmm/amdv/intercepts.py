@@ -3,7 +3,8 @@
 A stop that is no exit here is the guest's own affair: the CPU goes on in guest mode.
 
 Source: AMD APM Vol. 2, "Intercept Operation", "Instruction Intercepts", "IOIO Intercepts", "MSR Intercepts"; the order
-of intercept and privilege check of each instruction as QEMU has it.
+of intercept and privilege check of each instruction as two readers of the manual have it: Linux, `x86_intercept_map` in
+arch/x86/kvm/svm/svm.c, which tells intercepts before an instruction's exceptions from those behind, and Bochs, svm.cc.
 """
 
 from __future__ import annotations

@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.paging import PagingMode
 from ringviz.guest.instruction import Instruction
-from ringviz.machine import microcode
-from ringviz.machine.delivery import Interruption, TaskGateError
+from ringviz.machine.delivery import Interruption
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import (
     ExternalInterrupt,
@@ -64,11 +62,8 @@ class AmdV(InterruptExits):
 
     def handle(self, stop: Stop) -> Outcome:
         """Decide as the CPU does whether the stop leaves guest mode; if so, the VMM answers it."""
-        try:
+        with self.saying_where():
             outcome = self._handle(stop)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            where = self.machine.state.eip
-            raise UnsupportedError(f"{self.scenario.id}, at {where:08X}h: {error}") from None
         self._offer_interrupt()
         return outcome
 

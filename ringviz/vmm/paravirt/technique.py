@@ -20,7 +20,7 @@ from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
-from ringviz.machine.delivery import Delivered, Interruption, TaskGateError, deliver
+from ringviz.machine.delivery import Delivered, Interruption, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.machine import RealEnvironment
 from ringviz.machine.memory import PAGE_SHIFT
@@ -209,10 +209,8 @@ class Paravirt(Technique):
 
     def handle(self, stop: Stop) -> Outcome:
         """Answer one stop."""
-        try:
+        with self.saying_where():
             return self._answer(stop)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {self.machine.state.eip:08X}h: {error}") from None
 
     def _answer(self, stop: Stop) -> Outcome:
         match stop:

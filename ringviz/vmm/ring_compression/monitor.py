@@ -19,15 +19,14 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import EXCEPTIONS, Vector
 from ringviz.facts.instructions import INSTRUCTIONS, SILENT_IDS
-from ringviz.facts.registers import Cr4, Eflags
+from ringviz.facts.registers import Cr0, Cr4, Eflags
 from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
-from ringviz.machine.delivery import Interruption, Shutdown, TaskGateError, deliver
+from ringviz.machine.delivery import Interruption, Shutdown, deliver
 from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
@@ -144,6 +143,8 @@ class RingCompression(Technique):
         """Count of retired instructions up to which the interpreted ones have been counted."""
         self._interpreted_alone = 0
         """Innocuous instructions interpreted, which come without an event."""
+        self._holds_fpu_error = False
+        """While one instruction runs for which a pending FPU error must not become #MF."""
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 
@@ -222,10 +223,8 @@ class RingCompression(Technique):
             return self.on_watched(stop)
         real = self.machine.state
         self._catch_up()
-        try:
+        with self.saying_where():
             event, outcome = self._answer(stop, real)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
         self._let_go()
         if event is not None:
             self.events.append(event)
@@ -238,6 +237,8 @@ class RingCompression(Technique):
         match stop:
             case Fault(vector=Vector.PF) | ProtectedAccess():
                 return self._outside_access(stop, real)
+            case Fault(vector=Vector.MF) if not self._virtual.cr0 & Cr0.NE:
+                return self._fpu_error(stop, real)
             case Fault():
                 instruction = stop.instruction
                 if stop.vector == Vector.GP and instruction is not None and instruction.form == "int":
@@ -313,19 +314,6 @@ class RingCompression(Technique):
         """Answer an instruction that real x86 lets pass in silence."""
 
     # ---- interpreter routines ----------------------------------------------------------------------------------------
-
-    def _interpreted(
-        self, instruction: Instruction, cause: str, rule: str, real: CpuState
-    ) -> tuple[Event | None, Outcome]:
-        """Execute an instruction on the virtual CPU; one line says what this machine does not have.
-
-        Raises:
-            UnsupportedError: it asks for a hardware task switch.
-        """
-        try:
-            return self._interpret(instruction, cause, rule, real)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            raise UnsupportedError(f"{self.scenario.id}, at {real.eip:08X}h: {error}") from None
 
     def _interpret(
         self, instruction: Instruction, cause: str, rule: str, real: CpuState, *, is_direct: bool = False
@@ -417,6 +405,40 @@ class RingCompression(Technique):
             resume=self._virtual.eip,
         )
         return event, TRIPLE_FAULT if isinstance(result, Shutdown) else RESUME
+
+    def _fpu_error(self, stop: Fault, real: CpuState) -> tuple[Event | None, Outcome]:
+        """An FPU error of a guest with CR0.NE = 0, which expects it as an interrupt and not as #MF.
+
+        The real NE is the VMM's, and 1. The VMM raises the virtual FERR line, where nobody listens, and lets the
+        instruction run with the error held back.
+
+        Source: Intel SDM Vol. 1, "MS-DOS Compatibility Sub-mode".
+        """
+        at = self.machine.retired
+        event = self._event(
+            stop.instruction,
+            self._virtual,
+            real,
+            at,
+            Kind.TRAP,
+            describe.fault_name(stop),
+            "the VMM's own CR0.NE is 1; the guest's is 0",
+            action="virtual FERR line raised; the instruction is carried out",
+            charges=("trap-emulate",),
+        )
+        self.events.append(event)
+        self._holds_fpu_error = True
+        self.machine.state.cr0 &= ~Cr0.NE
+        inner = self.machine.step_over()
+        if isinstance(inner, (BudgetSpent, Paused)):
+            self._catch_up()
+            outcome: Outcome = RESUME
+        else:
+            outcome = self.handle(inner)
+        self._holds_fpu_error = False
+        if has_completed(inner) and self._running is not Running.INTERPRETED:
+            self.emulated += 1
+        return None, outcome
 
     # ---- interrupts --------------------------------------------------------------------------------------------------
 
@@ -624,6 +646,8 @@ class RingCompression(Technique):
         self._trace_tables()
         self._tables.refresh(self._virtual, self._space)
         self._pushed = compress(self._virtual, root)
+        if self._holds_fpu_error:
+            self._pushed.cr0 &= ~Cr0.NE
         self.machine.cpu.adopt(self._pushed.copy())
 
     def _running_of(self, virtual: CpuState) -> Running:

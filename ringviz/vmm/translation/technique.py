@@ -459,7 +459,8 @@ class BinaryTranslation(RingCompression):
 
     def _carry_out(self, instruction: Instruction, cause: str, rule: str, real: CpuState) -> Outcome:
         """Execute an instruction on the virtual CPU and record the callout."""
-        event, outcome = self._interpreted(instruction, cause, rule, real)
+        with self.saying_where():
+            event, outcome = self._interpret(instruction, cause, rule, real)
         if event is not None:
             kind = Kind.CALLOUT if event.kind is Kind.TRAP else event.kind
             self.events.append(replace(event, kind=kind, charges=("translated-callout",)))

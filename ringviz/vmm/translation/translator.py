@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from ringviz.guest.decode import legacy_prefixes
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
 from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP
@@ -25,7 +26,6 @@ MOST_INSTRUCTIONS = 12
 """A translation unit has no more (Adams & Agesen 2006, section 3)."""
 
 _GS_PREFIX, _OPERAND_SIZE_PREFIX = 0x65, 0x66
-_LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _CONTROL_REGISTERS = {
     "cr0": layout.VIRTUAL_CR0,
     "cr2": layout.VIRTUAL_CR2,
@@ -42,7 +42,7 @@ Fetch = Callable[[int], tuple[Instruction, tuple[tuple[int, bytes], ...]] | None
 
 def way_of(instruction: Instruction, context: Context) -> Way:
     """Say how an instruction of the guest's kernel is translated."""
-    form, prefixes = instruction.form, _prefixes(instruction.raw)
+    form, prefixes = instruction.form, legacy_prefixes(instruction.raw)
     if form is not None:
         if _has_sequence(instruction, context):
             return Way.IN_CACHE
@@ -190,7 +190,7 @@ def _translate_one(draft: _Draft, instruction: Instruction, way: Way, context: C
 
 def _is_relative(instruction: Instruction) -> bool:
     """Tell whether it is one of CALL, JMP, Jcc, LOOP and JECXZ with a relative target."""
-    first, second = (instruction.raw[len(_prefixes(instruction.raw)) :] + b"\0")[:2]
+    first, second = (instruction.raw[len(legacy_prefixes(instruction.raw)) :] + b"\0")[:2]
     if first == 0x0F:
         return second & 0xF0 == 0x80
     return first in (0xE8, 0xE9, 0xEB) or first & 0xF0 == 0x70 or 0xE0 <= first <= 0xE3
@@ -200,7 +200,7 @@ def _branch(draft: _Draft, instruction: Instruction) -> None:
     """Translate a jump or call to an address that stands in the instruction."""
     eip, after = instruction.address, instruction.next_address & 0xFFFF_FFFF
     target = (instruction.ops[0].value or 0) & 0xFFFF_FFFF
-    raw = instruction.raw[len(_prefixes(instruction.raw)) :]
+    raw = instruction.raw[len(legacy_prefixes(instruction.raw)) :]
     match raw[0]:
         case 0xE9 | 0xEB:
             draft.jump(target, GUEST_INSTRUCTION, standing_for=eip)
@@ -220,7 +220,7 @@ def _branch(draft: _Draft, instruction: Instruction) -> None:
 def _lookup(draft: _Draft, instruction: Instruction) -> None:
     """Translate a return, or a jump or call through a register or memory: fetch the target, then look it up."""
     eip = instruction.address
-    prefixes = _prefixes(instruction.raw)
+    prefixes = legacy_prefixes(instruction.raw)
     opcode = instruction.raw[len(prefixes)]
     draft.put(emit.store(layout.SAVED_EAX, EAX), eip, _COUNTED_LOOKUP, may_reach=True)
 
@@ -311,13 +311,6 @@ def _push_flags(draft: _Draft, eip: int) -> None:
 def _gpr(instruction: Instruction) -> int:
     """Number of the general register that is written."""
     return REGISTERS[instruction.ops[0].register or ""][0]
-
-
-def _prefixes(raw: bytes) -> bytes:
-    count = 0
-    while raw[count] in _LEGACY_PREFIXES:
-        count += 1
-    return raw[:count]
 
 
 def _joined(runs: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

@@ -355,8 +355,9 @@ def _non_register_rules(fields: Fields) -> Iterator[str]:
         yield "blocking by STI must be 0 if guest RFLAGS.IF is 0"
     if blocking & 3 and kind == InterruptionType.EXTERNAL_INTERRUPT:
         yield "STI and MOV SS must not block if an external interrupt is injected"
-    if blocking & 2 and kind == InterruptionType.NMI:
-        yield "MOV SS must not block if an NMI is injected"
+    if blocking & 3 and kind == InterruptionType.NMI:
+        # Older editions of the manual name MOV SS only, and leave STI to the processor.
+        yield "STI and MOV SS must not block if an NMI is injected"
     if blocking & 4:
         yield "blocking by SMI must be 0 outside system management mode"
     pending = fields["GUEST_PENDING_DEBUG_EXCEPTIONS"]

@@ -27,7 +27,7 @@ from ringviz.vmm.escapes import escape
 from ringviz.vmm.events import Event
 from ringviz.vmm.hardware import HALTED, TRIPLE_FAULT, hardware_event
 from ringviz.vmm.mmu.telling import refused_text
-from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.vtx.exits import VmExit, exception_exit
 from ringviz.vmm.vtx.memory import MemoryExits
 
@@ -77,14 +77,22 @@ class ExceptionExits(MemoryExits):
         assert leaves is not None, "the exception bitmap follows the guest's NE"
         event = self._leave(leaves, stop.instruction)
         old = self.guest_state()
+        place = len(self.events)
+        self._holds_fpu_error = True
         self.machine.state.cr0 &= ~Cr0.NE
         inner = self.machine.step_over()
+        counts = self.vmx.reads, self.vmx.writes
+        outcome = RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
+        self._holds_fpu_error = False
         self.machine.state.cr0 |= Cr0.NE
         if has_completed(inner):
             self.emulated += 1
+        if isinstance(outcome, Ended):
+            return outcome
+        self.vmx.reads, self.vmx.writes = counts
         self._resume(self.guest_state())
-        self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old)
-        return RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
+        self._tell(event, "virtual FERR line raised; the instruction is carried out", before, old, place)
+        return outcome
 
     def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
         """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""

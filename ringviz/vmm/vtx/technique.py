@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.paging import PagingMode
 from ringviz.facts.registers import Cr0
@@ -21,8 +20,7 @@ from ringviz.facts.vmx import (
     Reason,
 )
 from ringviz.guest.instruction import Instruction
-from ringviz.machine import microcode
-from ringviz.machine.delivery import Interruption, TaskGateError
+from ringviz.machine.delivery import Interruption
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import (
     ExternalInterrupt,
@@ -63,14 +61,10 @@ class VtX(InterruptExits):
 
     def handle(self, stop: Stop) -> Outcome:
         """Decide as the CPU does whether the stop is a VM exit; if so, the VMM answers it."""
-        try:
+        reason = Reason.TASK_SWITCH.value
+        then = f"; under VT-x it would exit with reason {reason}, and the VMM would have to switch tasks itself"
+        with self.saying_where(then):
             return self._handle(stop)
-        except (microcode.UnsupportedError, TaskGateError) as error:
-            where = self.machine.state.eip
-            raise UnsupportedError(
-                f"{self.scenario.id}, at {where:08X}h: {error}; under VT-x it would exit with reason"
-                f" {Reason.TASK_SWITCH.value}, and the VMM would have to switch tasks itself"
-            ) from None
 
     def _handle(self, stop: Stop) -> Outcome:
         match stop:

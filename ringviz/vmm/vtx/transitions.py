@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
+from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import (
     EXIT_REASONS,
     FIELDS_BY_NAME,
@@ -81,6 +82,8 @@ class Transitions(HardwarePaging):
         self._virtual_cr3 = self._virtual_efer = 0
         """Registers of the guest that the VMM keeps to itself while the real ones hold something else."""
         self._owns_cr3 = self._loads_efer = False
+        self._holds_fpu_error = False
+        """While the VMM carries an instruction out for which a pending FPU error must not become #MF."""
         self._images = Images(b"", b"")
         self.vmx = VmxUnit(ram, self.policy.capabilities)
         self._prepare()
@@ -218,6 +221,8 @@ class Transitions(HardwarePaging):
             self._write(name, value)
         entered = self.vmx.vmresume()
         assert isinstance(entered, Entered), entered
+        if self._holds_fpu_error:
+            made.real.cr0 &= ~Cr0.NE
         self.machine.cpu.adopt(made.real)
         if self.ept is not None and self.ept.must_invalidate:
             self.machine.forget_translations()
