@@ -7,13 +7,14 @@ from ringviz.machine.devices.cmos import Cmos
 from ringviz.machine.devices.debug_console import DebugConsole
 from ringviz.machine.devices.exit_port import ExitPort
 from ringviz.machine.devices.ide import Ide
+from ringviz.machine.devices.keyboard import Keyboard
 from ringviz.machine.devices.pic import PicPair
 from ringviz.machine.devices.pit import Pit
 from ringviz.machine.devices.uart import Uart
 
-__all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "PicPair", "Pit", "Uart", "pc_devices"]
+__all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "Keyboard", "PicPair", "Pit", "Uart", "pc_devices"]
 
 
 def pc_devices(memory_bytes: int, disks: Sequence[bytes | None] = ()) -> tuple[Device, ...]:
     """Every device of a PC with so much RAM and these disks, at power-on; the console comes first."""
-    return (Uart(), DebugConsole(), PicPair(), Pit(), Cmos(memory_bytes), Ide(disks), ExitPort())
+    return (Uart(), DebugConsole(), PicPair(), Pit(), Keyboard(), Cmos(memory_bytes), Ide(disks), ExitPort())
