@@ -3,7 +3,8 @@
 Left out is where QEMU differs for a reason: MSR has no delta bits in loopback there. Its interval timer keeps bit 0 of
 the master's IRR busy, knows no null count and no mode 7, leaves the output of modes 2 and 4 low between pulses, moves
 no output at a control word, and does not stop for a low gate. Its keyboard controller does not say whether data or a
-command was written last, and its keyboard acknowledges any command.
+command was written last, and its keyboard acknowledges any command. Its VGA has no mask for the palette, and hides the
+index of its attribute controller while it waits for data.
 
 Where a script runs, QEMU's clock counts instructions too, at 8 ns each, so that the high byte of a count stands still.
 """
@@ -30,6 +31,8 @@ _OUT_AND_NULL_COUNT = 0xC0
 _REFRESH = 0x10
 _INTERRUPTS = 0x30
 _LAST_WRITE = 0x08
+_BIOS_CURSOR = ((0x3D4, 0x0E), (0x3D4, 0x0F))
+"""Where the BIOS's own messages left the cursor."""
 
 GUEST = """
 bits 32
@@ -235,6 +238,56 @@ SCRIPTS: dict[str, list[Access]] = {
             *_in(0x60),
             *_in(0x64, without=_LAST_WRITE),
         ]
+    ],
+    "vga as its bios leaves it": [
+        *(
+            access
+            for port, registers in ((0x3C4, range(5)), (0x3CE, range(9)), (0x3D4, range(0x19)))
+            for index in registers
+            if (port, index) not in _BIOS_CURSOR
+            for access in [*_out(port, index), *_in(port), *_in(port + 1)]
+        ),
+        *(
+            access
+            for index in range(0x15)
+            for access in [*_in(0x3DA, without=0xFF), *_out(0x3C0, index | 0x20), *_in(0x3C1)]
+        ),
+        *_in(0x3CC),
+        *_out(0x3C7, 0),
+        *_in(0x3C9, 3 * 64),
+    ],
+    "vga registers written": [
+        *(
+            access
+            for index in range(0x19)
+            if index != 0x11
+            for access in [*_out(0x3D4, index), *_out(0x3D5, 0x55), *_in(0x3D5)]
+        ),
+        *_out(0x3D4, 0x11),
+        *_out(0x3D5, 0x0E),
+        *(access for index in range(8) for access in [*_out(0x3D4, index), *_out(0x3D5, 0x3C), *_in(0x3D5)]),
+        *_out(0x3D4, 0x340F, size=2),
+        *_in(0x3D4, size=2),
+        *_in(0x3DA, without=0xFF),
+        *_out(0x3C0, 0x21, 0x2A),
+        *_in(0x3C0),
+        *_out(0x3C0, 0x22),
+        *_in(0x3C1),
+        *_in(0x3DA, without=0xFF),
+        *_out(0x3C0, 0x21),
+        *_in(0x3C1),
+        *_out(0x3C8, 0x10),
+        *_out(0x3C9, 0x11, 0x22, 0x33, 0x04),
+        *_in(0x3C8),
+        *_out(0x3C7, 0x10),
+        *_in(0x3C9, 3),
+        *_in(0x3C7),
+        *_out(0x3C2, 0x66),
+        *_in(0x3CC),
+        *_in(0x3D5),
+        *_in(0x3DA),
+        *_out(0x3C2, 0x67),
+        *_in(0x3D4),
     ],
     "pic registers": [
         *_out(0x21, 0xFF),
