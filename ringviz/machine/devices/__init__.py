@@ -16,6 +16,22 @@ from ringviz.machine.devices.vga import Vga
 __all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "Keyboard", "PicPair", "Pit", "Uart", "Vga", "pc_devices"]
 
 
-def pc_devices(memory_bytes: int, disks: Sequence[bytes | None] = ()) -> tuple[Device, ...]:
-    """Every device of a PC with so much RAM and these disks, at power-on; the console comes first."""
-    return (Uart(), DebugConsole(), PicPair(), Pit(), Keyboard(), Vga(), Cmos(memory_bytes), Ide(disks), ExitPort())
+def pc_devices(
+    memory_bytes: int, disks: Sequence[bytes | None] = (), console_input: bytes = b"", keys: str = ""
+) -> tuple[Device, ...]:
+    """Give every device of a PC at power-on; the console comes first, the exit port last.
+
+    Args:
+        memory_bytes: size of RAM.
+        disks: images of the two disks; None or nothing where there is none.
+        console_input: what somebody sends from the terminal at the UART, as soon as the guest uses it.
+        keys: what somebody types at the keyboard, from `keyboard.FIRST_KEY_AT` on.
+
+    Raises:
+        ValueError: there is no key for a character of `keys`.
+    """
+    uart, keyboard = Uart(), Keyboard()
+    uart.feed(console_input)
+    keyboard.type(keys)
+    machine = (uart, DebugConsole(), PicPair(), Pit(), keyboard, Vga(), Cmos(memory_bytes), Ide(disks))
+    return (*machine, ExitPort())
