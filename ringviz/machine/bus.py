@@ -73,6 +73,15 @@ class EndsRun(Protocol):
 
 
 @runtime_checkable
+class ResetsMachine(Protocol):
+    """A device through which the guest can have the processor reset."""
+
+    @property
+    def has_reset(self) -> bool:
+        """The guest has asked for that."""
+
+
+@runtime_checkable
 class Timed(Protocol):
     """A device that acts by itself as time passes. Whoever owns the bus stops at every `next_event`."""
 
@@ -169,6 +178,7 @@ class Bus:
             self._claim_ports(device)
         self._printers = {name: device for name, device in self._devices.items() if isinstance(device, Prints)}
         self._enders = [device for device in self._devices.values() if isinstance(device, EndsRun)]
+        self._resetters = [device for device in self._devices.values() if isinstance(device, ResetsMachine)]
         self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
         self._timed_lines = [(d, d.irq if isinstance(d, RequestsInterrupts) else None) for d in self._timed]
         self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
@@ -217,6 +227,11 @@ class Bus:
     def exit_code(self) -> int | None:
         """The code with which the guest ended the run; None while it has not."""
         return next((ender.exit_code for ender in self._enders if ender.exit_code is not None), None)
+
+    @property
+    def has_reset(self) -> bool:
+        """The guest has asked for the processor to be reset."""
+        return any(device.has_reset for device in self._resetters)
 
     # ---- time and interrupts -----------------------------------------------------------------------------------------
 

@@ -2,18 +2,23 @@
 
 Left out is where QEMU differs for a reason: MSR has no delta bits in loopback there. Its interval timer keeps bit 0 of
 the master's IRR busy, knows no null count and no mode 7, leaves the output of modes 2 and 4 low between pulses, moves
-no output at a control word, and does not stop for a low gate. QEMU's clock counts instructions here too, at 8 ns each,
-so that the high byte of a count stands still.
+no output at a control word, and does not stop for a low gate. Its keyboard controller does not say whether data or a
+command was written last, and its keyboard acknowledges any command. Its VGA has no mask for the palette, and hides the
+index of its attribute controller while it waits for data.
+
+Where a script runs, QEMU's clock counts instructions too, at 8 ns each, so that the high byte of a count stands still.
 """
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from ringviz.machine.bus import Bus
 from ringviz.machine.devices import pc_devices
+from ringviz.machine.devices.scancodes import in_set_2, strokes
 
 MEMORY_MIB = 64
 PUTS = {1: "al", 2: "ax", 4: "eax"}
@@ -24,6 +29,10 @@ Access = tuple[str, int, int, int]
 _NULL_COUNT = 0x40
 _OUT_AND_NULL_COUNT = 0xC0
 _REFRESH = 0x10
+_INTERRUPTS = 0x30
+_LAST_WRITE = 0x08
+_BIOS_CURSOR = ((0x3D4, 0x0E), (0x3D4, 0x0F))
+"""Where the BIOS's own messages left the cursor."""
 
 GUEST = """
 bits 32
@@ -167,6 +176,119 @@ SCRIPTS: dict[str, list[Access]] = {
         *_out(0x61, 0x00),
         *_in(0x61, without=_REFRESH),
     ],
+    "keyboard controller": [
+        *_in(0x64, without=_LAST_WRITE),
+        *_out(0x64, 0x20),
+        *_in(0x64, without=_LAST_WRITE),
+        *_in(0x60, 2),
+        *_in(0x64, without=_LAST_WRITE),
+        *(access for command in (0xAA, 0xAB, 0xC0, 0xD0) for access in _out(0x64, command) + _in(0x60)),
+        *_out(0x64, 0x60),
+        *_out(0x60, 0x64),
+        *_in(0x64, without=_LAST_WRITE),
+        *_out(0x64, 0xAD, 0x20),
+        *_in(0x60),
+        *_out(0x64, 0xAE, 0xA7, 0x20),
+        *_in(0x60),
+        *_out(0x64, 0xA8, 0x20),
+        *_in(0x60),
+        *_out(0x64, 0xD2),
+        *_out(0x60, 0x5A),
+        *_in(0x64, without=_LAST_WRITE),
+        *_in(0x60, 2),
+        *_in(0x92),
+    ],
+    "a20 gates": [
+        *(
+            access
+            for switch in ([*_out(0x64, 0xDF)], [*_out(0x64, 0xD1), *_out(0x60, 0xDF)])
+            for access in [*switch, *_out(0x64, 0xD0), *_in(0x60, without=_INTERRUPTS)]
+        ),
+        *_out(0x92, 0x02),
+        *_in(0x92),
+    ],
+    "keyboard commands": [
+        access
+        for translate in (0x40, 0x00)
+        for access in [
+            *_out(0x64, 0x60),
+            *_out(0x60, translate),
+            *_out(0x60, 0xFF),
+            *_in(0x60, 2),
+            *_in(0x64, without=_LAST_WRITE),
+            *_out(0x60, 0xF2),
+            *_in(0x60, 3),
+            *_out(0x60, 0xEE),
+            *_in(0x60),
+            *_out(0x60, 0xED),
+            *_in(0x60),
+            *_out(0x60, 0x07),
+            *_in(0x60),
+            *_out(0x60, 0xF3),
+            *_in(0x60),
+            *_out(0x60, 0x20),
+            *_in(0x60),
+            *_out(0x60, 0xF0),
+            *_in(0x60),
+            *_out(0x60, 0x02),
+            *_in(0x60),
+            *_out(0x60, 0xF5),
+            *_in(0x60),
+            *_out(0x60, 0xF4),
+            *_in(0x60),
+            *_in(0x64, without=_LAST_WRITE),
+        ]
+    ],
+    "vga as its bios leaves it": [
+        *(
+            access
+            for port, registers in ((0x3C4, range(5)), (0x3CE, range(9)), (0x3D4, range(0x19)))
+            for index in registers
+            if (port, index) not in _BIOS_CURSOR
+            for access in [*_out(port, index), *_in(port), *_in(port + 1)]
+        ),
+        *(
+            access
+            for index in range(0x15)
+            for access in [*_in(0x3DA, without=0xFF), *_out(0x3C0, index | 0x20), *_in(0x3C1)]
+        ),
+        *_in(0x3CC),
+        *_out(0x3C7, 0),
+        *_in(0x3C9, 3 * 64),
+    ],
+    "vga registers written": [
+        *(
+            access
+            for index in range(0x19)
+            if index != 0x11
+            for access in [*_out(0x3D4, index), *_out(0x3D5, 0x55), *_in(0x3D5)]
+        ),
+        *_out(0x3D4, 0x11),
+        *_out(0x3D5, 0x0E),
+        *(access for index in range(8) for access in [*_out(0x3D4, index), *_out(0x3D5, 0x3C), *_in(0x3D5)]),
+        *_out(0x3D4, 0x340F, size=2),
+        *_in(0x3D4, size=2),
+        *_in(0x3DA, without=0xFF),
+        *_out(0x3C0, 0x21, 0x2A),
+        *_in(0x3C0),
+        *_out(0x3C0, 0x22),
+        *_in(0x3C1),
+        *_in(0x3DA, without=0xFF),
+        *_out(0x3C0, 0x21),
+        *_in(0x3C1),
+        *_out(0x3C8, 0x10),
+        *_out(0x3C9, 0x11, 0x22, 0x33, 0x04),
+        *_in(0x3C8),
+        *_out(0x3C7, 0x10),
+        *_in(0x3C9, 3),
+        *_in(0x3C7),
+        *_out(0x3C2, 0x66),
+        *_in(0x3CC),
+        *_in(0x3D5),
+        *_in(0x3DA),
+        *_out(0x3C2, 0x67),
+        *_in(0x3D4),
+    ],
     "pic registers": [
         *_out(0x21, 0xFF),
         *_out(0xA1, 0xFF),
@@ -212,6 +334,46 @@ SCRIPTS: dict[str, list[Access]] = {
 }
 
 
+QEMU = ["qemu-system-i386", "-kernel", "guest.bin", "-m", str(MEMORY_MIB), "-display", "none", "-serial", "null"]
+QEMU += ["-debugcon", "file:answers", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+QEMU += ["-rtc", "base=2006-01-01T00:00:00,clock=vm"]
+LISTENER = """
+bits 32
+org 0x100000
+header: dd 0x1BADB002, 0x10000, -(0x1BADB002 + 0x10000), header, header, image_end, image_end, start
+start:  cli
+        mov al, 0x60
+        out 0x64, al
+        mov al, {command_byte}
+        out 0x60, al
+        mov al, '!'
+        out 0xE9, al
+        mov ecx, {count}
+.next:  in al, 0x64
+        test al, 1
+        jz .next
+        in al, 0x60
+        out 0xE9, al
+        loop .next
+        xor eax, eax
+        out 0xF4, al
+        jmp $
+image_end:
+"""
+KEY_NAMES = {
+    " ": "spc", "!": "shift-1", '"': "shift-apostrophe", "#": "shift-3", "$": "shift-4", "%": "shift-5",
+    "&": "shift-7", "'": "apostrophe", "(": "shift-9", ")": "shift-0", "*": "shift-8", "+": "shift-equal",
+    ",": "comma", "-": "minus", ".": "dot", "/": "slash", ":": "shift-semicolon", ";": "semicolon",
+    "<": "shift-comma", "=": "equal", ">": "shift-dot", "?": "shift-slash", "@": "shift-2", "[": "bracket_left",
+    "\\": "backslash", "]": "bracket_right", "^": "shift-6", "_": "shift-minus", "`": "grave_accent",
+    "{": "shift-bracket_left", "|": "shift-backslash", "}": "shift-bracket_right", "~": "shift-grave_accent",
+    "\n": "ret", "\t": "tab", "\b": "backspace", "\x1b": "esc", "\x03": "ctrl-c",
+    **{char: char for char in "0123456789abcdefghijklmnopqrstuvwxyz"},
+    **{char: f"shift-{char.lower()}" for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"},
+}  # fmt: skip
+"""QEMU's names of the keys that give each character."""
+
+
 def _assembly(script: list[Access]) -> str:
     lines = []
     for direction, port, size, value in script:
@@ -224,13 +386,14 @@ def _assembly(script: list[Access]) -> str:
     return GUEST.format(accesses="\n".join(lines))
 
 
-def _answers_in_qemu(script: list[Access], folder: Path) -> bytes:
-    (folder / "guest.asm").write_text(_assembly(script))
+def _assemble(source: str, folder: Path) -> None:
+    (folder / "guest.asm").write_text(source)
     subprocess.run(["nasm", "-f", "bin", "-o", "guest.bin", "guest.asm"], cwd=folder, check=True)
-    command = ["qemu-system-i386", "-kernel", "guest.bin", "-m", str(MEMORY_MIB), "-display", "none"]
-    command += ["-serial", "null", "-monitor", "none", "-debugcon", "file:answers", "-no-reboot"]
-    command += ["-icount", "shift=3"]
-    command += ["-rtc", "base=2006-01-01T00:00:00,clock=vm", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+
+
+def _answers_in_qemu(script: list[Access], folder: Path) -> bytes:
+    _assemble(_assembly(script), folder)
+    command = [*QEMU, "-monitor", "none", "-icount", "shift=3"]
     finished = subprocess.run(command, cwd=folder, timeout=60, check=False, capture_output=True)
     assert finished.returncode == 1, finished.stderr
     return (folder / "answers").read_bytes()
@@ -255,3 +418,33 @@ def test_qemu_gives_the_same_answers(name: str, tmp_path: Path) -> None:
     ours = _answers_on_our_bus(script)
     # SeaBIOS writes to the debug console before the guest runs: the guest's answers are the end of the file.
     assert _answers_in_qemu(script, tmp_path)[-len(ours) :].hex(" ") == ours.hex(" ")
+
+
+def _typed_in_qemu(text: str, command_byte: int, count: int, folder: Path) -> bytes:
+    """Type a text at QEMU's monitor and give what a guest reads from port 0x60."""
+    _assemble(LISTENER.format(command_byte=command_byte, count=count), folder)
+    answers = folder / "answers"
+    with subprocess.Popen(
+        [*QEMU, "-monitor", "stdio"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as qemu:
+        assert qemu.stdin is not None
+        deadline = time.monotonic() + 30
+        while not (answers.exists() and answers.read_bytes().endswith(b"!")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        qemu.stdin.write("".join(f"sendkey {KEY_NAMES[char]} 1\n" for char in text).encode())
+        qemu.stdin.flush()
+        try:
+            qemu.wait(30)
+        finally:
+            qemu.kill()
+    return answers.read_bytes()[-count:]
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(not (shutil.which("qemu-system-i386") and shutil.which("nasm")), reason="needs QEMU and NASM")
+@pytest.mark.parametrize("is_translated", [True, False])
+def test_qemus_keyboard_sends_the_same_codes_for_every_character(is_translated: bool, tmp_path: Path) -> None:
+    text = "".join(KEY_NAMES)
+    ours = strokes(text) if is_translated else b"".join(in_set_2(code) for code in strokes(text))
+    command_byte = 0x60 if is_translated else 0x20
+    assert _typed_in_qemu(text, command_byte, len(ours), tmp_path).hex(" ") == ours.hex(" ")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringviz.machine.devices import Cmos
+from ringviz.machine.bus import Bus
+from ringviz.machine.devices import Cmos, PicPair
 from ringviz.machine.devices import rtc_time as rtc
 from ringviz.machine.devices.cmos import POWER_ON
 from ringviz.machine.devices.device_time import INSTRUCTIONS_PER_SECOND as SECOND
@@ -23,6 +24,8 @@ class Driver:
     def __init__(self, memory_bytes: int = 64 << 20) -> None:
         self.cmos = Cmos(memory_bytes)
         self.now = 0
+        self.edges: list[tuple[int, bool]] = []
+        self.cmos.connect(lambda is_high: self.edges.append((self.now, is_high)))
 
     def get(self, index: int) -> int:
         self.cmos.write(0, 1, index, self.now)
@@ -37,6 +40,13 @@ class Driver:
         for index, value in zip(TIME, time, strict=True):
             self.put(index, value)
         self.put(B, status_b)
+
+    def run_to(self, now: int) -> None:
+        """Stop at every event, as whoever owns the bus does."""
+        while (at := self.cmos.next_event(self.now)) is not None and at <= now:
+            self.now = at
+            self.cmos.advance(at)
+        self.now = now
 
     def time(self) -> bytes:
         return bytes(self.get(index) for index in TIME)
@@ -268,3 +278,104 @@ def test_all_other_bytes_are_memory(chip: Driver) -> None:
 
 def test_power_on_is_the_documented_instant() -> None:
     assert dt.datetime(2006, 1, 1) == POWER_ON
+
+
+# ---- the request line ------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_whose_interrupts_are_off_has_no_events(chip: Driver) -> None:
+    assert chip.cmos.next_event(0) is None
+    chip.put(A, 0x20)
+    chip.put(B, HOURS_24 | 0x40)
+    assert chip.cmos.next_event(0) is None  # periods of rate 0 never come
+
+
+def test_the_update_requests_once_a_second_when_c_is_read_each_time(chip: Driver) -> None:
+    chip.put(B, HOURS_24 | 0x10)
+    chip.run_to(3 * SECOND)
+    assert chip.edges == [(SECOND, True)]  # until C is read, there is no other
+    assert chip.get(C) == 0xD0
+    assert chip.edges == [(SECOND, True), (3 * SECOND, False)]
+    chip.run_to(4 * SECOND)
+    assert chip.edges[2:] == [(4 * SECOND, True)]
+
+
+@pytest.mark.parametrize(("rate", "ticks"), [(3, 4), (6, 32), (15, 16384), (1, 128)])
+def test_periods_request_at_the_rate_of_status_a(chip: Driver, rate: int, ticks: int) -> None:
+    chip.put(A, 0x20 | rate)
+    chip.put(B, SET | HOURS_24 | 0x40)
+    for period in range(1, 6):
+        at = chip.cmos.next_event(chip.now)
+        assert at is not None
+        chip.run_to(at)
+        assert chip.now == -(-period * ticks * SECOND // 32_768)
+        assert chip.get(C) == 0xC0
+    assert [is_high for _, is_high in chip.edges] == [True, False] * 5
+
+
+def test_the_alarm_requests_at_its_time_with_no_stop_before(chip: Driver) -> None:
+    for index, value in ((1, 0x30), (3, 0xC0), (5, 0x01)):
+        chip.put(index, value)
+    chip.put(B, HOURS_24 | 0x20)
+    assert chip.cmos.next_event(0) == 3630 * SECOND
+    chip.run_to(4000 * SECOND)
+    assert chip.edges == [(3630 * SECOND, True)]
+    assert chip.get(C) & 0xA0 == 0xA0
+    assert chip.cmos.next_event(chip.now) == (3600 + 7 * 60 + 30) * SECOND
+
+
+def test_enabling_the_interrupt_of_a_flag_that_is_up_requests_at_once(chip: Driver) -> None:
+    chip.run_to(2 * SECOND)
+    chip.put(B, HOURS_24 | 0x10)
+    assert chip.edges == [(2 * SECOND, True)]
+    chip.put(B, HOURS_24)
+    assert chip.edges[1:] == [(2 * SECOND, False)]
+
+
+def test_a_clock_that_stands_still_requests_nothing(chip: Driver) -> None:
+    chip.put(B, SET | HOURS_24 | 0x20)
+    chip.put(5, 0xFF)
+    chip.put(3, 0xFF)
+    chip.put(1, 0xFF)
+    assert chip.cmos.next_event(0) is None
+    chip.put(B, HOURS_24 | 0x70)
+    chip.get(C)
+    chip.put(A, 0x76)
+    assert chip.cmos.next_event(0) is None
+
+
+ALARM_BYTES = st.sampled_from([0xC0, 0xFF]) | st.integers(0, 59)
+
+
+@given(st.integers(0, 86_399), st.tuples(ALARM_BYTES, ALARM_BYTES, ALARM_BYTES))
+def test_the_next_alarm_is_the_first_second_that_all_three_bytes_match(now: int, alarm: tuple[int, int, int]) -> None:
+    moment = dt.datetime(2006, 1, 1) + dt.timedelta(seconds=now)
+    time = bytearray(rtc.encode(moment, BINARY | HOURS_24))
+    time[1], time[3], time[5] = alarm
+    allowed = [{byte} if byte < 0xC0 else set(range(60)) for byte in alarm]
+
+    def matches(second: int) -> bool:
+        return second % 60 in allowed[0] and second // 60 % 60 in allowed[1] and second // 3600 % 24 in allowed[2]
+
+    first = next((after for after in range(1, 86_401) if matches(now + after)), None)
+    assert rtc.updates_to_alarm(bytes(time), BINARY | HOURS_24) == first
+
+
+def test_the_clock_reaches_the_processor_through_both_interrupt_controllers() -> None:
+    bus = Bus([PicPair(), Cmos(1 << 24)])
+    for chip, base, icw3, mask in ((0x20, 0x20, 0x04, 0xFB), (0xA0, 0x28, 0x02, 0xFE)):
+        bus.write(chip, 1, 0x11, 0)
+        for value in (base, icw3, 0x01, mask):
+            bus.write(chip + 1, 1, value, 0)
+    bus.write(0x70, 1, B, 0)
+    bus.write(0x71, 1, HOURS_24 | 0x10, 0)
+    assert bus.next_wake(0) == SECOND
+    assert bus.advance(SECOND)
+    assert bus.is_requesting
+    assert bus.acknowledge() == 0x28
+    bus.write(0x70, 1, C, SECOND)
+    assert bus.read(0x71, 1, SECOND) == 0xD0
+    for chip in (0xA0, 0x20):
+        bus.write(chip, 1, 0x20, SECOND)
+    assert not bus.is_requesting
+    assert bus.next_wake(SECOND) == 2 * SECOND

@@ -7,13 +7,31 @@ from ringviz.machine.devices.cmos import Cmos
 from ringviz.machine.devices.debug_console import DebugConsole
 from ringviz.machine.devices.exit_port import ExitPort
 from ringviz.machine.devices.ide import Ide
+from ringviz.machine.devices.keyboard import Keyboard
 from ringviz.machine.devices.pic import PicPair
 from ringviz.machine.devices.pit import Pit
 from ringviz.machine.devices.uart import Uart
+from ringviz.machine.devices.vga import Vga
 
-__all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "PicPair", "Pit", "Uart", "pc_devices"]
+__all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "Keyboard", "PicPair", "Pit", "Uart", "Vga", "pc_devices"]
 
 
-def pc_devices(memory_bytes: int, disks: Sequence[bytes | None] = ()) -> tuple[Device, ...]:
-    """Every device of a PC with so much RAM and these disks, at power-on; the console comes first."""
-    return (Uart(), DebugConsole(), PicPair(), Pit(), Cmos(memory_bytes), Ide(disks), ExitPort())
+def pc_devices(
+    memory_bytes: int, disks: Sequence[bytes | None] = (), console_input: bytes = b"", keys: str = ""
+) -> tuple[Device, ...]:
+    """Give every device of a PC at power-on; the console comes first, the exit port last.
+
+    Args:
+        memory_bytes: size of RAM.
+        disks: images of the two disks; None or nothing where there is none.
+        console_input: what somebody sends from the terminal at the UART, as soon as the guest uses it.
+        keys: what somebody types at the keyboard, from `keyboard.FIRST_KEY_AT` on.
+
+    Raises:
+        ValueError: there is no key for a character of `keys`.
+    """
+    uart, keyboard = Uart(), Keyboard()
+    uart.feed(console_input)
+    keyboard.type(keys)
+    machine = (uart, DebugConsole(), PicPair(), Pit(), keyboard, Vga(), Cmos(memory_bytes), Ide(disks))
+    return (*machine, ExitPort())

@@ -5,19 +5,30 @@ update of the time takes effect in one instant; UIP is 1 for the 2,228 microseco
 the time must not be read. The divider runs only in its 32.768 kHz setting, that of the crystal in a PC; in any other it
 stands still, and so does the time. After it is started, the first update comes half a second later.
 
+Periodic, alarm and update-ended interrupts are on request line 8, which stays high until register C is read.
+
 The memory bytes are those a PC BIOS leaves, for a guest that sizes memory by them.
 
 Sources: Motorola MC146818A data sheet, "Register A" to "Register D" and "Update cycle"; IBM PC AT Technical Reference,
 "Real-time clock / CMOS RAM information" for the memory bytes; QEMU for what 0x34 and 0x35 hold.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 from ringviz.machine.bus import State
 from ringviz.machine.devices.device_time import INSTRUCTIONS_PER_SECOND, instructions_in_microseconds
-from ringviz.machine.devices.rtc_time import TIME_BYTES, StatusB, TimeByte, advance, alarm_passes, encode
+from ringviz.machine.devices.rtc_time import (
+    TIME_BYTES,
+    StatusB,
+    TimeByte,
+    advance,
+    alarm_passes,
+    encode,
+    updates_to_alarm,
+)
 
 POWER_ON = datetime(2006, 1, 1)
 """When every run begins, by the clock of the machine: our choice, the year both vendors' virtualization was on sale."""
@@ -59,6 +70,9 @@ class StatusC(IntFlag):
     INTERRUPT_REQUEST = 0x80
 
 
+_INTERRUPTS = int(StatusC.UPDATE_ENDED | StatusC.ALARM | StatusC.PERIODIC)
+
+
 class CmosState(NamedTuple):
     """The memory, and how far in device time the clock in it has been brought."""
 
@@ -91,25 +105,42 @@ class Cmos:
     name = "cmos"
     ports = (range(0x70, 0x72),)
     access_bytes = 1
+    irq = 8
 
     def __init__(self, memory_bytes: int) -> None:
         self._state = CmosState(_power_on_memory(memory_bytes))
+        self._drive: Callable[[bool], None] = lambda _is_high: None
 
     @property
     def nmi_is_masked(self) -> bool:
         """The guest holds off the NMI, by bit 7 of the index port."""
         return bool(self._state.index_port & _NMI_MASK)
 
+    def connect(self, drive: Callable[[bool], None]) -> None:
+        """Take the wire of request line 8."""
+        self._drive = drive
+
+    def next_event(self, now: int) -> int | None:
+        """Give when the clock next requests an interrupt; everything else is worked out when it is read."""
+        at = _next_request(self._state)
+        return None if at is None else max(at, now + 1)
+
+    def advance(self, now: int) -> None:
+        """Request the interrupt that is due, if one is: the next comes only after the guest has seen this one."""
+        while (at := _next_request(self._state)) is not None and at <= now:
+            self._become(_bring_to(self._state, at))
+
     def read(self, offset: int, size: int, now: int) -> int:
         """Read the byte the index names; the index itself cannot be read back."""
         if offset == 0:
             return _WRITE_ONLY
-        state = self._state = _bring_to(self._state, now)
+        self._become(_bring_to(self._state, now))
+        state = self._state
         match state.index_port & _INDEX:
             case Status.A:
                 return state.memory[Status.A] | (_UIP if _update_is_near(state, now) else 0)
             case Status.C:
-                self._state = state.with_byte(Status.C, 0)
+                self._become(state.with_byte(Status.C, 0))
                 return _with_request(state.memory[Status.C], state.memory[Status.B])
             case index:
                 return state.memory[index]
@@ -120,7 +151,8 @@ class Cmos:
             self._state = self._state._replace(index_port=value)
             return
         # Before the change takes effect, the clock must have run under the old setting up to now.
-        state = _bring_to(self._state, now)
+        self._become(_bring_to(self._state, now))
+        state = self._state
         match state.index_port & _INDEX:
             case Status.A:
                 state = _write_status_a(state, value & ~_UIP, now)
@@ -132,7 +164,7 @@ class Cmos:
                 pass
             case index:
                 state = state.with_byte(index, value)
-        self._state = state
+        self._become(state)
 
     def save(self) -> State:
         """Give the memory and the clock."""
@@ -141,6 +173,12 @@ class Cmos:
     def restore(self, state: State) -> None:
         """Become what `save` gave."""
         self._state = CmosState(*state)
+
+    def _become(self, state: CmosState) -> None:
+        """Take on a state, and drive the request line where it moves."""
+        before, self._state = self._state, state
+        if _requests(state) is not _requests(before):
+            self._drive(_requests(state))
 
 
 def _power_on_memory(memory_bytes: int) -> bytes:
@@ -183,18 +221,45 @@ def _bring_to(state: CmosState, now: int) -> CmosState:
     return state._replace(memory=time + state.memory[TIME_BYTES:], brought_to=now).with_byte(Status.C, happened)
 
 
+def _next_request(state: CmosState) -> int | None:
+    """Give when an enabled flag comes up next; None if none does, or one is up."""
+    if _requests(state):
+        return None
+    status_b, times = state.memory[Status.B], []
+    if status_b & StatusB.PERIODIC_INTERRUPT and state.divider_runs and _crystal_ticks(state):
+        times.append(_time_of_period(state, _periods(state, state.brought_to) + 1))
+    if state.time_runs:
+        next_update = state.updates_at + (_updates(state, state.brought_to) + 1) * INSTRUCTIONS_PER_SECOND
+        if status_b & StatusB.UPDATE_ENDED_INTERRUPT:
+            times.append(next_update)
+        if status_b & StatusB.ALARM_INTERRUPT:
+            updates = updates_to_alarm(state.memory[:TIME_BYTES], status_b)
+            times += [] if updates is None else [next_update + (updates - 1) * INSTRUCTIONS_PER_SECOND]
+    return min(times, default=None)
+
+
 def _updates(state: CmosState, now: int) -> int:
     return (now - state.updates_at) // INSTRUCTIONS_PER_SECOND
 
 
 def _periods(state: CmosState, now: int) -> int:
     """How often the periodic flag came up to `now`, counted from any one instant."""
+    ticks = _crystal_ticks(state)
+    return (now - state.updates_at) * _CRYSTAL_HZ // (ticks * INSTRUCTIONS_PER_SECOND) if ticks else 0
+
+
+def _time_of_period(state: CmosState, period: int) -> int:
+    """Give the first instant at which there have been so many periods."""
+    return state.updates_at - -period * _crystal_ticks(state) * INSTRUCTIONS_PER_SECOND // _CRYSTAL_HZ
+
+
+def _crystal_ticks(state: CmosState) -> int:
+    """Give the length of a period in ticks of the crystal; 0 for no periods."""
     rate = state.memory[Status.A] & _RATE
     if rate == 0:
         return 0
     # Rates 1 and 2 would be too fast for the data sheet's divider: they repeat rates 8 and 9.
-    crystal_ticks = 1 << (rate + 6 if rate <= 2 else rate - 1)
-    return (now - state.updates_at) * _CRYSTAL_HZ // (crystal_ticks * INSTRUCTIONS_PER_SECOND)
+    return 1 << (rate + 6 if rate <= 2 else rate - 1)
 
 
 def _update_is_near(state: CmosState, now: int) -> bool:
@@ -203,8 +268,12 @@ def _update_is_near(state: CmosState, now: int) -> bool:
 
 
 def _with_request(happened: int, status_b: int) -> int:
-    enabled = StatusB.UPDATE_ENDED_INTERRUPT | StatusB.ALARM_INTERRUPT | StatusB.PERIODIC_INTERRUPT
-    return happened | int(StatusC.INTERRUPT_REQUEST) if happened & status_b & enabled else happened
+    return happened | int(StatusC.INTERRUPT_REQUEST) if happened & status_b & _INTERRUPTS else happened
+
+
+def _requests(state: CmosState) -> bool:
+    """Tell whether a flag is up whose interrupt is enabled."""
+    return bool(state.memory[Status.C] & state.memory[Status.B] & _INTERRUPTS)
 
 
 def _write_status_a(state: CmosState, value: int, now: int) -> CmosState:

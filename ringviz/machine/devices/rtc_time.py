@@ -93,18 +93,31 @@ def advance(time: bytes, seconds: int, status_b: int) -> bytes:
 
 def alarm_passes(time: bytes, seconds: int, status_b: int) -> bool:
     """Whether the alarm matches at one of so many updates that follow `time`."""
+    after = updates_to_alarm(time, status_b)
+    return after is not None and after <= seconds
+
+
+def updates_to_alarm(time: bytes, status_b: int) -> int | None:
+    """Give how many updates after `time` the alarm next matches, 1 to those of a day; None if it never does."""
     start = decode(time, status_b)
-    if start is None:
-        return False
     hours = _matching(24, time[TimeByte.HOURS_ALARM], decode_hours(time[TimeByte.HOURS_ALARM], status_b))
     minutes = _matching(60, time[TimeByte.MINUTES_ALARM], decode_byte(time[TimeByte.MINUTES_ALARM], status_b))
-    seconds_of_minute = _matching(60, time[TimeByte.SECONDS_ALARM], decode_byte(time[TimeByte.SECONDS_ALARM], status_b))
-    start_second = (start.hour * 60 + start.minute) * 60 + start.second
-    # After a day of updates every time of day has come by.
-    for second in range(start_second + 1, start_second + 1 + min(seconds, SECONDS_PER_DAY)):
-        if second % 60 in seconds_of_minute and second // 60 % 60 in minutes and second // 3600 % 24 in hours:
-            return True
-    return False
+    seconds = _matching(60, time[TimeByte.SECONDS_ALARM], decode_byte(time[TimeByte.SECONDS_ALARM], status_b))
+    if start is None or not (hours and minutes and seconds):
+        return None
+    now = (start.hour * 60 + start.minute) * 60 + start.second
+    at = now + 1
+    # Each pass goes on to the first moment at which one more field matches; it may carry into the fields above.
+    while True:
+        hour, minute, second = at // 3600 % 24, at // 60 % 60, at % 60
+        if hour not in hours:
+            at += (hours[0] - hour) % 24 * 3600 - minute * 60 - second
+        elif minute not in minutes:
+            at += (minutes[0] - minute) % 60 * 60 - second
+        elif second not in seconds:
+            at += (seconds[0] - second) % 60
+        else:
+            return at - now
 
 
 def encode_byte(value: int, status_b: int) -> int:
@@ -142,7 +155,7 @@ def _matching(count: int, stored: int, value: int | None) -> range:
     """Give the values below `count` that an alarm byte matches; none if it stands for no value."""
     if stored & _ALARM_ANY == _ALARM_ANY:
         return range(count)
-    return range(0) if value is None else range(value, value + 1)
+    return range(0) if value is None or value >= count else range(value, value + 1)
 
 
 def _put_moment(time: bytearray, moment: datetime, status_b: int) -> None:

@@ -122,6 +122,12 @@ TERMINAL_LINES = Msr.CTS | Msr.DSR | Msr.DCD
 LOOPBACK_WIRING = ((Mcr.RTS, Msr.CTS), (Mcr.DTR, Msr.DSR), (Mcr.OUT1, Msr.RI), (Mcr.OUT2, Msr.DCD))
 """Which output drives which input inside the chip while MCR.LOOPBACK is 1."""
 
+# As plain numbers, for what is asked at every access: flags take their time.
+_ENABLE, _LOOPBACK, _DLAB = int(Fcr.ENABLE), int(Mcr.LOOPBACK), int(Lcr.DLAB)
+_OUT2 = int(Mcr.OUT2)
+_OUT2_AND_LOOPBACK = int(Mcr.OUT2 | Mcr.LOOPBACK)
+_THR_AND_TRANSMITTER_EMPTY = int(Lsr.THR_EMPTY | Lsr.TRANSMITTER_EMPTY)
+
 _CLOCK_HZ = 1_843_200
 _CLOCKS_PER_HALF_BIT = 8
 _DIVISOR_OF_9600 = 12
@@ -161,12 +167,12 @@ class UartState(NamedTuple):
     @property
     def has_fifos(self) -> bool:
         """FCR has switched the FIFOs on."""
-        return bool(self.fcr & Fcr.ENABLE)
+        return bool(self.fcr & _ENABLE)
 
     @property
     def is_loopback(self) -> bool:
         """The transmitter feeds the receiver inside the chip."""
-        return bool(self.mcr & Mcr.LOOPBACK)
+        return bool(self.mcr & _LOOPBACK)
 
     @property
     def capacity(self) -> int:
@@ -176,14 +182,15 @@ class UartState(NamedTuple):
     @property
     def can_receive(self) -> bool:
         """The terminal may send: there is something to send, somebody to take it, and room."""
-        has_room = len(self.received) < self.capacity
-        return bool(self.waiting) and self.is_in_use and has_room and not self.is_loopback
+        if not self.waiting or not self.is_in_use or self.is_loopback:
+            return False
+        return len(self.received) < self.capacity
 
     @property
     def requests_interrupt(self) -> bool:
         """Some enabled source is pending, and OUT2 lets it out."""
-        is_out2_on = bool(self.mcr & Mcr.OUT2) and not self.is_loopback
-        return is_out2_on and _urgent_source(self) is not Iir.NONE
+        is_let_out = self.mcr & _OUT2_AND_LOOPBACK == _OUT2
+        return is_let_out and self.ier != 0 and _urgent_source(self) is not Iir.NONE
 
 
 class Uart:
@@ -230,7 +237,7 @@ class Uart:
 
     def _read_register(self, offset: int) -> int:
         state = self._state
-        has_latches = bool(state.lcr & Lcr.DLAB)
+        has_latches = bool(state.lcr & _DLAB)
         match offset:
             case Register.RBR_THR if has_latches:
                 return state.divisor & 0xFF
@@ -247,7 +254,8 @@ class Uart:
             case Register.MCR:
                 return state.mcr
             case Register.LSR:
-                self._become(state._replace(overrun=False))
+                if state.overrun:
+                    self._become(state._replace(overrun=False))
                 return _lsr(state)
             case Register.MSR:
                 self._become(state._replace(msr=state.msr & ~_MSR_DELTAS))
@@ -259,8 +267,8 @@ class Uart:
         """Write a register; LSR and MSR, which only the factory writes, stay as they are."""
         self._begin(now)
         state = self._state
-        has_latches = bool(state.lcr & Lcr.DLAB)
-        if offset in (Register.LCR, Register.IIR_FCR) or (has_latches and offset in (Register.RBR_THR, Register.IER)):
+        has_latches = bool(state.lcr & _DLAB)
+        if state.arrives_at is not None and _sets_line_up(offset, has_latches):
             state = state._replace(arrives_at=None)
         match offset:
             case Register.RBR_THR if has_latches:
@@ -269,7 +277,8 @@ class Uart:
                 state = state._replace(divisor=state.divisor & 0x00FF | value << 8)
             case Register.RBR_THR:
                 # THR is full for a moment: a request for being empty ends, and then there is a new one.
-                self._become(state._replace(thr_empty_is_news=False))
+                if state.thr_empty_is_news:
+                    self._become(state._replace(thr_empty_is_news=False))
                 state = _transmit(state, value)
             case Register.IER:
                 state = _enable_interrupts(state, value & _IER_BITS)
@@ -300,8 +309,8 @@ class Uart:
 
     def _become(self, state: UartState) -> None:
         """Take on a state, and drive the request line where it moves."""
-        requested, self._state = self._state.requests_interrupt, state
-        if state.requests_interrupt is not requested:
+        before, self._state = self._state, state
+        if state is not before and state.requests_interrupt is not before.requests_interrupt:
             self._drive(state.requests_interrupt)
 
     def _read_rbr(self) -> int:
@@ -319,13 +328,18 @@ class Uart:
         return int(source | Iir.FIFOS_ENABLED) if self._state.has_fifos else int(source)
 
 
+def _sets_line_up(offset: int, has_latches: bool) -> bool:
+    """Tell whether a write to this register changes how characters come in."""
+    return offset in (Register.LCR, Register.IIR_FCR) or (has_latches and offset in (Register.RBR_THR, Register.IER))
+
+
 def _lsr(state: UartState) -> int:
-    status = Lsr.THR_EMPTY | Lsr.TRANSMITTER_EMPTY
+    status = _THR_AND_TRANSMITTER_EMPTY
     if state.received:
-        status |= Lsr.DATA_READY
+        status |= int(Lsr.DATA_READY)
     if state.overrun:
-        status |= Lsr.OVERRUN
-    return int(status)
+        status |= int(Lsr.OVERRUN)
+    return status
 
 
 def _urgent_source(state: UartState) -> Iir:
@@ -393,9 +407,10 @@ def _receive(state: UartState, at: int) -> UartState:
 
 def _keep_sending(state: UartState, now: int) -> UartState:
     """Let the terminal begin with its next character, or break it off, as the chip is now."""
-    if not state.can_receive:
-        return state._replace(arrives_at=None)
-    return state if state.arrives_at is not None else state._replace(arrives_at=now + character_time(state))
+    is_sending = state.arrives_at is not None
+    if state.can_receive is is_sending:
+        return state
+    return state._replace(arrives_at=None if is_sending else now + character_time(state))
 
 
 def character_time(state: UartState) -> int:
