@@ -7,6 +7,7 @@ of commands and another name. And what is seen of its being busy depends on the 
 wait on both sides.
 """
 
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,8 +32,14 @@ NOT_DSC = 0xEF
 PUTS = {1: "al", 2: "ax", 4: "eax"}
 
 
+FILL_STEP = 0x1357_9BDF
+
+
 class Step(NamedTuple):
-    """One access; for an input, the bits of each byte that are compared."""
+    """Accesses at one port: "out" a value, "fill" with values that go on, "in", or "wait" while BSY is 1.
+
+    For an input, `bits` are those of each byte that are compared.
+    """
 
     verb: str
     port: int = 0
@@ -68,8 +75,8 @@ def _ask(command: int, block: int = 0, count: int = 1, device: int = MASTER, fea
     ]
 
 
-def _ask_48(command: int, block: int, count: int) -> list[Step]:
-    steps = _out(DEVICE, MASTER)
+def _ask_48(command: int, block: int, count: int, device: int = MASTER) -> list[Step]:
+    steps = _out(DEVICE, device)
     for shift in (24, 0):
         steps += _out(COUNT, count >> (8 if shift else 0) & 0xFF)
         steps += _out(LOW, block >> shift & 0xFF)
@@ -104,8 +111,7 @@ def _give(seed: int, sectors: int = 1, size: int = 2, block: int = 1) -> list[St
     for index in range(sectors):
         if index % block == 0:
             steps += [*_wait(), *_in(STATUS)]
-        words = range(512 // size)
-        steps += [Step("out", DATA, size, (seed + index * 77 + word * 0x1357) % 256**size) for word in words]
+        steps += [Step("fill", DATA, size, seed + index * 77, 512 // size)]
     return [*steps, *_wait(), *_in(STATUS)]
 
 
@@ -287,6 +293,115 @@ SCRIPTS: dict[str, list[Step]] = {
     ],
 }
 
+
+def _has_interrupted() -> list[Step]:
+    """Look whether the slave interrupt controller has noticed request 14, and let it forget."""
+    return [*_out(0xA0, 0x0A), *_in(0xA0, bits=0x40), *_forget()]
+
+
+def _forget() -> list[Step]:
+    return [*_out(0xA0, 0x11), *_out(0xA1, 0x70, 0x02, 0x01, 0xFF)]
+
+
+SCRIPTS |= {
+    "interrupts of a read": [
+        *_forget(),
+        *_ask(0x20, 1, 2),
+        *_has_interrupted(),
+        *_in(STATUS),
+        *_in(DATA, 2, 256),
+        *_wait(),
+        *_has_interrupted(),
+        *_in(STATUS),
+        *_in(DATA, 2, 256),
+        *_has_interrupted(),
+    ],
+    "interrupts of a write": [
+        *_forget(),
+        *_ask(0x30, 1, 2),
+        *_has_interrupted(),
+        *_in(STATUS),
+        *[Step("fill", DATA, 2, 0x1111, 256)],
+        *_wait(),
+        *_has_interrupted(),
+        *_in(STATUS),
+        *[Step("fill", DATA, 2, 0x2222, 256)],
+        *_wait(),
+        *_has_interrupted(),
+        *_in(STATUS),
+        *_has_interrupted(),
+    ],
+    "interrupts of the rest": [
+        *_forget(),
+        *(
+            step
+            for code in (0xEC, 0xE7, 0x10, 0x40, 0x70, 0xC6, 0xE5, 0x90, 0xFF)
+            for step in [*_ask(code), *_has_interrupted(), *_in(STATUS, bits=NOT_DSC), *_in(DATA, 2, 256, bits=0)]
+        ),
+    ],
+    "disabled interrupts": [
+        *_out(CONTROL, 0x02),
+        *_forget(),
+        *_ask(0x20, 1),
+        *_has_interrupted(),
+        *_take(),
+        *_out(CONTROL, 0x00),
+        *_has_interrupted(),
+        *_ask(0x20, 2),
+        *_has_interrupted(),
+        *_take(),
+    ],
+}
+
+
+TRANSFERS = {
+    (False, False, False): 0x20,
+    (False, False, True): 0x24,
+    (False, True, False): 0xC4,
+    (False, True, True): 0x29,
+    (True, False, False): 0x30,
+    (True, False, True): 0x34,
+    (True, True, False): 0xC5,
+    (True, True, True): 0x39,
+}
+"""Command codes, by: writes, in blocks of several sectors, with 48-bit addresses."""
+
+
+def _random_conversation(seed: int, commands: int = 150) -> list[Step]:
+    """Reads and writes of every kind on both drives, some of them half heard, some behind the end."""
+    dice = random.Random(seed)
+    steps = _ask(0xC6, count=4) + _in(STATUS) + _ask(0xC6, count=8, device=SLAVE) + _in(STATUS)
+    for _ in range(commands):
+        is_slave, size = dice.random() < 0.3, dice.choice([2, 4])
+        sectors = SMALL if is_slave else SECTORS
+        device, multiple = (SLAVE, 8) if is_slave else (MASTER, 4)
+        block, count = dice.randrange(sectors - 20), dice.randint(1, 9)
+        is_write, is_multiple, is_48 = dice.random() < 0.4, dice.random() < 0.3, dice.random() < 0.3
+        code = TRANSFERS[is_write, is_multiple, is_48]
+        if dice.random() < 0.1:
+            steps += _ask(code if not is_48 and not is_write else 0x20, sectors + dice.randrange(1000), 1, device)
+            steps += FAILED
+            continue
+        steps += _ask_48(code, block, count, device) if is_48 else _ask(code, block, count, device)
+        steps += _registers()
+        length = multiple if is_multiple else 1
+        while count:
+            block_size = min(length, count)
+            words = block_size * 512 // size
+            steps += _in(STATUS)
+            steps += [Step("fill", DATA, size, dice.getrandbits(16), words)] if is_write else _in(DATA, size, words)
+            steps += _wait()
+            count -= block_size
+            if count and not is_write and dice.random() < 0.05:
+                steps += [*_out(CONTROL, 0x04), *_out(CONTROL, 0x00), *_wait()]
+                steps += [*_ask(0xC6, count=4), *_ask(0xC6, count=8, device=SLAVE)]
+                break
+        steps += [*_in(STATUS), *_registers()]
+    return steps
+
+
+SCRIPTS |= {f"at random, {seed}": _random_conversation(seed) for seed in (1, 2, 3)}
+
 ALONE: dict[str, list[Step]] = {
     "a missing slave": [
         *_out(DEVICE, SLAVE),
@@ -324,6 +439,9 @@ def _assembly(script: list[Step]) -> Iterator[str]:
             yield f"mov edx, {CONTROL}\nin al, dx\n.w{number}: in al, dx\ntest al, 0x80\njnz .w{number}"
         elif verb == "out":
             yield f"mov eax, {value}\nmov edx, {port}\nout dx, {register}"
+        elif verb == "fill":
+            yield f"mov ecx, {times}\nmov eax, {value}\nmov edx, {port}\n.f{number}: out dx, {register}"
+            yield f"add eax, {FILL_STEP}\ndec ecx\njnz .f{number}"
         else:
             yield f"mov ecx, {times}\nmov edx, {port}\n.i{number}: in {register}, dx"
             yield from ["out 0xE9, al\nshr eax, 8"] * size
@@ -362,9 +480,10 @@ def _on_our_bus(script: list[Step], images: list[bytes]) -> tuple[bytes, bytes]:
         if step.verb == "wait":
             while bus.read(CONTROL, 1, now) & 0x80:
                 now += 1
-        elif step.verb == "out":
-            bus.write(step.port, step.size, step.value, now)
-            now += 1
+        elif step.verb in ("out", "fill"):
+            for index in range(step.times):
+                bus.write(step.port, step.size, (step.value + index * FILL_STEP) % 256**step.size, now)
+                now += 1
         else:
             for _ in range(step.times):
                 answers += bus.read(step.port, step.size, now).to_bytes(step.size, "little")

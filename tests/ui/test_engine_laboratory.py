@@ -1,11 +1,15 @@
 """The app's real world: sessions of the engine behind the app's protocols."""
 
+from pathlib import Path
+
 import pytest
 from textual.message import Message
 
 from ringviz.engine.scorecard import Verdict
+from ringviz.engine.session import Session
 from ringviz.engine.view import Snapshot
 from ringviz.errors import InputError, UnsupportedError
+from ringviz.guest.scenario import find_scenario, with_disks
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.engine_laboratory import EngineLaboratory
 from ringviz.ui.requests import Seek
@@ -43,6 +47,21 @@ def test_a_swap_keeps_the_instruction_and_the_guest_registers(laboratory: Engine
     assert len(guest_view(here.snapshot())) == len(GENERAL)
     current = [[row.address for row in s.snapshot().code if row.is_current] for s in (here, there)]
     assert current[0] == current[1] != []
+
+
+def test_a_disk_from_the_command_line_stays_in_its_scenario_and_in_no_other(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+    prepared = with_disks(find_scenario("hello-serial"), str(tmp_path / "disk.img"), None)
+    laboratory = EngineLaboratory(prepared=prepared)
+
+    def disks(scenario: str, technique: str) -> tuple[bool, bool]:
+        sitting = laboratory.open(scenario, technique, None, None)
+        assert isinstance(sitting, Session)
+        first, second = sitting.scenario.disks
+        return first is not None, second is not None
+
+    assert disks("hello-serial", "native") == disks(str(prepared.path), "amd-v") == (True, False)
+    assert disks("rings-tour", "native") == (False, False)
 
 
 def test_an_address_is_run_to_and_an_unknown_symbol_refused(laboratory: EngineLaboratory) -> None:

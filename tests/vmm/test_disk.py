@@ -17,9 +17,11 @@ from ringviz.errors import DiskError
 from ringviz.guest import Scenario, load_scenario
 from ringviz.guest.disk import read_disk
 from ringviz.guest.scenario import with_disks
+from ringviz.machine.state import ESI
 from ringviz.vmm.registry import choose
-from tests.vmm.disk_guest import SECTORS, disk_image, disk_scenario
+from tests.vmm.disk_guest import INTERRUPTED, SECOND_SECTORS, SECTORS, disk_image, disk_scenario
 from tests.vmm.lockstep import Run, assert_lockstep
+from tests.vmm.test_interrupts import WAYS
 
 pytestmark = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")
 
@@ -55,6 +57,37 @@ def test_the_guest_finds_what_is_on_its_disks(guest: Scenario) -> None:
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_disks_are_alike_under_every_technique(guest: Scenario, technique: str) -> None:
     assert_lockstep(guest, technique, times=3)
+
+
+def _dwords(run: Run, address: int, count: int) -> list[int]:
+    ram = run.technique.guest_ram()
+    return [int.from_bytes(ram[at : at + 4], "little") for at in range(address, address + 4 * count, 4)]
+
+
+def test_every_sector_interrupts_a_guest_that_sleeps_or_is_busy(tmp_path: Path) -> None:
+    run = Run(disk_scenario(tmp_path, INTERRUPTED), "native")
+    run.finish()
+    assert run.ended is not None
+    assert run.ended.how == "halted"
+    assert _dwords(run, 0x1F_0000, 1) == [6 + 3 + 2 + 1 + 1 + 1 + 1]
+    first, second = disk_image(SECTORS, b"a"), disk_image(SECOND_SECTORS, b"b")
+    read = b"".join(first[512 * number :][:512] for number in (6, 5, 4, 3, 2, 1, 20, 21, 22))
+    written = read[512:1024]
+    assert second[512 * 3 :][:512] != written
+    ram = run.technique.guest_ram()[0x20_0000:]
+    assert ram[: len(read) + 512 + 1] == read + written + b"\x10"
+    assert run.technique.guest_state().gpr[ESI] == 0xFFFF_FFFF
+    slept, busy = _dwords(run, 0x1F_1000, 6), _dwords(run, 0x1F_1018, 3)
+    assert len(set(slept)) == 1, "each time behind HLT"
+    assert run.technique.machine.idle > 6 * 30
+    assert {address - slept[0] for address in busy}.isdisjoint({0})
+
+
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_disks_interrupt_at_the_same_instruction_under_every_technique(
+    technique: str, mmu: str | None, cpu: str | None, tmp_path: Path
+) -> None:
+    assert_lockstep(disk_scenario(tmp_path, INTERRUPTED), technique, mmu=mmu, cpu=cpu)
 
 
 def test_going_back_takes_back_what_was_written(guest: Scenario) -> None:
