@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,8 @@ from unicorn.unicorn_const import (
     UC_HOOK_CODE,
     UC_HOOK_EDGE_GENERATED,
     UC_HOOK_INTR,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
     UC_MEM_WRITE,
     UC_PROT_ALL,
 )
@@ -371,6 +374,60 @@ class Cpu:
         self._cache = cache
         self.hooks.guard(cache, self._ram.address)
         self._flush_code()
+
+    is_running = False
+    """One of the callbacks of `trace` is being called: the CPU is executing."""
+
+    def trace(self, on_block: Callable[[int, int], None], on_access: Callable[[bool, int, int], None]) -> None:
+        """Call back for what the guest fetches, loads and stores, from now on.
+
+        Args:
+            on_block: takes the linear address and the length of each block entered.
+            on_access: takes whether it is a store, RAM address and size of each access that is about to succeed.
+        """
+
+        def block(_uc: Uc, linear: int, size: int, _data: Any) -> None:
+            if linear == layout.STUB and not self.slots[Slot.LAST_LEN]:
+                return  # the way into the guest
+            self._guarded(lambda: on_block(linear, size))
+
+        def access(_uc: Uc, kind: int, physical: int, size: int, _value: int, _data: Any) -> None:
+            self._guarded(lambda: on_access(kind == UC_MEM_WRITE, physical, size))
+
+        self.uc.hook_add(UC_HOOK_BLOCK, block)
+        self.uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, access)
+        self._flush_code()
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """Call somebody out of the emulator; an error of theirs is raised when it has stopped."""
+        self.is_running = True
+        try:
+            callback()
+        except BaseException as error:
+            self._hook_error = error
+            self.uc.emu_stop()
+        finally:
+            self.is_running = False
+
+    def control_registers(self) -> tuple[int, int, int]:
+        """CR0, CR3 and CR4, current at the beginning of every block: CR0 and CR4 change at stops only."""
+        cr0, _, _, _, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
+        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3) & 0xFFFF_FFFF, cr4 & 0xFFFF_FFFF
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """Within one of `trace`'s callbacks: `state` is that of the moment, and nothing that is done to it counts."""
+        has_rf = self._real_rf
+        self._update_context()
+        self._state = None
+        try:
+            yield
+        finally:
+            self._state, self._real_rf = None, has_rf
+
+    def code_at(self, linear: int) -> bytes:
+        """Give the 15 bytes of code at a linear address, as the CPU fetches them."""
+        return self._fetch(linear, 15)[0]
 
     def code_replaced(self, linear: int, size: int) -> None:
         """Forget what is known of code in the cache that has been written over."""
