@@ -28,8 +28,8 @@ FIRST_LEVEL = TlbShape(
     64,
     4,
     Source.ringviz(
-        "one TLB for code and one for data, of 64 entries in 4 ways each, least recently used first out, no second level: a "
-        "round size that a learner can follow, the same on every CPU, so that counts differ by technique only"
+        "one TLB for code and one for data, of 64 entries in 4 ways each, least recently used first out, no second "
+        "level: a round size that a learner can follow, the same on every CPU, so that only the technique matters"
     ),
 )
 
@@ -52,26 +52,29 @@ class Tlb:
         """The most recently used first."""
         self._shifts: set[int] = set()
 
-    def use(self, linear: int) -> bool:
-        """Look a linear address up, and tell whether its translation is there."""
+    def use(self, linear: int) -> int | None:
+        """Look a linear address up; give the number of the set that has its translation, or None."""
         for shift in self._shifts:
             number = linear >> shift
-            entries = self._sets[number % self.shape.sets]
+            index = number % self.shape.sets
+            entries = self._sets[index]
             for at, entry in enumerate(entries):
                 if entry.number == number and entry.shift == shift:
                     if at:
                         entries.insert(0, entries.pop(at))
-                    return True
-        return False
+                    return index
+        return None
 
-    def fill(self, linear: int, page_bytes: int, *, is_global: bool = False) -> None:
-        """Take a translation in, in the place of the one used longest ago."""
+    def fill(self, linear: int, page_bytes: int, *, is_global: bool = False) -> int:
+        """Take a translation in, in the place of the one used longest ago; give the number of its set."""
         shift = page_bytes.bit_length() - 1
         self._shifts.add(shift)
         number = linear >> shift
-        entries = self._sets[number % self.shape.sets]
+        index = number % self.shape.sets
+        entries = self._sets[index]
         entries.insert(0, _Translation(shift, number, is_global))
         del entries[self.shape.ways :]
+        return index
 
     def drop(self, linear: int) -> None:
         """Forget the translation of one address, as INVLPG and page faults make the CPU do."""

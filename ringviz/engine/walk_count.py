@@ -92,20 +92,23 @@ class TranslationCounter:
     def fetched(self, page: int) -> None:
         """Take a fetch of code."""
         linear = page << PAGE_SHIFT
-        if not self.code_tlb.use(linear):
-            self.code_misses += self._miss(self.code_tlb, linear)
+        if self.code_tlb.use(linear) is None:
+            self.code_misses += self._miss(self.code_tlb, linear) is not None
 
-    def touched(self, page: int) -> None:
-        """Take a load or store."""
+    def touched(self, page: int) -> int | None:
+        """Take a load or store; give the set of the TLB that the page is now the latest of."""
         linear = page << PAGE_SHIFT
-        if not self.data_tlb.use(linear):
-            self.data_misses += self._miss(self.data_tlb, linear)
+        found = self.data_tlb.use(linear)
+        if found is None:
+            found = self._miss(self.data_tlb, linear)
+            self.data_misses += found is not None
+        return found
 
     def refused(self, linear: int, error_code: int) -> None:
         """Take a page fault: the walk has read entries in vain, if the TLB did not know the page; now it does not."""
         access = access_in(error_code)
         tlb = self.code_tlb if access.is_fetch else self.data_tlb
-        if not tlb.use(linear):
+        if tlb.use(linear) is None:
             walked = self._walk(linear, access)
             self.failed_walks += 1
             self.references += 0 if walked is None else len(walked.reads)
@@ -135,19 +138,18 @@ class TranslationCounter:
 
     # ---- counting ----------------------------------------------------------------------------------------------------
 
-    def _miss(self, tlb: Tlb, linear: int) -> bool:
-        """Walk the tables for a page that the TLB does not have; tell whether they translate it."""
+    def _miss(self, tlb: Tlb, linear: int) -> int | None:
+        """Walk the tables for a page that the TLB does not have; give its set, or None if they do not translate it."""
         walked = self._walk(linear, Access())
         if walked is None or (walked.hpa is None and walked.done.physical is None):
-            return False
+            return None
         own = sum(read.tables is not Tables.NESTED for read in walked.reads)
         nested = len(walked.reads) - own
         self.references += len(walked.reads)
         self.one_dimension += own
         self.two_dimensions += own + (nested or (own + 1) * NESTED_LEVELS)
         page_bytes, is_global = self._page(walked)
-        tlb.fill(linear, page_bytes, is_global=is_global)
-        return True
+        return tlb.fill(linear, page_bytes, is_global=is_global)
 
     def _walk(self, linear: int, access: Access) -> TableWalk | None:
         with self._machine.looked_at():
@@ -192,7 +194,7 @@ def count_walks(
     counter = TranslationCounter(made)
     base = made.guest_base if made.machine.second_level is not None else 0
     trace = AccessTrace(made.machine, base, counter)
-    _play(made, counter, scenario.limits.instructions, progress)
+    _play(made, counter, trace, scenario.limits.instructions, progress)
     return WalkCount(
         instructions=made.machine.retired,
         accesses=trace.accesses,
@@ -208,7 +210,9 @@ def count_walks(
     )
 
 
-def _play(made: Technique, counter: TranslationCounter, limit: int, progress: Callable[[int], None]) -> None:
+def _play(
+    made: Technique, counter: TranslationCounter, trace: AccessTrace, limit: int, progress: Callable[[int], None]
+) -> None:
     """Run to the end as a recording does, and watch the control registers where a VMM may have changed them."""
     machine = made.machine
     since_progress = 0
@@ -225,6 +229,7 @@ def _play(made: Technique, counter: TranslationCounter, limit: int, progress: Ca
         flushes = counter.flushes
         outcome = made.handle(stop)
         counter.page_at_hand = None
+        trace.forget()
         _note_changes(counter, old, machine.state)
         counter.flushes = min(counter.flushes, flushes + 1)  # one occasion, however many reasons
         is_overhead = bool(made.events) and all(event.cause == HIDDEN_FAULT for event in made.events)

@@ -7,6 +7,7 @@ block of code is fetched when it is entered, up to its jump: straight on, as a p
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from ringviz.facts.registers import Cr0
@@ -22,6 +23,8 @@ from ringviz.machine.state import DS, EDI, ES, ESI, ESP, SS, CpuState
 _NEAR_THE_STACK = 256
 """An instruction that pushes or pops does so within so many bytes of ESP."""
 _LAST_PAGE = 0xF_FFFF
+_BLOCKS_OF_A_FLUSH = 2
+"""MOV to CR3 ends its block: in the second one from there CR3 has changed."""
 
 
 class Sink(Protocol):
@@ -30,8 +33,13 @@ class Sink(Protocol):
     def fetched(self, page: int) -> None:
         """Code was fetched from a page."""
 
-    def touched(self, page: int) -> None:
-        """Data on a page was read or written."""
+    def touched(self, page: int) -> int | None:
+        """Data on a page was read or written.
+
+        Returns:
+            A number: as long as no other page with the same number is touched, touching this one again is nothing new.
+            None if that cannot be said.
+        """
 
     def refused(self, linear: int, error_code: int) -> None:
         """A walk ended in a page fault."""
@@ -60,38 +68,60 @@ class AccessTrace:
         self._machine = machine
         self._base_page = physical_base >> PAGE_SHIFT
         self._sink = sink
-        self._map = ReverseMap(lambda page: machine.ram.page(page + self._base_page))
+        self._map = ReverseMap(lambda page: machine.read_physical(page << PAGE_SHIFT, PAGE))
         self._known: dict[int, int] = {}
         """Physical page to linear page, as long as nothing has changed and there is only one."""
+        self._candidates: dict[int, list[int]] = {}
+        """The same where there are several, or none."""
         self._registers = (0, 0, 0)
-        self.accesses = 0
-        """Loads and stores."""
+        self._told = 0
+        """Loads and stores that came to be told here."""
+        self._latest: dict[int, int] = {}
+        """By the sink's number: the physical page on which a load or store is nothing new."""
+        self._blocks_to_see = 0
+        """Blocks to come that must be told, because CR3 may have changed before."""
         self.unresolved = 0
         """Those whose linear page could not be found out for certain."""
         machine.observe(self)
-        machine.cpu.trace(self._on_block, self._on_access)
+        self._hooks = machine.cpu.trace(self._on_block, self._on_access)
+
+    @property
+    def accesses(self) -> int:
+        """Loads and stores."""
+        return self._told + self._hooks.passed
+
+    def forget(self) -> None:
+        """What leads where may be different now: a VMM or microcode has been at work."""
+        self._known.clear()
+        self._candidates.clear()
+        self._latest.clear()
+        self._hooks.tell_everything()
 
     # ---- Observer ----------------------------------------------------------------------------------------------------
 
     def accessed(self, linear: int, access: Access) -> None:
         """Take an access that the CPU makes on its own account."""
-        self._known.clear()
+        state = self._machine.state
+        self._registers = state.cr0, state.cr3, state.cr4
+        self.forget()
         if self._is_translated():
             (self._sink.fetched if access.is_fetch else self._sink.touched)(linear >> PAGE_SHIFT)
-        self.accesses += not access.is_fetch
+        self._told += not access.is_fetch
 
     def refused(self, linear: int, error_code: int) -> None:
         """Take a page fault."""
-        self._known.clear()
+        self.forget()
         self._sink.refused(linear, error_code)
 
     def flushed(self, *, everything: bool = False) -> None:
         """Take a flush by somebody else than the guest's own code."""
-        self._known.clear()
+        self.forget()
         self._sink.flushed(everything=everything)
 
     def passing(self, instruction: Instruction) -> None:
         """Take a flush by the guest's own code. It faults instead in rings 1 to 3."""
+        self.forget()
+        self._blocks_to_see = _BLOCKS_OF_A_FLUSH
         state = self._machine.state
         if state.cpl:
             return
@@ -106,15 +136,19 @@ class AccessTrace:
         cr0, cr3, cr4 = self._machine.cpu.control_registers()
         if (cr0, cr3, cr4) != self._registers:
             self._registers = cr0, cr3, cr4
-            self._known.clear()
+            self.forget()
         if not self._is_translated():
             return
         first, last = linear >> PAGE_SHIFT, (linear + max(size, 1) - 1) >> PAGE_SHIFT
         for page in range(first, last + 1):
             self._sink.fetched(page & _LAST_PAGE)
+        if self._blocks_to_see:
+            self._blocks_to_see -= 1
+        else:
+            self._hooks.quiet_code(last if first == last else None)
 
     def _on_access(self, is_write: bool, physical: int, size: int) -> None:
-        self.accesses += 1
+        self._told += 1
         if not self._is_translated():
             return
         page = (physical >> PAGE_SHIFT) - self._base_page
@@ -122,11 +156,31 @@ class AccessTrace:
         if linear is None:
             linear = self._resolve(page, physical)
         if linear is not None:
-            self._sink.touched(linear)
+            self._touch(linear, page)
             if (physical & (PAGE - 1)) + size > PAGE:
-                self._sink.touched((linear + 1) & _LAST_PAGE)
+                self._touch((linear + 1) & _LAST_PAGE, None)
         if is_write and page in self._map.table_pages:
-            self._known.clear()
+            self.forget()
+
+    def _touch(self, linear: int, page: int | None) -> None:
+        """Tell the sink, and keep in mind what will be nothing new.
+
+        Args:
+            linear: number of the linear page.
+            page: of the physical one, if it is known.
+        """
+        number = self._sink.touched(linear)
+        if number is None:
+            return
+        before = self._latest.pop(number, None)
+        # Several linear pages may lead to one in memory, and a store to a page table is always told.
+        is_plain = page is not None and page in self._known and page not in self._map.table_pages
+        after = page if is_plain else None
+        if before is not None and before != after:
+            self._hooks.quiet(before + self._base_page, is_quiet=False)
+        if after is not None:
+            self._latest[number] = after
+            self._hooks.quiet(after + self._base_page, is_quiet=True)
 
     def _is_translated(self) -> bool:
         return bool(self._registers[0] & Cr0.PG) or self._machine.second_level is not None
@@ -136,14 +190,16 @@ class AccessTrace:
         cr0, cr3, cr4 = self._registers
         if not cr0 & Cr0.PG:
             return page
-        candidates = self._map.linear_pages(cr3, cr4, page)
+        candidates = self._candidates.get(page)
+        if candidates is None:
+            candidates = self._candidates[page] = self._map.linear_pages(
+                cr3, cr4, page, is_user=self._machine.cpu.entered_ring == 3
+            )
         if len(candidates) == 1:
             self._known[page] = candidates[0]
             return candidates[0]
-        with self._machine.cpu.looked_at():
-            state = self._machine.state
-            code = self._machine.cpu.code_at(state.linear_eip)
-        instruction = decode(code, state.eip, state.code_bits)
+        state, code = self._machine.cpu.glance()
+        instruction = _decoded(code, state.code_bits)
         used = set() if instruction is None else _pages_with_offset(state, instruction, physical & (PAGE - 1))
         if candidates:
             used &= set(candidates)
@@ -151,6 +207,11 @@ class AccessTrace:
             return used.pop()
         self.unresolved += 1
         return min(used or candidates, default=None)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(code: bytes, bits: int) -> Instruction | None:
+    return decode(code, 0, bits)
 
 
 def _pages_with_offset(state: CpuState, instruction: Instruction, offset: int) -> set[int]:

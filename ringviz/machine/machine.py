@@ -731,7 +731,8 @@ class Machine:
         state = self.cpu.state
         if state.is_paged:
             with suppress(PageFault):
-                self.memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
+                memory = LinearMemory(state, self)
+                memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@ class HardwarePaging(Technique):
             self.machine.prefetch()
             return
         state = self.machine.state
-        memory = self._memory_of_the_cpu(self.instruction_here())
+        memory = self._memory_of_the_cpu(self.instruction_here()).told_to(None)
         with suppress(PageFault):
             memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
