@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -23,12 +24,14 @@ from unicorn.unicorn_const import (
     UC_HOOK_CODE,
     UC_HOOK_EDGE_GENERATED,
     UC_HOOK_INTR,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
     UC_MEM_WRITE,
     UC_PROT_ALL,
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ringviz.facts.registers import Efer, Eflags
+from ringviz.facts.registers import EFLAGS_FIXED, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
@@ -38,6 +41,7 @@ from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
 from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain, segment
+from ringviz.machine.trace_hooks import TraceHooks
 from ringviz.machine.vmcb import encode_save_area
 
 _CALLOUT = "call-far"
@@ -211,6 +215,7 @@ class Cpu:
         """Count of retired instructions right after one was completed from outside: the emulator's one-instruction
         states are over by then, though it does not know."""
         self._efer, self._sysenter = 0, [0, 0, 0]
+        self._trace: TraceHooks | None = None
         self._real_rf = False
         """RF as the emulator held it when the state was read."""
 
@@ -371,6 +376,74 @@ class Cpu:
         self._cache = cache
         self.hooks.guard(cache, self._ram.address)
         self._flush_code()
+
+    is_running = False
+    """One of the callbacks of `trace` is being called: the CPU is executing."""
+
+    def trace(self, on_block: Callable[[int, int], None], on_access: Callable[[bool, int, int], None]) -> TraceHooks:
+        """Call back for what the guest fetches, loads and stores, from now on.
+
+        Args:
+            on_block: takes the linear address and the length of each block entered.
+            on_access: takes whether it is a store, RAM address and size of each access that is about to succeed.
+
+        Returns:
+            With what to say which of them are nothing new.
+        """
+
+        def block(linear: int, size: int) -> None:
+            if linear == layout.STUB and not self.slots[Slot.LAST_LEN]:
+                return  # the way into the guest
+            self._guarded(lambda: on_block(linear, size))
+
+        def access(is_write: bool, physical: int, size: int) -> None:
+            self._guarded(lambda: on_access(is_write, physical, size))
+
+        self._trace = hooks = TraceHooks(self._ram.size >> PAGE_SHIFT, block, access)
+        # After the block hook that counts: a block that it refuses is not entered.
+        self.hooks.add(UC_HOOK_BLOCK, hooks.block, context=hooks.context_address)
+        self.hooks.add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, hooks.access, context=hooks.context_address)
+        self._flush_code()
+        return hooks
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """Call somebody out of the emulator; an error of theirs is raised when it has stopped."""
+        self.is_running = True
+        try:
+            callback()
+        except BaseException as error:
+            self._hook_error = error
+            self.uc.emu_stop()
+        finally:
+            self.is_running = False
+
+    def control_registers(self) -> tuple[int, int, int]:
+        """CR0, CR3 and CR4, current at the beginning of every block: CR0 and CR4 change at stops only."""
+        cr0, _, _, _, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
+        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3) & 0xFFFF_FFFF, cr4 & 0xFFFF_FFFF
+
+    @property
+    def entered_ring(self) -> int:
+        """The CPL in which the CPU was let go last: all that changes it is a stop."""
+        return int(self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0]) & 3
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """Within one of `trace`'s callbacks: `state` is that of the moment, and nothing that is done to it counts."""
+        has_rf = self._real_rf
+        self._update_context()
+        self._state = None
+        try:
+            yield
+        finally:
+            self._state, self._real_rf = None, has_rf
+
+    def glance(self) -> tuple[CpuState, bytes]:
+        """Within one of `trace`'s callbacks: the registers, but for the flags, and the code of the instruction."""
+        self._update_context()
+        code = self.code_here()
+        state = self._read_state(EFLAGS_FIXED)
+        return state, self._fetch(state.linear_eip, 15)[0] if code is None else code[:15]
 
     def code_replaced(self, linear: int, size: int) -> None:
         """Forget what is known of code in the cache that has been written over."""
@@ -681,8 +754,8 @@ class Cpu:
         segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
         return segments[4 * CS + 1], layout.REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[8]
 
-    def _read_state(self) -> CpuState:
-        """Read the whole architectural state out of the saved context."""
+    def _read_state(self, eflags: int | None = None) -> CpuState:
+        """Read the whole architectural state out of the saved context; EFLAGS take long, and may be given."""
         view = self._view
         *gpr, eip = layout.REGISTERS.unpack_from(view, layout.REGISTERS_AT)
         fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
@@ -690,8 +763,9 @@ class Cpu:
         cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
-        eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-        self._real_rf = bool(eflags & Eflags.RF)
+        if eflags is None:
+            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
+            self._real_rf = bool(eflags & Eflags.RF)
         return CpuState(
             [value & 0xFFFF_FFFF for value in gpr],
             eip & 0xFFFF_FFFF,

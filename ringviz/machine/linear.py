@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ringviz.machine.paging import ACCESSED, Access, mark_path, mark_used, walk
@@ -30,9 +31,22 @@ class PhysicalSpace(Protocol):
 class LinearMemory:
     """Linear memory under one CPU state. Make a new one when the state's control registers change."""
 
-    def __init__(self, state: CpuState, physical: PhysicalSpace) -> None:
+    def __init__(self, state: CpuState, physical: PhysicalSpace, seen: Callable[[int, Access], None] | None = None):
+        """Make one.
+
+        Args:
+            state: whose control registers count.
+            physical: what lies behind the page tables.
+            seen: told of every access before it is made, but for those of spectators.
+        """
         self._state = state
         self._physical = physical
+        self._seen = seen
+
+    def told_to(self, seen: Callable[[int, Access], None] | None) -> LinearMemory:
+        """Give this memory, with somebody told of every access."""
+        self._seen = seen
+        return self
 
     def translate(self, linear: int, access: Access, *, touch: bool = True) -> int:
         """Give the physical address, setting accessed and dirty bits if `touch`.
@@ -41,6 +55,8 @@ class LinearMemory:
             PageFault: the page tables refuse.
         """
         state = self._state
+        if touch and self._seen is not None:
+            self._seen(linear, access)
         done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, access)
         if done.physical is None:
             if touch:

@@ -7,8 +7,8 @@ here. Nothing in this file knows which technique is running.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
+from ringviz.machine.observation import FLUSHING_FORMS, Observer
 from ringviz.machine.paging import Access, walk
 from ringviz.machine.state import ESP, SS, CpuState
 from ringviz.machine.stops import (
@@ -172,12 +173,71 @@ class Machine:
     @property
     def memory(self) -> LinearMemory:
         """Linear memory as the real CPU sees it now."""
-        return LinearMemory(self.cpu.state, self)
+        return LinearMemory(self.cpu.state, self, self.on_own_access)
 
     def watch(self, forms: frozenset[str]) -> None:
         """Ask for a `Watched` stop before instructions of these forms."""
         self._watched = forms
-        self.cpu.watch(forms | _ALWAYS_WATCHED)
+        self.cpu.watch(forms | _ALWAYS_WATCHED | (frozenset() if self.observer is None else FLUSHING_FORMS))
+
+    observer: Observer | None = None
+    """Told of what a run does to translations."""
+
+    def observe(self, observer: Observer) -> None:
+        """Tell somebody, from the start of a run on, what it does to translations; such a run is not saved.
+
+        Every page gets its frame at once: an access that finds none is begun anew, and would be seen twice.
+        """
+        self.observer = observer
+        self.watch(self._watched)
+        self._fill_frames()
+
+    @property
+    def on_own_access(self) -> Callable[[int, Access], None] | None:
+        """What to tell of accesses that the CPU makes on its own account."""
+        return None if self.observer is None else self.observer.accessed
+
+    def flush_tlb(self) -> None:
+        """Forget cached translations of linear pages, because the guest or a VMM asks the CPU to."""
+        self.cpu.flush_tlb()
+        if self.observer is not None:
+            self.observer.flushed()
+
+    def lose_translations(self) -> None:
+        """Say that this CPU forgets all translations here, as one without tags does between guest and VMM.
+
+        The emulated CPU keeps them: nobody could tell.
+        """
+        if self.observer is not None:
+            self.observer.flushed(everything=True)
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """For an observer: `state` is that of the moment, also while the CPU is running."""
+        if not self.is_running:
+            yield
+            return
+        with self.cpu.looked_at():
+            yield
+
+    @property
+    def is_running(self) -> bool:
+        """The emulated CPU is executing at this moment: somebody is asking from within a callback."""
+        return self.cpu.is_running
+
+    def _fill_frames(self) -> None:
+        """Let every page of RAM that belongs to no VMM be reached without a first stop."""
+        for page in range(self.ram.size >> PAGE_SHIFT):
+            target: int | NestedFault = page << PAGE_SHIFT
+            if self.second_level is not None:
+                target = self.second_level.translate(page << PAGE_SHIFT, is_write=True, is_fetch=False)
+            is_own = self.code_cache is not None and (
+                self.code_cache.may_be_mapped(page << PAGE_SHIFT, is_fetch=True, is_write=False)
+                or self.code_cache.may_be_mapped(page << PAGE_SHIFT, is_fetch=False, is_write=True)
+            )
+            if isinstance(target, int) and target < self.ram.size and page not in self.protected_pages and not is_own:
+                self.ram.dirty.add(target >> PAGE_SHIFT)
+                self.cpu.frames.fill(page, target >> PAGE_SHIFT, writable=True)
 
     def guard(self, cache: CodeCache) -> None:
         """Let translated code run from a code cache, count it by weight, and keep everybody else out of there."""
@@ -392,6 +452,7 @@ class Machine:
                             return stop
                         skip_here = (self.cpu.state.linear_eip, self.retired)
                     case _:
+                        self._tell_refusal(raw.number)
                         return self._at_exit(raw.number)
         finally:
             self._give_back(borrowed)
@@ -403,7 +464,15 @@ class Machine:
         if number != _EXCEPTION + Vector.PF or self.on_fetch_fault is None:
             return False
         stop = self._at_exit(number)
-        return isinstance(stop, Fault) and self.on_fetch_fault(stop)
+        is_repaired = isinstance(stop, Fault) and self.on_fetch_fault(stop)
+        if is_repaired:
+            self._tell_refusal(number)
+        return is_repaired
+
+    def _tell_refusal(self, number: int) -> None:
+        """Tell the observer of a page fault."""
+        if self.observer is not None and number == _EXCEPTION + Vector.PF:
+            self.observer.refused(self.cpu.exit_info_2 & 0xFFFF_FFFF, self.cpu.error_code)
 
     on_fetch_fault: Callable[[Fault], bool] | None = None
     """Takes a page fault in fetching the instruction at which `run` is to stop, and tells whether it is repaired."""
@@ -520,6 +589,8 @@ class Machine:
             return SensitiveInsn("pushf", instruction) if self.cpu.state.eflags & Eflags.VM else None
         if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
+            if self.observer is not None and instruction is not None and instruction.form in FLUSHING_FORMS:
+                self.observer.passing(instruction)
             return None
         form = instruction.form
         assert form is not None
@@ -661,7 +732,8 @@ class Machine:
         state = self.cpu.state
         if state.is_paged:
             with suppress(PageFault):
-                self.memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
+                memory = LinearMemory(state, self)
+                memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 
@@ -698,6 +770,8 @@ class Machine:
         """Drop everything cached about physical pages: after second-level tables or protected pages changed."""
         self.cpu.frames.drop_all()
         self.cpu.flush_tlb()
+        if self.observer is not None:
+            self._fill_frames()
 
     # ---- for the CPU -------------------------------------------------------------------------------------------------
 
@@ -726,7 +800,7 @@ class RealEnvironment:
     def __init__(self, machine: Machine, state: CpuState) -> None:
         self._machine = machine
         self.state = state
-        self.memory = LinearMemory(state, machine)
+        self.memory = LinearMemory(state, machine, machine.on_own_access)
 
     def read_port(self, port: int, size: int) -> int:
         """Input from the bus."""
@@ -754,4 +828,4 @@ class RealEnvironment:
 
     def flush_tlb(self) -> None:
         """Forget cached translations of the CPU."""
-        self._machine.cpu.flush_tlb()
+        self._machine.flush_tlb()

@@ -118,7 +118,7 @@ class Hooks:
         slots[Slot.STOPFN] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
         slots[Slot.READ_REGISTER] = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         self._known = 0
-        self.is_native = _host_has_native_code()
+        self.is_native = host_has_native_code()
         if self.is_native:
             self._page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
             self._page.write(_MACHINE_CODE)
@@ -132,15 +132,17 @@ class Hooks:
                 ctypes.cast(thunk, ctypes.c_void_p).value or 0 for thunk in self._thunks
             )
 
-    def add(self, kind: int, callback: int, begin: int = 1, end: int = 0) -> ctypes.c_size_t:
-        """Register one of the callbacks with the emulator; `begin` > `end` means everywhere."""
+    def add(
+        self, kind: int, callback: int, begin: int = 1, end: int = 0, context: int | None = None
+    ) -> ctypes.c_size_t:
+        """Register a callback with the emulator; `begin` > `end` means everywhere. Its context is the shared one."""
         handle = ctypes.c_size_t()
         status = uclib.uc_hook_add(
             self._engine,
             ctypes.byref(handle),
             ctypes.c_int(kind),
             ctypes.c_void_p(callback),
-            ctypes.c_void_p(self.context_address),
+            ctypes.c_void_p(self.context_address if context is None else context),
             ctypes.c_uint64(begin),
             ctypes.c_uint64(end),
         )
@@ -297,7 +299,7 @@ def block_key(pc: int, length: int) -> int:
     return (length << 48 ^ pc) & _MASK
 
 
-def _host_has_native_code() -> bool:
+def host_has_native_code() -> bool:
     """Tell whether this host runs the bytes above: x86-64, System V, pages that may be executed."""
     if os.environ.get(PURE_PYTHON_VARIABLE) == "1":
         return False

@@ -77,6 +77,10 @@ class Emulation(Technique):
         )  # fmt: skip
         return Walks((walked,), note=_NO_CPU_WALKS)
 
+    def cpu_walk(self, linear: int, access: Access) -> None:
+        """None: the guest's tables are data."""
+        del linear, access
+
     def completed_by_vmm(self) -> int:
         """Every instruction."""
         return self.machine.retired

@@ -20,14 +20,14 @@ from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, S
 from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
-from ringviz.vmm.mmu.comparison import shadow_walks
+from ringviz.vmm.mmu.comparison import shadow_walk, shadow_walks
 from ringviz.vmm.mmu.cpu_memory import ShadowedMemory
 from ringviz.vmm.mmu.let_through import access_in, access_of, is_memory_refusal, let_through
 from ringviz.vmm.mmu.shadow import Places, ShadowPaging
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
-from ringviz.vmm.walks import NestedWalk, Walks, two_dimensions
+from ringviz.vmm.walks import NestedWalk, TableWalk, Walks, two_dimensions
 
 _RUNS_PAGED = (
     "The guest believes paging to be off; this CPU cannot run it so, and really walks a page directory of the VMM's "
@@ -52,7 +52,7 @@ class HardwarePaging(Technique):
             table_pages: pages of RAM for them. Accessed and dirty bits are set from the start, so the CPU never writes
                 there.
         """
-        self._shadow = ShadowPaging(self.machine.ram, self._space, places, self.machine.cpu.flush_tlb)
+        self._shadow = ShadowPaging(self.machine.ram, self._space, places, self.machine.flush_tlb)
         self.machine.cpu.frames.never_written = table_pages
         self.machine.on_fetch_fault = self._repair_fetch
 
@@ -68,12 +68,18 @@ class HardwarePaging(Technique):
         read, guest, real = machine.ram.read_int, self.guest_state(), machine.state
         if self._shadow is not None:
             return shadow_walks(self._shadow, self._space, read, guest, real, linear, access)
-        walked = two_dimensions(
+        note = _RUNS_PAGED if real.is_paged and not guest.is_paged else ""
+        return Walks((self.cpu_walk(linear, access),), note=note)
+
+    def cpu_walk(self, linear: int, access: Access) -> TableWalk:
+        """The walk through the shadow, or that in two dimensions."""
+        read, real = self.machine.ram.read_int, self.machine.state
+        if self._shadow is not None:
+            return shadow_walk(self._space, read, real, linear, access)
+        return two_dimensions(
             read, real, linear, access,
             nested=self._nested_walk, nested_mode=self.nested_mode, nested_root=self._nested_root(),
         )  # fmt: skip
-        note = _RUNS_PAGED if real.is_paged and not guest.is_paged else ""
-        return Walks((walked,), note=note)
 
     # ---- what the technique does -------------------------------------------------------------------------------------
 
@@ -179,8 +185,9 @@ class HardwarePaging(Technique):
     ) -> LinearMemory:
         """Linear memory as the CPU's own accesses reach it; what the shadows do not allow exits on the way."""
         shadow = self._shadow
+        seen = self.machine.on_own_access
         if shadow is None:
-            return self.guest_memory()
+            return self.guest_memory().told_to(seen)
         guest = self.guest_state()
 
         def missed(linear: int, access: Access, error_code: int) -> None:
@@ -188,7 +195,7 @@ class HardwarePaging(Technique):
             if not isinstance(answer, Refused):
                 self._shadow_exit(Interruption(Vector.PF, error_code, linear), answer, instruction, during)
 
-        return ShadowedMemory(guest, self._space, shadow, missed)
+        return ShadowedMemory(guest, self._space, shadow, missed, seen)
 
     def _prefetch(self) -> None:
         """Let the CPU fetch the next instruction as far as the guest cannot notice: see `Machine.prefetch`."""
@@ -196,7 +203,7 @@ class HardwarePaging(Technique):
             self.machine.prefetch()
             return
         state = self.machine.state
-        memory = self._memory_of_the_cpu(self.instruction_here())
+        memory = self._memory_of_the_cpu(self.instruction_here()).told_to(None)
         with suppress(PageFault):
             memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 

@@ -15,7 +15,7 @@ from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.verdicts import on_bare_cpu
-from ringviz.vmm.walks import Tables, Walker, Walks, one_dimension, within
+from ringviz.vmm.walks import Tables, TableWalk, Walker, Walks, one_dimension, within
 
 
 class Native(Technique):
@@ -42,12 +42,15 @@ class Native(Technique):
 
     def walks(self, linear: int, access: Access) -> Walks:
         """The CPU walks the guest's tables, in one dimension: guest-physical is host-physical."""
+        return Walks((self.cpu_walk(linear, access),))
+
+    def cpu_walk(self, linear: int, access: Access) -> TableWalk:
+        """That one."""
         ram = self.machine.ram
-        walked = one_dimension(
+        return one_dimension(
             ram.read_int, self.machine.state, linear, access,
             walker=Walker.CPU, tables=Tables.GUEST, gpa_of=lambda address: address, hpa_of=within(0, ram.size),
         )  # fmt: skip
-        return Walks((walked,))
 
     def handle(self, stop: Stop) -> Outcome:
         """Let the hardware do what it does, and say so."""

@@ -34,7 +34,7 @@ from ringviz.vmm.events import Change, Event
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
-from ringviz.vmm.walks import Walks
+from ringviz.vmm.walks import TableWalk, Walks
 
 _GPR_NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 
@@ -108,6 +108,10 @@ class Technique(ABC):
     @abstractmethod
     def guest_memory(self) -> LinearMemory:
         """Linear memory as the guest believes it to be."""
+
+    @abstractmethod
+    def cpu_walk(self, linear: int, access: Access) -> TableWalk | None:
+        """Give the walk of the CPU itself, as `walks` has it; None where no CPU translates the guest's addresses."""
 
     @abstractmethod
     def walks(self, linear: int, access: Access) -> Walks:

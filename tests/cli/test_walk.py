@@ -46,7 +46,7 @@ def test_a_moment_is_a_step_an_address_or_a_symbol() -> None:
 
     assert at("--at", "0") == at("--at", "start") == (0, 0)  # paging is off
     by_symbol = at("--at", "user_program")
-    assert by_symbol == at("--at", str(by_symbol[0])) == at("--at", "0x102000") == at("--at", "102000h")
+    assert by_symbol == at("--at", str(by_symbol[0])) == at("--at", "0x101000") == at("--at", "101000h")
     assert 0 < by_symbol[0] < at()[0]
 
 

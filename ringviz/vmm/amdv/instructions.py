@@ -147,7 +147,7 @@ class InstructionExits(ExceptionExits):
         machine = self.machine
         attempt = self.guest_state()
         space = machine if self._shadow is None else self._space
-        flush = machine.cpu.flush_tlb
+        flush = machine.flush_tlb
         environment = VirtualEnvironment(attempt, space, machine.bus, machine.now, flush, machine.cpuid)
         if is_in_guest and self._shadow is not None:
             environment.memory = self._memory_of_the_cpu(instruction)

@@ -54,7 +54,7 @@ class MemoryExits(WorldSwitch):
         for page in lent:
             nested.map(page, None)
             self.machine.cpu.frames.drop(page >> 12)
-        self.machine.cpu.flush_tlb()
+        self.machine.flush_tlb()
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
             self.emulated += 1

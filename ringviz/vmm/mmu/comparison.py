@@ -10,6 +10,7 @@ from ringviz.vmm.mmu.shadow import ShadowPaging
 from ringviz.vmm.walks import (
     Agreement,
     Tables,
+    TableWalk,
     Verdict,
     Walker,
     Walks,
@@ -45,15 +46,20 @@ def shadow_walks(
     def read_guest(gpa: int, size: int) -> int:
         return int.from_bytes(space.peek_physical(gpa, size), "little")
 
-    cpu = one_dimension(
-        read_host, real, linear, access,
-        walker=Walker.CPU, tables=Tables.SHADOW, gpa_of=window_of(space.base, space.size), hpa_of=lambda hpa: hpa,
-    )  # fmt: skip
+    cpu = shadow_walk(space, read_host, real, linear, access)
     vmm = one_dimension(
         read_guest, guest, linear, access,
         walker=Walker.VMM, tables=Tables.GUEST, gpa_of=lambda gpa: gpa, hpa_of=within(space.base, space.size),
     )  # fmt: skip
     return Walks((cpu, vmm), agreement(shadow, space.base, linear, access, vmm.done, cpu.done))
+
+
+def shadow_walk(space: GuestSpace, read_host: ReadEntry, real: CpuState, linear: int, access: Access) -> TableWalk:
+    """Walk the shadow as the CPU does."""
+    return one_dimension(
+        read_host, real, linear, access,
+        walker=Walker.CPU, tables=Tables.SHADOW, gpa_of=window_of(space.base, space.size), hpa_of=lambda hpa: hpa,
+    )  # fmt: skip
 
 
 def agreement(shadow: ShadowPaging, base: int, linear: int, access: Access, guest: Walk, real: Walk) -> Agreement:

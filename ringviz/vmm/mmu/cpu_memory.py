@@ -20,8 +20,15 @@ Missed = Callable[[int, Access, int], None]
 class ShadowedMemory(LinearMemory):
     """Linear memory of a guest; a miss in the shadow is told, once for every page and way of access."""
 
-    def __init__(self, state: CpuState, space: GuestSpace, shadow: ShadowPaging, missed: Missed) -> None:
-        super().__init__(state, space)
+    def __init__(
+        self,
+        state: CpuState,
+        space: GuestSpace,
+        shadow: ShadowPaging,
+        missed: Missed,
+        seen: Callable[[int, Access], None] | None = None,
+    ) -> None:
+        super().__init__(state, space, seen)
         self._shadow = shadow
         self._missed = missed
         self._told: set[tuple[int, Access]] = set()

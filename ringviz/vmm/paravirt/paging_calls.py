@@ -81,7 +81,7 @@ class PagingCalls(DescriptorCalls):
     def _settle(self) -> None:
         """Let the CPU see what has changed."""
         self.refresh_ldt()
-        self._machine.cpu.flush_tlb()
+        self._machine.flush_tlb()
 
     def _word_or_none(self, linear: int) -> int | None:
         try:

@@ -65,7 +65,7 @@ from ringviz.vmm.side import Side
 from ringviz.vmm.silent import compare_silent
 from ringviz.vmm.technique import Technique, changes_between, initial_state, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
-from ringviz.vmm.walks import Tables, Walker, Walks, one_dimension, window_of, within
+from ringviz.vmm.walks import Tables, TableWalk, Walker, Walks, one_dimension, window_of, within
 
 SILENT_HERE = frozenset({"pushf", "popf", "sgdt", "sidt", "sldt", "str", "smsw"})
 """Silent instructions that show a ring 1 kernel what is not its own. The others tell it the truth: it knows its ring,
@@ -156,13 +156,17 @@ class Paravirt(Technique):
 
     def walks(self, linear: int, access: Access) -> Walks:
         """The CPU walks the tables that the guest lives on, in one dimension; they hold machine frame numbers."""
+        note = "" if linear < layout.HOLE else _BEYOND_THE_LIMIT
+        return Walks((self.cpu_walk(linear, access),), note=note)
+
+    def cpu_walk(self, linear: int, access: Access) -> TableWalk:
+        """That one."""
         base, size = self.guest_base, self.guest_bytes
         ram = self.machine.ram
-        walked = one_dimension(
+        return one_dimension(
             ram.read_int, self.machine.state, linear, access,
             walker=Walker.CPU, tables=Tables.DIRECT, gpa_of=window_of(base, size), hpa_of=within(0, ram.size),
         )  # fmt: skip
-        return Walks((walked,), note="" if linear < layout.HOLE else _BEYOND_THE_LIMIT)
 
     def guest_ram(self) -> bytes:
         """All memory of the guest, the page it shares, and what the machine-to-physical table says."""

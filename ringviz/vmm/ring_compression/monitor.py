@@ -56,7 +56,7 @@ from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
-from ringviz.vmm.mmu.comparison import shadow_walks
+from ringviz.vmm.mmu.comparison import shadow_walk, shadow_walks
 from ringviz.vmm.mmu.let_through import access_of, is_memory_refusal, let_through
 from ringviz.vmm.mmu.telling import (
     HIDDEN_FAULT,
@@ -76,7 +76,7 @@ from ringviz.vmm.ring_compression.two_views import compress, expand, real_ring_o
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique, changes_between, text_of
 from ringviz.vmm.verdicts import on_bare_cpu
-from ringviz.vmm.walks import Walks
+from ringviz.vmm.walks import TableWalk, Walks
 
 _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 """Exceptions by which an instruction that the VMM must execute makes itself known."""
@@ -126,7 +126,7 @@ class RingCompression(Technique):
         super().__init__(scenario, setup)
         machine = self.machine
         self._space = GuestSpace(machine.ram, self.guest_base, self.guest_bytes)
-        self._shadow = make_shadows(machine.ram, self._space, machine.cpu.flush_tlb)
+        self._shadow = make_shadows(machine.ram, self._space, machine.flush_tlb)
         self._tables = DescriptorTables(machine.ram)
         machine.ram.write(layout.OPEN_BUS_PAGE, b"\xff" * PAGE)
         machine.protected_pages = layout.HOLE_PAGES
@@ -171,6 +171,11 @@ class RingCompression(Technique):
         read = machine.ram.read_int
         both = shadow_walks(self._shadow, self._space, read, self.guest_state(), machine.state, linear, access)
         return both if linear < layout.HOLE else replace(both, note=_BEYOND_THE_LIMIT)
+
+    def cpu_walk(self, linear: int, access: Access) -> TableWalk:
+        """The walk through the shadow."""
+        machine = self.machine
+        return shadow_walk(self._space, machine.ram.read_int, machine.state, linear, access)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """Ring 0 and ring 3 of the guest are both outside the real ring 0."""

@@ -174,5 +174,5 @@ class InstructionExits(ExceptionExits):
 
     def _environment(self, state: CpuState) -> VirtualEnvironment:
         machine = self.machine
-        flush = machine.cpu.flush_tlb
+        flush = machine.flush_tlb
         return VirtualEnvironment(state, self._space, machine.bus, machine.now, flush, self._cpuid)

@@ -47,7 +47,7 @@ class MemoryExits(Transitions):
         for page in lent:
             ept.map(page, None)
             self.machine.cpu.frames.drop(page >> 12)
-        self.machine.cpu.flush_tlb()
+        self.machine.flush_tlb()
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
             self.emulated += 1

@@ -180,6 +180,8 @@ class Transitions(HardwarePaging):
     def _leave(self, leaves: VmExit, instruction: Instruction | None) -> Event:
         """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it."""
         state, vmcs = self.machine.state, self.vmx.vmcs
+        if not self._controls.has("enable-vpid"):
+            self.machine.lose_translations()
         before = vmcs.image()
         write_exit(vmcs, leaves, state, self._blocking(), saves_efer=self._controls.has("save-ia32_efer-on-exit"))
         self._images = Images(before, vmcs.image())

@@ -1,0 +1,88 @@
+"""Page tables read backwards: the linear pages that lead to a physical page.
+
+The emulator tells of a load or store only where in memory it goes. Which linear address was used follows from the
+tables that the CPU walks, as long as only one leads there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+from ringviz.facts.registers import Cr4
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
+from ringviz.machine.paging import PS, US, P
+
+ReadPage = Callable[[int], bytes]
+"""(physical page number) -> its 4096 bytes."""
+_Slot = tuple[int, bool]
+"""Number of an entry in its table, and whether it lets ring 3 in."""
+_FRAME = 0x000F_FFFF_FFFF_F000
+_PDPT_BYTES = 32
+
+
+class ReverseMap:
+    """One address space, read anew where its tables have changed."""
+
+    def __init__(self, read_page: ReadPage) -> None:
+        self._read_page = read_page
+        self._known: dict[int, tuple[bytes, dict[int, list[_Slot]]]] = {}
+        """By page of a table: its bytes, and the entries that lead to each physical page."""
+        self.table_pages: set[int] = set()
+        """Physical pages met so far that hold tables: a write there may change everything."""
+
+    def linear_pages(self, cr3: int, cr4: int, page: int, *, is_user: bool) -> list[int]:
+        """Give the linear pages, by number, that the tables translate to a physical page.
+
+        Args:
+            cr3: of the CPU.
+            cr4: likewise.
+            page: number of the physical page.
+            is_user: only those that ring 3 may use.
+        """
+        found: list[int] = []
+        for first, tables in self._directories(cr3, cr4):
+            size, bits = (8, 9) if cr4 & Cr4.PAE else (4, 10)
+            has_large = bool(cr4 & (Cr4.PAE | Cr4.PSE))
+            for slot, entry in enumerate(struct.unpack("<512Q" if size == 8 else "<1024I", tables)):
+                if not entry & P or (is_user and not entry & US):
+                    continue
+                base = first + (slot << bits)
+                if has_large and entry & PS:
+                    start = (entry & _FRAME & 0xFFFF_FFFF) >> PAGE_SHIFT & ~((1 << bits) - 1)
+                    if 0 <= page - start < 1 << bits:
+                        found.append(base + page - start)
+                    continue
+                slots = self._table((entry & _FRAME) >> PAGE_SHIFT, size).get(page, ())
+                found += [base + at for at, allows_user in slots if allows_user or not is_user]
+        return found
+
+    def _directories(self, cr3: int, cr4: int) -> Iterator[tuple[int, bytes]]:
+        """Give each page directory, and the first linear page that it maps."""
+        if not cr4 & Cr4.PAE:
+            self.table_pages.add(cr3 >> PAGE_SHIFT)
+            yield 0, self._read_page(cr3 >> PAGE_SHIFT)
+            return
+        self.table_pages.add(cr3 >> PAGE_SHIFT)
+        at = cr3 & (PAGE - 1) & ~(_PDPT_BYTES - 1)
+        pointers = struct.unpack_from("<4Q", self._read_page(cr3 >> PAGE_SHIFT), at)
+        for number, pointer in enumerate(pointers):
+            if pointer & P:
+                page = (pointer & _FRAME) >> PAGE_SHIFT
+                self.table_pages.add(page)
+                yield number << 18, self._read_page(page)
+
+    def _table(self, page: int, size: int) -> dict[int, list[_Slot]]:
+        """Give the slots of one page table by the page that they lead to."""
+        self.table_pages.add(page)
+        content = self._read_page(page)
+        known = self._known.get(page)
+        if known is not None and known[0] == content:
+            return known[1]
+        slots: dict[int, list[_Slot]] = {}
+        for slot, entry in enumerate(struct.unpack("<512Q" if size == 8 else "<1024I", content)):
+            if entry & P:
+                frame = (entry & _FRAME & 0xFFFF_FFFF) >> PAGE_SHIFT
+                slots.setdefault(frame, []).append((slot, bool(entry & US)))
+        self._known[page] = content, slots
+        return slots
