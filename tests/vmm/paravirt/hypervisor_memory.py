@@ -45,13 +45,13 @@ def assert_nothing_leads_inward(technique: Paravirt) -> None:
         assert gate.type == 0xF
         assert is_valid_code_selector(gate.selector)
     domain = hypervisor.domain
-    writable = reachable(technique)
+    writable = reachable(ram, hypervisor.frames, domain, state.cr3)
     for kind, numbers in ((layout.SHADOW_GDT, domain.gdt_pages), (layout.SHADOW_LDT, domain.ldt_pages)):
         for number, page in enumerate(numbers):
             if page is not None:
                 assert page not in writable
                 assert _guest_page(ram, page) == ram.read(kind + number * PAGE, PAGE), "the guest's table and the CPU's"
-    assert domain.use == recounted(technique)
+    assert domain.use == recounted(ram, hypervisor.frames, domain)
     assert state.cr3 == layout.GUEST_BASE + PAGE * (domain.base_page or 0)
     assert state.cpl in (1, 2, 3)
     assert state.eflags & 0x3200 == 0x200
