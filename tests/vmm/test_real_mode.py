@@ -22,7 +22,13 @@ from tests.vmm.real_mode_guests import (
 
 pytestmark = pytest.mark.skipif(NASM is None, reason="NASM is not installed (apt-get install nasm)")
 
-GUESTS = {"everyday": EVERYDAY, "there and back": THERE_AND_BACK, "unreal": UNREAL, "virtual 8086": VIRTUAL_8086, "interrupted": INTERRUPTED}
+GUESTS = {
+    "everyday": EVERYDAY,
+    "there and back": THERE_AND_BACK,
+    "unreal": UNREAL,
+    "virtual 8086": VIRTUAL_8086,
+    "interrupted": INTERRUPTED,
+}
 WAYS: tuple[tuple[str, str | None, str | None], ...] = (
     ("emulation", None, None),
     ("classic", None, None),
