@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ringviz.cli import run_report
+from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Brief, Controls, Cpu, Disk, Disk2, Json, Scenario, Techniques
+from ringviz.cli.options import Brief, Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Scenario, Techniques
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -14,7 +15,6 @@ from ringviz.engine.scorecard import Score, Verdict, scorecard
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.properties import MAJORITY, PROPERTIES
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
-from ringviz.guest.scenario import find_scenario, with_disks
 
 if TYPE_CHECKING:
     from ringviz.engine.compare import Comparison
@@ -61,12 +61,14 @@ def compare(
     disk: Disk = None,
     disk2: Disk2 = None,
     brief: Brief = False,
+    memory: Memory = None,
+    limit: Limit = None,
     json: Json = False,
 ) -> int:
     """Compare techniques, each with bare metal."""
     from ringviz.engine import compare as engine
 
-    found = with_disks(find_scenario(scenario), disk, disk2)
+    found = chosen(scenario, disk, disk2, memory, limit)
     with shown() as progress:
         comparison = engine.compare(found, technique or None, cpu, progress, control or ())
     if json:

@@ -29,7 +29,8 @@ Scenario = Annotated[
     str,
     typer.Argument(
         metavar="SCENARIO",
-        help="A scenario's id from `ringviz list`, or the path of its folder.",
+        help="A scenario's id from `ringviz list`, the path of its folder, or an image of your own: "
+        "a Multiboot kernel, a boot sector or a disk.",
         autocompletion=_scenario_ids,
     ),
 ]
@@ -80,4 +81,11 @@ Disk2 = Annotated[
     typer.Option("--disk2", metavar="FILE", help="An image for the second disk, in place of the scenario's."),
 ]
 Brief = Annotated[bool, typer.Option("--brief", help="Print one line for each technique.")]
+Memory = Annotated[
+    int | None, typer.Option("--memory", metavar="MIB", help="Size of the guest's memory, in place of the scenario's.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", help="Stop after so many guest instructions, in place of the scenario's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

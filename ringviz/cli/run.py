@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ringviz.cli.chosen import chosen
 from ringviz.cli.list import available
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.errors import InputError
-from ringviz.guest.scenario import find_scenario, with_disks
 
 
 def run(
@@ -19,9 +19,12 @@ def run(
     control: Controls = None,
     disk: Disk = None,
     disk2: Disk2 = None,
+    memory: Memory = None,
+    limit: Limit = None,
 ) -> int:
     """Open the app inside a scenario."""
-    return open_app(scenario, technique, mmu, cpu, control or (), (disk, disk2))
+    machine = (disk, disk2, memory, limit)
+    return open_app(scenario, technique, mmu, cpu, control or (), machine)
 
 
 def open_app(
@@ -30,7 +33,7 @@ def open_app(
     mmu: str | None = None,
     cpu: str | None = None,
     controls: Sequence[str] = (),
-    disks: tuple[str | None, str | None] = (None, None),
+    machine: tuple[str | None, str | None, int | None, int | None] = (None, None, None, None),
 ) -> int:
     """Open the app, at its home screen or inside a scenario.
 
@@ -40,7 +43,7 @@ def open_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError("the app needs a terminal; without one use `ringviz stat`, `compare` or `trace`, see --help")
     # What can be told from the names alone is told before the screen changes.
-    prepared = None if scenario is None else with_disks(find_scenario(scenario), *disks)
+    prepared = None if scenario is None else chosen(scenario, *machine)
     known("technique", technique, [row.id for row in available()])
     if controls:
         from ringviz.vmm.registry import choose

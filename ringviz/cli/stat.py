@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringviz.cli import run_report
+from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.facts.costs import CAUSES, CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.recompiled import Recompiled, recompiled
-from ringviz.guest.scenario import find_scenario, with_disks
 
 if TYPE_CHECKING:
     from ringviz.engine.stat import Stat
@@ -38,6 +38,8 @@ def stat(
     control: Controls = None,
     disk: Disk = None,
     disk2: Disk2 = None,
+    memory: Memory = None,
+    limit: Limit = None,
     fidelity: Annotated[
         bool, typer.Option("--fidelity", help="Run on bare metal as well, and compare at every instruction.")
     ] = False,
@@ -46,7 +48,7 @@ def stat(
     """Run a guest to its end; count traps and cycles by cause."""
     from ringviz.engine import stat as engine
 
-    found = with_disks(find_scenario(scenario), disk, disk2)
+    found = chosen(scenario, disk, disk2, memory, limit)
     with shown() as progress:
         result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or ())
     if json:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.cli.output import opened, write_text
-from ringviz.guest.scenario import find_scenario, with_disks
 
 if TYPE_CHECKING:
     from ringviz.engine.events import Event
@@ -29,6 +29,8 @@ def trace(
     control: Controls = None,
     disk: Disk = None,
     disk2: Disk2 = None,
+    memory: Memory = None,
+    limit: Limit = None,
     trace_format: Annotated[
         str, typer.Option("--format", metavar="ID", help="plain (sentences), jsonl or csv.")
     ] = "plain",
@@ -41,7 +43,7 @@ def trace(
     from ringviz.export import TRACE_FORMATS
 
     writer = TRACE_FORMATS[known("format", trace_format, TRACE_FORMATS)]
-    found = with_disks(find_scenario(scenario), disk, disk2)
+    found = chosen(scenario, disk, disk2, memory, limit)
     session = Session(found, technique, mmu, cpu, control or ())
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)

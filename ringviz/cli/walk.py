@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
-from ringviz.cli.options import Controls, Cpu, Json, Mmu, Scenario, Technique
+from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
-from ringviz.guest.scenario import find_scenario
 
 if TYPE_CHECKING:
     from ringviz.engine.session import Session
@@ -52,6 +52,10 @@ def walk(
     mmu: Mmu = None,
     cpu: Cpu = None,
     control: Controls = None,
+    disk: Disk = None,
+    disk2: Disk2 = None,
+    memory: Memory = None,
+    limit: Limit = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +76,7 @@ def walk(
 
     if write and fetch:
         raise InputError("--write and --fetch exclude each other; choose one")
-    session = Session(find_scenario(scenario), technique, mmu, cpu, control or ())
+    session = Session(chosen(scenario, disk, disk2, memory, limit), technique, mmu, cpu, control or ())
     linear = _address(session, address)
     _go_to(session, at)
     view = session.walk(linear, Access(is_write=write, is_user=user, is_fetch=fetch))

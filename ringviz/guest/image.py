@@ -64,6 +64,8 @@ def load_image(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Image
 def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> bytes:
     """Return the image file's bytes, after a look at its size: a guest larger than its memory is not even read.
 
+    Of a disk image only its boot sector is the guest's to begin with.
+
     Raises:
         ImageError: it cannot be read, is empty, or larger than the guest's memory.
     """
@@ -71,10 +73,16 @@ def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> 
     where = shown_path(path)
     memory_bytes = scenario.guest.memory_bytes
     try:
-        size = path.stat().st_size
-        if size > memory_bytes:
-            raise ImageError(f"{where}: {size:,} bytes, expected no more than the guest's memory of {memory_bytes:,}")
-        content = path.read_bytes()
+        if scenario.guest.format is ImageFormat.BOOTSECTOR:
+            with path.open("rb") as file:
+                content = file.read(bootsector.SECTOR_BYTES)
+        else:
+            size = path.stat().st_size
+            if size > memory_bytes:
+                raise ImageError(
+                    f"{where}: {size:,} bytes, expected no more than the guest's memory of {memory_bytes:,}"
+                )
+            content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror}") from None
     if not content:

@@ -1,4 +1,4 @@
-"""Multiboot 1 images with address fields in the header, and the information structure a loader owes them.
+"""Multiboot 1 images, ELF or with address fields in the header, and the information structure a loader owes them.
 
 Source: Multiboot Specification 0.6.96, "OS image format", "Machine state", "Boot information format".
 """
@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from ringviz.errors import ImageError
+from ringviz.guest.elf import MAGIC, parse_elf
 from ringviz.guest.layout import Layout
 
 HEADER_MAGIC = 0x1BADB002
@@ -27,6 +28,12 @@ INFO_ADDRESS = 0x9FC00
 """Where the information structure lies: the last KiB below 640 KiB, above what `mem_lower` gives away,
 so a guest that uses all memory it was told of does not overwrite it."""
 INFO_HAS_MEMORY = 1 << 0
+INFO_HAS_MAP = 1 << 6
+_MAP_AT = 44
+"""Offset of mmap_length and mmap_addr."""
+_MAP_ENTRY_BYTES = 20
+"""What an entry says of its size: without that field itself."""
+_AVAILABLE, _RESERVED = 1, 2
 INFO_BYTES = 116
 """The longest form of the structure in version 0.6.96, up to the framebuffer fields."""
 
@@ -35,7 +42,7 @@ _HEADER = struct.Struct("<8I")
 
 @dataclass(frozen=True, slots=True)
 class MultibootHeader:
-    """The header, address fields included."""
+    """The header; without address fields they are 0, and the file must be an ELF file."""
 
     offset: int
     """Where it was found, in bytes from the start of the file."""
@@ -57,6 +64,11 @@ def lay_out(content: bytes, memory_mib: int) -> Layout:
         ImageError: no header, or one whose addresses do not fit together or to the file.
     """
     header = parse_header(content)
+    registers = (("eax", BOOT_MAGIC), ("ebx", INFO_ADDRESS))
+    if not header.flags & FLAG_ADDRESSES:
+        elf = parse_elf(content)
+        information = (INFO_ADDRESS, boot_information(memory_mib, with_map=True))
+        return Layout((*elf.segments, information), elf.zeroed, elf.entry, registers)
     start_offset = header.offset - (header.header_addr - header.load_addr)
     if header.load_addr > header.header_addr:
         raise ImageError(
@@ -78,7 +90,7 @@ def lay_out(content: bytes, memory_mib: int) -> Layout:
         segments=((header.load_addr, data), (INFO_ADDRESS, boot_information(memory_mib))),
         zeroed=zeroed,
         entry=header.entry_addr,
-        registers=(("eax", BOOT_MAGIC), ("ebx", INFO_ADDRESS)),
+        registers=registers,
     )
 
 
@@ -103,14 +115,32 @@ def parse_header(content: bytes) -> MultibootHeader:
     raise ImageError(problem)
 
 
-def boot_information(memory_mib: int) -> bytes:
+def boot_information(memory_mib: int, *, with_map: bool = False) -> bytes:
     """Return the structure that EBX points to: how much memory there is, and nothing else.
 
     Lower memory ends at 639 KiB, as on a PC whose firmware keeps the last KiB; upper memory begins at 1 MiB.
+
+    Args:
+        memory_mib: size of the guest's memory.
+        with_map: the memory map as well; it lies right behind the structure.
     """
     lower_kib = INFO_ADDRESS >> 10
     upper_kib = (memory_mib - 1) << 10
-    return struct.pack("<3I", INFO_HAS_MEMORY, lower_kib, upper_kib).ljust(INFO_BYTES, b"\0")
+    flags = INFO_HAS_MEMORY | (INFO_HAS_MAP if with_map else 0)
+    information = bytearray(struct.pack("<3I", flags, lower_kib, upper_kib).ljust(INFO_BYTES, b"\0"))
+    if not with_map:
+        return bytes(information)
+    entries = b"".join(
+        struct.pack("<IQQI", _MAP_ENTRY_BYTES, start, end - start, kind)
+        for start, end, kind in (
+            (0, INFO_ADDRESS, _AVAILABLE),
+            (INFO_ADDRESS, 0xA0000, _RESERVED),
+            (0xF0000, 0x100000, _RESERVED),
+            (0x100000, memory_mib << 20, _AVAILABLE),
+        )
+    )
+    struct.pack_into("<2I", information, _MAP_AT, len(entries), INFO_ADDRESS + INFO_BYTES)
+    return bytes(information) + entries
 
 
 def _read_header(searched: bytes, offset: int, flags: int) -> MultibootHeader:
@@ -119,7 +149,9 @@ def _read_header(searched: bytes, offset: int, flags: int) -> MultibootHeader:
     if unknown:
         raise ImageError(f"{where}: asks for features 0x{unknown:X} in flags, expected none but bits 0 and 1")
     if not flags & FLAG_ADDRESSES:
-        raise ImageError(f"{where}: flags 0x{flags:X}, expected bit 16 (the address fields) to be set")
+        if not searched.startswith(MAGIC):
+            raise ImageError(f"{where}: flags 0x{flags:X}, expected bit 16 (the address fields) or an ELF file")
+        return MultibootHeader(offset, flags, 0, 0, 0, 0, 0)
     if offset + _HEADER.size > len(searched):
         raise ImageError(f"{where}: cut off after {len(searched) - offset} bytes, expected {_HEADER.size}")
     return MultibootHeader(offset, flags, *_HEADER.unpack_from(searched, offset)[3:])

@@ -12,15 +12,19 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
-from ringviz.errors import InputError, ScenarioError
+from ringviz.errors import DiskError, ImageError, InputError, ScenarioError
 from ringviz.guest.disk import DiskFile, find_disk
-from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean
+from ringviz.guest.recognize import recognize
+from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean, problem_with
 
 SCENARIO_FILE = "scenario.toml"
 FOLDERS_VARIABLE = "RINGVIZ_SCENARIOS"
 """Environment variable: more folders to look for scenarios in, separated as in PATH."""
 PARAVIRT_DEFINE = "PARAVIRT"
 """What the source of a kernel asks for with `%ifdef`."""
+OWN_MEMORY_MIB = 32
+OWN_INSTRUCTIONS = 100_000_000
+"""What an image that somebody brings gets unless asked for otherwise: ours."""
 _MAX_TOML_BYTES = 1 << 20
 _MAX_SHOWN_PATH = 200
 
@@ -201,10 +205,10 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         _check_file(scenario, where, "guest.image", scenario.image_path)
         if guest.paravirt:
             _check_file(scenario, where, "guest.paravirt", scenario.files(Variant.PARAVIRT).image)
-        scenario = replace(
-            scenario,
-            disks=(_disk(scenario, where, "disk", guest.disk), _disk(scenario, where, "disk2", guest.disk2)),
-        )
+        first = _disk(scenario, where, "disk", guest.disk)
+        if first is None and guest.format is ImageFormat.BOOTSECTOR:
+            first = _boot_disk(scenario, where)
+        scenario = replace(scenario, disks=(first, _disk(scenario, where, "disk2", guest.disk2)))
     return scenario
 
 
@@ -230,11 +234,12 @@ def with_disks(scenario: Scenario, first: str | None, second: str | None) -> Sce
 
 
 def find_scenario(id_or_path: str) -> Scenario:
-    """Load the scenario with this id, or the one in this folder.
+    """Load the scenario with this id or in this folder, or make one up around an image file.
 
     Raises:
-        InputError: neither an id nor a folder with a `scenario.toml`.
+        InputError: none of the three.
         ScenarioError: found, but it does not say what it must.
+        ImageError: a file, but no image that could be booted.
     """
     known = _folders_by_id()
     if id_or_path in known:
@@ -245,8 +250,69 @@ def find_scenario(id_or_path: str) -> Scenario:
         return load_scenario(folder)
     if os.path.isdir(folder):
         raise InputError(f"{clipped(str(folder), _MAX_SHOWN_PATH)}: no {SCENARIO_FILE} in this folder")
+    if os.path.isfile(folder):
+        return scenario_around(folder)
     ids = ", ".join(known) or "none found"
     raise InputError(f'scenario "{clipped(id_or_path)}" unknown; choose one of {ids}{did_you_mean(id_or_path, known)}')
+
+
+def scenario_around(path: Path) -> Scenario:
+    """Make a scenario up on the spot around an image that somebody brings.
+
+    A boot sector comes with its disk, and a disk image with its boot sector: the file is the first disk in both cases.
+
+    Raises:
+        ImageError: it is no image that could be booted; one line.
+        DiskError: a disk image of a size that no disk has.
+    """
+    where = shown_path(path.resolve())
+    try:
+        found = recognize(path)
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror}") from None
+    except ImageError as error:
+        raise ImageError(f"{where}: {error}") from None
+    image_format = ImageFormat(found.format)
+    guest = GuestSpec(
+        source=path.name + ".asm",
+        image=path.name,
+        format=image_format,
+        memory_mib=OWN_MEMORY_MIB,
+        load=None,
+        entry=None,
+        start=None,
+        paging=True,
+    )
+    disk = find_disk(path, where, path.name) if image_format is ImageFormat.BOOTSECTOR else None
+    name = clipped(path.name)
+    return Scenario(
+        id=name,
+        path=path.resolve().parent,
+        title=f"{name}: {found.title}",
+        summary="An image of your own, as it was found.",
+        level=Level.ADVANCED,
+        guest=guest,
+        limits=Limits(OWN_INSTRUCTIONS),
+        disks=(disk, None),
+    )
+
+
+def with_limits(scenario: Scenario, memory_mib: int | None, instructions: int | None) -> Scenario:
+    """Give a scenario with another size of memory, or another limit; None leaves one as it is.
+
+    Raises:
+        InputError: a size or a limit that no scenario could have.
+    """
+    for option, key, value in (
+        ("--memory", "guest.memory_mib", memory_mib),
+        ("--limit", "limits.instructions", instructions),
+    ):
+        problem = None if value is None else problem_with(key, value)
+        if problem is not None:
+            raise InputError(f"{option}: found {value}, expected {problem}")
+    guest = scenario.guest if memory_mib is None else replace(scenario.guest, memory_mib=memory_mib)
+    limits = scenario.limits if instructions is None else Limits(instructions)
+    return replace(scenario, guest=guest, limits=limits)
 
 
 def list_scenarios(on_error: Callable[[ScenarioError], None] | None = None) -> tuple[Scenario, ...]:
@@ -351,6 +417,14 @@ def _has_twins(*paths: Path) -> bool:
 def _for_paravirt(path: Path) -> Path:
     """Give the name of the second build's file: `guest.paravirt.bin` for `guest.bin`."""
     return path.with_name(f"{path.stem}.paravirt{path.suffix}")
+
+
+def _boot_disk(scenario: Scenario, where: str) -> DiskFile | None:
+    """The disk that a boot sector was read from is its own image; one that is no disk is told when it is booted."""
+    try:
+        return find_disk(scenario.image_path, f"{where}: guest.image", scenario.guest.image)
+    except DiskError:
+        return None
 
 
 def _disk(scenario: Scenario, where: str, key: str, name: str | None) -> DiskFile | None:

@@ -140,6 +140,12 @@ def check(document: Mapping[str, object], where: str) -> dict[str, object]:
     return checked
 
 
+def problem_with(dotted: str, value: object) -> Problem:
+    """Say what was expected in place of a value of a key, or None if it is good."""
+    key = next(key for key in KEYS if key.dotted == dotted)
+    return key.expected(value)
+
+
 def _checked_leftovers(table: object, where: str) -> tuple[tuple[str, frozenset[str]], ...]:
     """Check the table of markers and the registers that mean nothing there."""
     if not isinstance(table, dict):

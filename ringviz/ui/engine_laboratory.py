@@ -113,10 +113,12 @@ class EngineLaboratory:
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
 
     def _found(self, scenario: str) -> Scenario:
-        """Load a scenario by id or path, with the disks that were put in for it."""
+        """Load a scenario by id or path, with the machine that was asked for on the command line."""
         found = find_scenario(scenario)
         prepared = self._prepared
-        return found if prepared is None or prepared.path != found.path else replace(found, disks=prepared.disks)
+        if prepared is None or (prepared.path, prepared.id) != (found.path, found.id):
+            return found
+        return replace(found, disks=prepared.disks, guest=prepared.guest, limits=prepared.limits)
 
 
 def _controls(technique: str, setup: Setup) -> tuple[ControlChoice, ...]:

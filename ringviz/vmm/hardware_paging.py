@@ -153,12 +153,16 @@ class HardwarePaging(Technique):
         passage = let_through(self.machine, shadow, self._space, guest, stop, open_bus=open_bus, met=met)
         inner = passage.inner
         if has_completed(inner):
-            self.emulated += 1
+            self._ran_for_the_guest()
         if passage.refused is not None:
             return self._true_fault(_raised(inner), passage.refused[1], instruction)
         if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
             return RESUME
         return self.handle(inner)
+
+    def _ran_for_the_guest(self) -> None:
+        """Count an instruction that the CPU ran for the VMM, on the guest's behalf."""
+        self.emulated += 1
 
     open_bus: int
     """RAM address of a page of ones."""

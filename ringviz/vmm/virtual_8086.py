@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ringviz.facts.instructions import INSTRUCTIONS, PgClass
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.facts.segments import SegmentCache
 from ringviz.facts.virtual_8086 import IN_VIRTUAL_8086, SILENT_IN_VIRTUAL_8086, InVirtual8086
@@ -66,6 +67,8 @@ def refuses_by_iopl(state: CpuState, form: str) -> bool:
 def verdict(form: str) -> tuple[str, str]:
     """Say what becomes of an instruction of a real-mode guest that runs in virtual-8086 mode with IOPL 0."""
     row = IN_VIRTUAL_8086.get(form)
+    if row is None and INSTRUCTIONS[form].pg_class is not PgClass.PRIVILEGED:
+        return "", ""
     what = InVirtual8086.TRAPS_BY_PRIVILEGE if row is None else row.what
     if what is InVirtual8086.SAME:
         return "", what.value

@@ -74,7 +74,7 @@ def test_the_text_fits_eighty_columns_and_has_no_colour_in_a_pipe(technique: str
 
 def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason(tmp_path: Path) -> None:
     guest = from_bytes(tmp_path, "f4", start="real")
-    assert "a guest in real mode" in one_complaint(ringviz("stat", guest, "-t", "trap-emulate"))
+    assert "needs a kernel that was recompiled" in one_complaint(ringviz("stat", guest, "-t", "paravirt"))
 
 
 def test_a_technique_that_a_cpu_does_not_have_is_refused() -> None:

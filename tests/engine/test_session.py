@@ -184,8 +184,8 @@ def test_places_are_understood_in_every_spelling() -> None:
 
 
 def test_what_does_not_go_together_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="cannot run a guest in real mode"):
-        Session(find_scenario(from_bytes(tmp_path, "f4", start="real")), "trap-emulate")
+    with pytest.raises(UnsupportedError, match="paravirt needs a kernel that was recompiled"):
+        Session(find_scenario(from_bytes(tmp_path, "f4", start="real")), "paravirt")
     with pytest.raises(UnsupportedError, match="amd-v needs a CPU with it; p4-672"):
         Session(find_scenario("hello-serial"), "amd-v", cpu="p4-672")
     with pytest.raises(UnsupportedError, match='trap-emulate has no --mmu "nested"'):

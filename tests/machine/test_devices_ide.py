@@ -41,7 +41,7 @@ class Desk:
 
     def go_to_event(self) -> int:
         """Let the drive act next, and tell how long that took."""
-        at = self.bus.next_event(self.now)
+        at = self.bus.next_event()
         assert at is not None
         took, self.now = at - self.now, at
         self.bus.advance(at)
@@ -109,7 +109,7 @@ def test_a_read_is_busy_until_its_sector_is_there(desk: Desk) -> None:
     assert desk.go_to_event() == SECTOR_MICROSECONDS
     assert desk.take() == _sector(4)
     assert desk.get(STATUS) == READY
-    assert desk.bus.next_event(desk.now) is None
+    assert desk.bus.next_event() is None
 
 
 def test_whoever_never_calls_for_events_sees_the_same(desk: Desk) -> None:
@@ -122,7 +122,7 @@ def test_whoever_never_calls_for_events_sees_the_same(desk: Desk) -> None:
 
 def test_an_event_that_is_overdue_is_still_announced_for_later(desk: Desk) -> None:
     desk.ask(0x20, 3)
-    assert desk.bus.next_event(desk.now + 5000) == desk.now + 5001
+    assert desk.ide.next_event(desk.now + 5000) == desk.now + 5001
 
 
 def test_reads_interrupt_once_a_block_and_not_at_the_end(desk: Desk) -> None:
@@ -360,7 +360,7 @@ def test_power_modes_are_told_and_end_with_the_next_sector(desk: Desk) -> None:
 def test_only_a_reset_wakes_a_sleeping_drive(desk: Desk) -> None:
     assert desk.do(0xE6) == READY
     desk.ask(0xEC)
-    assert desk.bus.next_event(desk.now) is None
+    assert desk.bus.next_event() is None
     desk.put(CONTROL, 0x04)
     desk.put(CONTROL, 0x00)
     desk.go_to_event()
@@ -425,7 +425,7 @@ def test_a_software_reset_holds_both_drives_and_then_takes_its_time() -> None:
     desk.give(bytes(100))
     desk.put(CONTROL, 0x04)
     assert desk.get(STATUS) == 0x80
-    assert desk.bus.next_event(desk.now) is None
+    assert desk.bus.next_event() is None
     desk.put(STATUS, 0xEC)
     desk.put(CONTROL, 0x00)
     assert desk.get(STATUS) == 0x80
@@ -470,7 +470,7 @@ def test_drive_0_answers_for_a_missing_drive_1(desk: Desk) -> None:
     desk.put(LOW, 0x55)
     assert [desk.get(port) for port in (STATUS, CONTROL, LOW, DEVICE)] == [0, 0, 0x55, 0xF0]
     desk.put(STATUS, 0xEC)
-    assert desk.bus.next_event(desk.now) is None
+    assert desk.bus.next_event() is None
     assert desk.get(DATA, 2) == 0
     assert desk.do(0x90, device=0xF0) == READY, "but for the diagnostic, after which drive 0 is selected"
 
@@ -482,7 +482,7 @@ def test_where_no_drive_answers_the_bus_floats_but_is_not_busy() -> None:
     assert empty.get(DATA, 4) == 0xFF7F_FF7F
     empty.ask(0x20)
     empty.put(DATA, 1, 2)
-    assert empty.bus.next_event(empty.now) is None
+    assert empty.bus.next_event() is None
 
     only_second = Desk(None, IMAGE)
     assert only_second.get(STATUS) == 0x7F
@@ -544,7 +544,7 @@ def test_acting_at_every_event_gives_the_same_as_acting_when_asked(accesses: Acc
     lazy, eager = (Bus([Ide((SMALL, None)), PicPair()]) for _ in range(2))
     now = 0
     for is_write, port, size, value, later in accesses:
-        while (at := eager.next_event(now)) is not None and at <= now + later:
+        while (at := eager.next_event()) is not None and at <= now + later:
             now, later = at, now + later - at
             eager.advance(now)
         now += later

@@ -32,7 +32,7 @@ def _pc() -> Bus:
 def _run_to(bus: Bus, now: int, end: int) -> None:
     """Stop at every event, as whoever owns a bus does; of very many, only at the first."""
     for _ in range(50):
-        at = bus.next_event(now)
+        at = bus.next_event()
         if at is None or at > end:
             break
         now = at

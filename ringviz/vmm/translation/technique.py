@@ -195,12 +195,8 @@ class BinaryTranslation(RingCompression):
         form = instruction.form
         if cpl == 3 or self._running is not Running.RING:
             word, why = super().verdict(instruction, cpl)
-            is_silent = word == "silent" or (form in SILENT_IDS and self._running is Running.RING)
-            if is_silent:
-                return (
-                    "traps",
-                    "the VMM looks through code that runs directly before it first does, and interprets this one",
-                )
+            if word == "silent" or (form in SILENT_IDS and self._running is Running.RING):
+                return "traps", "the VMM has looked through code that runs directly, and interprets this one"
             return word, why
         state = self.guest_state()
         if not self._is_translatable(state):

@@ -11,6 +11,7 @@ from ringviz.facts.vmx import (
 )
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
+from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion
 from ringviz.machine.microcode import Effect
 from ringviz.machine.state import CpuState
@@ -30,7 +31,10 @@ from ringviz.vmm.mmu.telling import refused_text
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.vtx.exits import VmExit, exception_exit
 from ringviz.vmm.vtx.memory import MemoryExits
+from ringviz.vmm.vtx.restricted_guest import Running
 
+NO_EXIT = VmExit(Reason.EXCEPTION_NMI, "")
+"""Stands for an exit where the guest is emulated and there is none."""
 _ASKS_FOR = "no control of the VMCS asks for an exit"
 
 
@@ -42,12 +46,18 @@ class ExceptionExits(MemoryExits):
         self._space.take()
         state = self.machine.state
         length = instruction.size if instruction is not None and event.is_software else 0
-        leaves = exception_exit(self._controls, self._as_raised(event), dr6=state.dr[6], length=length)
+        leaves = self._exception_exit(self._as_raised(event), length)
         if leaves is not None:
             return self._reflect(leaves, event, instruction)
         before, at = state.copy(), self.machine.retired
         completion = self._deliver(event, instruction)
         return self._told_in_guest(stop, before, at, completion)
+
+    def _exception_exit(self, event: Interruption, length: int = 0) -> VmExit | None:
+        """Tell whether an exception exits; of a guest that is emulated, the VMM learns of each."""
+        if self._running is Running.EMULATED:
+            return NO_EXIT
+        return exception_exit(self._controls, event, dr6=self.machine.state.dr[6], length=length)
 
     def _soft_interrupt(self, stop: SoftInterrupt) -> Outcome:
         """INT n never exits; INT3, INTO and INT1 do as their exceptions."""
@@ -55,8 +65,8 @@ class ExceptionExits(MemoryExits):
         next_eip = (self.machine.state.eip + stop.instruction.size) & 0xFFFF_FFFF
         is_exception = stop.instruction.form != "int"
         event = Interruption(stop.vector, is_software=is_software, next_eip=next_eip)
-        if is_exception:
-            leaves = exception_exit(self._controls, event, dr6=self.machine.state.dr[6], length=stop.instruction.size)
+        if is_exception or self._running is Running.EMULATED:
+            leaves = self._exception_exit(event, stop.instruction.size)
             if leaves is not None:
                 return self._reflect(leaves, event, stop.instruction)
         before, at = self.machine.state.copy(), self.machine.retired
@@ -73,7 +83,7 @@ class ExceptionExits(MemoryExits):
         instruction out with the error held back.
         """
         before = self.machine.state.copy()
-        leaves = exception_exit(self._controls, Interruption(Vector.MF))
+        leaves = self._exception_exit(Interruption(Vector.MF))
         assert leaves is not None, "the exception bitmap follows the guest's NE"
         event = self._leave(leaves, stop.instruction)
         old = self.guest_state()
@@ -86,7 +96,7 @@ class ExceptionExits(MemoryExits):
         self._holds_fpu_error = False
         self.machine.state.cr0 |= Cr0.NE
         if has_completed(inner):
-            self.emulated += 1
+            self._ran_for_the_guest()
         if isinstance(outcome, Ended):
             return outcome
         self.vmx.reads, self.vmx.writes = counts
@@ -96,7 +106,7 @@ class ExceptionExits(MemoryExits):
 
     def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:
         """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
-        leaves = exception_exit(self._controls, raised)
+        leaves = self._exception_exit(raised)
         assert leaves is not None, "page faults exit while the real page tables are the VMM's"
         return self._reflect(leaves, replace(raised, error_code=error_code), instruction)
 
@@ -104,6 +114,11 @@ class ExceptionExits(MemoryExits):
 
     def _deliver(self, event: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
+        if self._running is not Running.NON_ROOT:
+            guest = self.guest_state()
+            result = self._deliver_by_vmm(guest, event)
+            self._resume(guest)
+            return result
         result = deliver(
             self.machine.state,
             self._memory_of_the_cpu(instruction, event),
@@ -111,6 +126,12 @@ class ExceptionExits(MemoryExits):
             lambda first, second: self._met_on_the_way(first, second, instruction),
         )
         self._tell_strays(instruction, event)
+        return result
+
+    def _deliver_by_vmm(self, guest: CpuState, event: Interruption) -> Delivered | Shutdown:
+        """The VMM does what the guest's CPU does in real mode; the real one would look for a protected-mode table."""
+        result = deliver(guest, LinearMemory(guest, self._space), event)
+        self._space.take()
         return result
 
     def _met_on_the_way(self, first: Interruption, second: Interruption, instruction: Instruction | None) -> None:
@@ -167,6 +188,8 @@ class ExceptionExits(MemoryExits):
     def _inject(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
         """Resume the guest with an event for its own handler; the CPU delivers it at the VM entry."""
         old = guest.copy()
+        if self._running is not Running.NON_ROOT:
+            return self._inject_by_vmm(event, what, before, guest)
         self._put_event(what, before)
         self._resume(guest)
         counts = self.vmx.reads, self.vmx.writes
@@ -182,6 +205,19 @@ class ExceptionExits(MemoryExits):
         if isinstance(result, Shutdown):
             return self._triple_fault(None)
         return RESUME
+
+    def _inject_by_vmm(self, event: Event, what: Interruption, before: CpuState, guest: CpuState) -> Outcome:
+        """Resume the guest in its own handler, the frame being made by the VMM."""
+        old = guest.copy()
+        result = self._deliver_by_vmm(guest, what)
+        if what.next_eip is not None and isinstance(result, Delivered) and len(result.chain) == 1:
+            self.machine.retire()
+            self.emulated += 1
+        self._resume(guest)
+        name = describe.vector_name(what.vector)
+        self._tell(event, f"{name} emulated, {describe.delivered_text(result, guest)}", before, old)
+        self._prefetch()
+        return self._triple_fault(None) if isinstance(result, Shutdown) else RESUME
 
     def _triple_fault(self, instruction: Instruction | None) -> Outcome:
         """Unconditional exit: the guest is dead."""

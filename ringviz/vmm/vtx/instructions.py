@@ -29,6 +29,7 @@ from ringviz.vmm.hardware import HALTED
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.vtx.exceptions import ExceptionExits
 from ringviz.vmm.vtx.exits import VmExit, instruction_exit
+from ringviz.vmm.vtx.restricted_guest import hold
 from ringviz.vmm.vtx.transitions import VIEWED
 from ringviz.vmm.vtx.words import emulated_text
 
@@ -108,6 +109,8 @@ class InstructionExits(ExceptionExits):
     def _merge(self, guest: CpuState) -> None:
         """Make a changed view the CPU's state, as non-root operation does: masked bits stay as they are."""
         real, controls = self.machine.state, self._controls
+        if self._held is not None:
+            guest, self._held = hold(guest)
         guest.cr0 = guest.cr0 & ~controls.cr0_mask | real.cr0 & controls.cr0_mask
         guest.cr4 = guest.cr4 & ~controls.cr4_mask | real.cr4 & controls.cr4_mask
         if self._owns_cr3:
@@ -135,7 +138,6 @@ class InstructionExits(ExceptionExits):
             guest.cr2 = fault.linear
             return self._inject(event, Interruption(Vector.PF, fault.error_code, fault.linear), before, guest)
         self._space.take()  # the VMM's own look beyond the guest's memory is no exit
-        self._check_supported(guest, instruction)
         self.machine.conclude_instruction(old, instruction, effect)
         if effect is Effect.UNFINISHED:
             self._resume(guest)

@@ -50,7 +50,7 @@ class MemoryExits(Transitions):
         self.machine.flush_tlb()
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
-            self.emulated += 1
+            self._ran_for_the_guest()
         return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
 
     def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:

@@ -2,7 +2,8 @@
 
 Three situations differ. A CPU with the unrestricted guest lets the guest use CR0 and CR3 as it likes. With EPT alone a
 guest that has paging off really runs on page tables of the VMM, which then owns CR3; the guest's own tables take over
-once it turns paging on. Without EPT the real tables are always the VMM's: shadows of the guest's.
+once it turns paging on. Without EPT the real tables are always the VMM's: shadows of the guest's. In the last two the
+guest cannot be in real mode either: see `restricted_guest`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ringviz.vmm.mmu.shadow import Root
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.vtx.capabilities import Capabilities, capabilities_of
 from ringviz.vmm.vtx.identity import EPT_DIRECTORY_GPA
+from ringviz.vmm.vtx.restricted_guest import Held, Running, hold, running_of
 
 _OWN = frozenset({"external-interrupt-exiting", "nmi-exiting", "hlt-exiting", "rdpmc-exiting", "use-io-bitmaps"})
 """What this VMM wants everywhere: interrupts, ports and performance counters belong to the whole machine, and HLT
@@ -34,6 +36,7 @@ _GROUPS = {
     "primary": "primary processor-based controls",
     "secondary": "secondary processor-based controls",
 }
+_ALL = 0xFFFF_FFFF
 _SHADOW_CR0 = Cr0.WP
 """Without EPT: where the real one is 0, the kernel writes to pages that the VMM keeps read-only."""
 _UNPAGED_CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE
@@ -93,6 +96,10 @@ class Composition:
     """The real CR3 is the VMM's; the guest's is a value that the VMM remembers."""
     loads_efer: bool
     """The real EFER is the guest's."""
+    running: Running
+    """Whether VM entry would take the guest like that."""
+    held: Held | None
+    """What a guest in real mode believes, where the CPU has no real mode for it."""
 
 
 class Policy:
@@ -133,7 +140,11 @@ class Policy:
             shadow: without EPT: the tables that the CPU is to walk.
             awaits_window: an interrupt waits for the guest to let it in.
         """
-        real = guest.copy()
+        real, held, running = guest.copy(), None, Running.NON_ROOT
+        if not self.is_unrestricted:
+            running = running_of(guest)
+            if not guest.is_protected:
+                real, held = hold(guest)
         owns_cr3 = shadow is not None or (not self.is_unrestricted and not guest.cr0 & Cr0.PG)
         wanted = self._controls(owns_cr3=owns_cr3)
         if awaits_window and "external-interrupt-exiting" in wanted:
@@ -159,7 +170,7 @@ class Policy:
             if word != "secondary" or self.capabilities.allows("activate-secondary-controls", value=True)
         }
         fields |= {
-            "EXCEPTION_BITMAP": self._exceptions(guest, owns_cr3=owns_cr3),
+            "EXCEPTION_BITMAP": _ALL if held is not None else self._exceptions(guest, owns_cr3=owns_cr3),
             "CR0_GUEST_HOST_MASK": cr0_mask,
             "CR0_READ_SHADOW": guest.cr0,
             "CR4_GUEST_HOST_MASK": cr4_mask,
@@ -167,7 +178,7 @@ class Policy:
         }
         if loads_efer:
             fields["GUEST_IA32_EFER"] = guest.efer
-        return Composition(real, fields, owns_cr3, loads_efer)
+        return Composition(real, fields, owns_cr3, loads_efer, running, held)
 
     def _controls(self, *, owns_cr3: bool) -> frozenset[str]:
         """The controls to set, by id."""

@@ -4,7 +4,7 @@ The guest runs in VMX non-root operation with its kernel in ring 0. What leaves 
 VMCS; the VMM reads what it needs with VMREAD, acts, writes with VMWRITE what it changed, and goes on with VMRESUME.
 
 The class is built up in files of their own: `transitions` (the VMCS, VM exit and VM entry), `memory`, `exceptions`,
-`instructions`, `interrupts`.
+`instructions`, `interrupts`, `restricted` (real mode, where the CPU has none for a guest).
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.verdicts import on_bare_cpu
 from ringviz.vmm.vtx.instructions import VMX_FORMS
-from ringviz.vmm.vtx.interrupts import InterruptExits
 from ringviz.vmm.vtx.panel import vmcs_panel
 from ringviz.vmm.vtx.policy import controls as policy_controls
+from ringviz.vmm.vtx.restricted import RestrictedExits
+from ringviz.vmm.vtx.restricted_guest import Running
 from ringviz.vmm.vtx.words import rule_before
 from ringviz.vmm.walks import NestedWalk
 
 
-class VtX(InterruptExits):
+class VtX(RestrictedExits):
     """Hardware assistance as Intel built it."""
 
     id: ClassVar[str] = "vt-x"
@@ -67,12 +68,20 @@ class VtX(InterruptExits):
             return self._handle(stop)
 
     def _handle(self, stop: Stop) -> Outcome:
+        if self._running is not Running.NON_ROOT:
+            return self._restricted(stop)
         match stop:
             case Watched() if stop.form in RETURNS:
                 inner = watched_return(self, stop)
                 return RESUME if inner is None else self.handle(inner)
             case Watched() | SensitiveInsn() | PortIo():
                 return self._instruction(stop, stop.instruction)
+            case _:
+                return self._ordinary(stop)
+
+    def _ordinary(self, stop: Stop) -> Outcome:
+        """Answer a stop whose cause is the same in every mode of the guest."""
+        match stop:
             case Fault():
                 return self._fault(stop)
             case SoftInterrupt():
@@ -92,7 +101,8 @@ class VtX(InterruptExits):
     def _fault(self, stop: Fault) -> Outcome:
         """The CPU raised an exception in the guest."""
         instruction = stop.instruction
-        if stop.vector == Vector.UD and instruction is not None and instruction.form in VMX_FORMS:
+        is_ud = stop.vector == Vector.UD and self._running is Running.NON_ROOT
+        if is_ud and instruction is not None and instruction.form in VMX_FORMS:
             return self._instruction(stop, instruction)
         if stop.vector == Vector.PF and self._shadow is not None:
             return self._page_fault(self._shadow, stop)
@@ -113,6 +123,8 @@ class VtX(InterruptExits):
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """The CPU's own rules in non-root operation, and the exits that the controls ask for now."""
         form = instruction.form
+        if form is not None and self._running is not Running.NON_ROOT:
+            return self._restricted_verdict(instruction, form)
         word, why = on_bare_cpu(form, cpl)
         row = INSTRUCTION_EXITS.get(form or "")
         if form is None or row is None or (word == "faults" and row.needs != "exit-first"):

@@ -6,11 +6,12 @@ here as well. Why a VM exit happens, and what the VMM does about it, are the fil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ringviz.errors import UnsupportedError
 from ringviz.facts.registers import Cr0
+from ringviz.facts.virtual_8086 import SILENT_IN_VIRTUAL_8086
 from ringviz.facts.vmx import (
     EXIT_REASONS,
     FIELDS_BY_NAME,
@@ -18,6 +19,7 @@ from ringviz.facts.vmx import (
 )
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
+from ringviz.machine import microcode
 from ringviz.machine.cpuid import hypervisor_cpuid
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory
@@ -41,6 +43,7 @@ from ringviz.vmm.vtx.operation import Entered, Success, VmxUnit
 from ringviz.vmm.vtx.panel import Images
 from ringviz.vmm.vtx.policy import Composition, Policy
 from ringviz.vmm.vtx.preparation import fixed_fields, mark_everything, put_msr_load_list
+from ringviz.vmm.vtx.restricted_guest import Held, Running
 from ringviz.vmm.vtx.vmcs import Vmcs
 
 _ROOT = -1
@@ -51,6 +54,7 @@ _STOPS_BY_ITSELF = frozenset(
     {"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr", "in", "out", "ins", "outs"}
 )
 """The machine stops at these in any case; to watch them would be to pass them."""
+_WATCHED_TO_EMULATE = frozenset(microcode.FORMS)
 
 
 class Transitions(HardwarePaging):
@@ -84,14 +88,20 @@ class Transitions(HardwarePaging):
         self._owns_cr3 = self._loads_efer = False
         self._holds_fpu_error = False
         """While the VMM carries an instruction out for which a pending FPU error must not become #MF."""
+        self._running = Running.NON_ROOT
+        self._held: Held | None = None
+        self._emulated_from = 0
+        """Count of retired instructions up to which the emulated ones have been counted."""
+        self._emulated_alone = 0
+        """Innocuous instructions emulated, which come without an event."""
         self._images = Images(b"", b"")
         self.vmx = VmxUnit(ram, self.policy.capabilities)
         self._prepare()
 
     def power_on(self, state: CpuState) -> None:
         """Write the guest's state into the VMCS, and launch it."""
-        self._check_supported(state)
         made = self._compose(state)
+        assert made.running is not Running.EMULATED, "at power-on nothing is left over"
         for name, value in (made.fields | guest_fields(made.real)).items():
             self._write(name, value)
         entered = self.vmx.vmlaunch()
@@ -104,7 +114,7 @@ class Transitions(HardwarePaging):
     def guest_state(self) -> CpuState:
         """The CPU with the read shadows in place of what the masks hide."""
         real, controls = self.machine.state, self._controls
-        guest = real.copy()
+        guest = real.copy() if self._held is None else self._held.believed(real)
         guest.cr0 = real.cr0 & ~controls.cr0_mask | controls.cr0_shadow & controls.cr0_mask
         guest.cr4 = real.cr4 & ~controls.cr4_mask | controls.cr4_shadow & controls.cr4_mask
         if self._owns_cr3:
@@ -122,11 +132,15 @@ class Transitions(HardwarePaging):
         tables = None if self.ept is None else self.ept.next_table
         if self._shadow is not None:
             tables = self._shadow.save()
-        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables
+        held = None if self._held is None else self._held.copy()
+        running = self._running, held, self._emulated_from, self._emulated_alone
+        return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables, running
 
     def restore_vmm(self, saved: Any) -> None:
         """Take it back; the controls are in the VMCS, which is in memory."""
-        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables = saved
+        vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables, running = saved
+        self._running, held, self._emulated_from, self._emulated_alone = running
+        self._held = None if held is None else held.copy()
         self.vmx.restore(vmx)
         if self.ept is not None:
             self.ept.next_table = tables
@@ -154,6 +168,8 @@ class Transitions(HardwarePaging):
         made = self.policy.compose(guest, shadow, awaits_window=self.machine.bus.is_requesting)
         if not made.loads_efer:
             put_msr_load_list(self.machine.ram, made.real.efer)
+        self._running, self._held = made.running, made.held
+        self._emulated_from = self.machine.retired
         self._owns_cr3 = made.owns_cr3
         if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
@@ -172,14 +188,66 @@ class Transitions(HardwarePaging):
         for row in INSTRUCTION_EXITS.values():
             if row.control is not None and controls.has(row.control) and row.form not in _STOPS_BY_ITSELF:
                 forms |= {row.form}
-        self.machine.watch(forms)
+        if self._running is Running.VIRTUAL_8086:  # all else that is sensitive raises #GP before it could exit
+            forms &= SILENT_IN_VIRTUAL_8086
+        self.machine.watch(_WATCHED_TO_EMULATE if self._running is Running.EMULATED else forms)
         self.machine.reports_devices = controls.has("external-interrupt-exiting")
+
+    # ---- where the guest cannot be entered ---------------------------------------------------------------------------
+
+    def completed_by_vmm(self) -> int:
+        """Those emulated after an exit, and those of a guest that cannot be entered, up to now."""
+        return self.emulated + self._emulated_since()
+
+    def tallies(self) -> Mapping[str, int]:
+        """Emulated instructions that are nothing special."""
+        return {"interpreted-instruction": self._emulated_alone + self._emulated_since()}
+
+    def _emulated_since(self) -> int:
+        return self.machine.retired - self._emulated_from if self._running is Running.EMULATED else 0
+
+    def _count_emulated(self) -> None:
+        """Account for the instructions emulated since the last time."""
+        alone = self._emulated_since()
+        self.emulated += alone
+        self._emulated_alone += alone
+        self._emulated_from = self.machine.retired
+
+    def _ran_for_the_guest(self) -> None:
+        """In a stretch that is emulated every instruction is counted anyway."""
+        if self._running is not Running.EMULATED:
+            super()._ran_for_the_guest()
+
+    def _why_emulated(self) -> str:
+        if self._held is not None:
+            return "VM entry fails: virtual-8086 mode has no base or limit left over from protected mode"
+        return "VM entry fails: a selector left over from real mode has no RPL that would fit the ring"
 
     # ---- VM exit and VM entry ----------------------------------------------------------------------------------------
 
     def _leave(self, leaves: VmExit, instruction: Instruction | None) -> Event:
-        """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it."""
+        """Do the hardware's part of a VM exit, let the VMM read what it needs, and start the record of it.
+
+        A guest that is emulated is not in non-root operation, and leaves nothing.
+        """
         state, vmcs = self.machine.state, self.vmx.vmcs
+        if self._running is Running.EMULATED:
+            self._count_emulated()
+            self.vmx.reads = self.vmx.writes = 0
+            return Event(
+                at=self.machine.retired,
+                address=state.eip,
+                instruction=text_of(instruction),
+                form=instruction.form if instruction is not None else None,
+                kind=Kind.TRAP,
+                cause="emulated",
+                rule=self._why_emulated(),
+                handler=_HANDLER,
+                action="",
+                charges=("interpreted-instruction",),
+                from_ring=state.cpl,
+                via_ring=_ROOT,
+            )
         if not self._controls.has("enable-vpid"):
             self.machine.lose_translations()
         before = vmcs.image()
@@ -206,7 +274,9 @@ class Transitions(HardwarePaging):
         )
 
     def _put_event(self, what: Interruption, before: CpuState) -> None:
-        """Write the VM-entry interruption information."""
+        """Write the VM-entry interruption information; a guest in real mode gets its frame from the VMM instead."""
+        if self._running is not Running.NON_ROOT:
+            return
         self._write("VM_ENTRY_INTR_INFO", interruption_information(what))
         if what.error_code is not None:
             self._write("VM_ENTRY_EXCEPTION_ERROR_CODE", what.error_code)
@@ -214,22 +284,24 @@ class Transitions(HardwarePaging):
             self._write("VM_ENTRY_INSTRUCTION_LENGTH", (what.next_eip - before.eip) & 0xF)
 
     def _resume(self, guest: CpuState) -> None:
-        """Write what the VMM changed, and enter the guest again."""
+        """Write what the VMM changed, and enter the guest again, unless VM entry would fail."""
+        was = self._running
         made = self._compose(guest)
         now = self.vmx.vmcs.fields()
         wanted = made.fields | guest_fields(made.real)
         changed = {name: value for name, value in wanted.items() if now[name] != value}
         for name, value in changed.items():
             self._write(name, value)
-        entered = self.vmx.vmresume()
-        assert isinstance(entered, Entered), entered
+        if made.running is not Running.EMULATED:
+            entered = self.vmx.vmresume()
+            assert isinstance(entered, Entered), entered
         if self._holds_fpu_error:
             made.real.cr0 &= ~Cr0.NE
         self.machine.cpu.adopt(made.real)
         if self.ept is not None and self.ept.must_invalidate:
             self.machine.forget_translations()
             self.ept.must_invalidate = False
-        if changed.keys() & made.fields.keys():
+        if changed.keys() & made.fields.keys() or was is not made.running:
             self._take_up_controls()
 
     def _tell(self, event: Event, action: str, before: CpuState, old_guest: CpuState, place: int | None = None) -> None:
@@ -276,14 +348,3 @@ class Transitions(HardwarePaging):
     @staticmethod
     def _must(result: object) -> None:
         assert isinstance(result, Success), result
-
-    # ---- limits ------------------------------------------------------------------------------------------------------
-
-    def _check_supported(self, guest: CpuState, instruction: Instruction | None = None) -> None:
-        """Refuse what this CPU cannot run in VMX non-root operation, and what this VMM cannot follow."""
-        where = "" if instruction is None else f" at {instruction.address:08X}h"
-        if not guest.is_protected and not self.policy.is_unrestricted:
-            raise UnsupportedError(
-                f"{self.scenario.id}: the guest is in real mode{where}; VMX operation fixes CR0.PE to 1 on the"
-                f" {self.setup.cpu.title}, which has no unrestricted guest"
-            )

@@ -1,0 +1,25 @@
+"""The guest that a command line asks for: which, on what machine, and for how long."""
+
+from ringviz.guest.scenario import Scenario, find_scenario, with_disks, with_limits
+
+
+def chosen(
+    name: str,
+    disk: str | None = None,
+    disk2: str | None = None,
+    memory_mib: int | None = None,
+    limit: int | None = None,
+) -> Scenario:
+    """Give the scenario with this id, in this folder, or made up around this image file, changed as asked.
+
+    Args:
+        name: id or path.
+        disk: another image for the first disk.
+        disk2: another one for the second.
+        memory_mib: another size of memory.
+        limit: another number of instructions after which the run stops.
+
+    Raises:
+        InputError: there is none, or the machine cannot be such; one line.
+    """
+    return with_limits(with_disks(find_scenario(name), disk, disk2), memory_mib, limit)
