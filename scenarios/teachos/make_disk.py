@@ -14,6 +14,7 @@ SECTOR_BYTES = 512
 SECTORS = 128
 MAGIC = b"TEACHOS1"
 MOST_FILES = 15
+NAME_BYTES = 16
 _HEADER_BYTES = 32
 _ENTRY = struct.Struct("<16sII8x")
 
@@ -45,6 +46,8 @@ def make_disk(files: dict[str, str] = FILES) -> bytes:
     table = MAGIC.ljust(_HEADER_BYTES, b"\0")
     data = b""
     for name, text in files.items():
+        if len(name) >= NAME_BYTES:
+            raise ValueError(f"{name}: does not fit into {NAME_BYTES} bytes with a zero behind it")
         content = text.encode("ascii")
         table += _ENTRY.pack(name.encode("ascii"), 1 + len(data) // SECTOR_BYTES, len(content))
         data += content.ljust(-(-len(content) // SECTOR_BYTES) * SECTOR_BYTES, b"\0")
