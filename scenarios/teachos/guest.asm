@@ -26,6 +26,12 @@
 ;    So only data that interrupt handlers use too need a critical section.
 ;  - What the console shows does not depend on how fast the machine is. Counts that do
 ;    go to the debug console (port E9h).
+;
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor: section 13 has what
+; it takes. It runs in ring 1 and knows it. Its interrupt flag is a byte in a page shared
+; with the hypervisor, its page tables are checked before the CPU may use them and changed
+; by request, the clock is an event, the console a hypercall, and the disk a copy in memory
+; that came with the kernel. The programs do not change at all.
 
 bits 32
 
@@ -65,8 +71,13 @@ FAULT_USER      equ 1 << 2
 FLAG_IF         equ 1 << 9          ; EFLAGS: interrupts enabled
 FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
 
+%ifdef PARAVIRT
+KERNEL_CODE     equ 0x08 + 1        ; selectors: index in the GDT * 8 + the ring that asks:
+KERNEL_DATA     equ 0x10 + 1        ; this kernel knows that it runs in ring 1
+%else
 KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
 KERNEL_DATA     equ 0x10
+%endif
 USER_CODE       equ 0x18 + 3
 USER_DATA       equ 0x20 + 3
 TASK            equ 0x28
@@ -184,6 +195,57 @@ FRAME_BYTES     equ 68
 COMMAND_BYTES   equ 64              ; the longest command line, its final zero included
 FILE_TOLD_BYTES equ 20              ; name (16 bytes), size
 
+%ifdef PARAVIRT
+; ---- The hypervisor: Xen's interface for a 32-bit guest -------------------------------------------
+HYPERCALL_GATE  equ 0x82            ; EAX says which, EBX, ECX, EDX, ESI have its arguments
+SET_TRAP_TABLE  equ 0
+MMU_UPDATE      equ 1               ; change entries of page tables
+SET_GDT         equ 2
+STACK_SWITCH    equ 3
+SET_CALLBACKS   equ 4
+SCHED_OP        equ 6
+MULTICALL       equ 13
+UPDATE_MAPPING  equ 14              ; change the entry that maps an address
+SET_TIMER       equ 15
+EVENT_CHANNELS  equ 32
+CONSOLE_IO      equ 18
+IRET_CALL       equ 23
+MMUEXT_OP       equ 26
+PIN_DIRECTORY   equ 1               ; operations of MMUEXT_OP: check a page directory and keep it checked,
+UNPIN           equ 4               ; let it go,
+NEW_BASE        equ 5               ; load CR3,
+FLUSH_TLB       equ 6
+BLOCK           equ 1               ; commands of SCHED_OP: HLT with events let through,
+SHUTDOWN        equ 2               ; the end
+BIND_VIRQ       equ 1               ; command of EVENT_CHANNELS
+VIRQ_TIMER      equ 0
+CONSOLE_WRITE   equ 0               ; commands of CONSOLE_IO
+CONSOLE_READ    equ 1
+FLUSH_PAGE      equ 2               ; flag of UPDATE_MAPPING: forget the old entry of this page
+DOMID_SELF      equ 0x7FF0          ; "my own"
+MULTICALL_BYTES equ 32              ; number, answer, six arguments
+START_SHARED    equ 36              ; in the start_info page: the shared page's machine address,
+START_TABLES    equ 64              ; where the tables are that we start on,
+START_TABLES_COUNT equ 68           ; how many pages,
+START_FRAMES    equ 72              ; and the machine frame of each page that we have
+UPCALL_PENDING  equ 0               ; in the shared page: an event waits,
+UPCALL_MASK     equ 1               ; do not call me: what IF = 0 is on bare metal,
+EVENT_WORDS     equ 4               ; in which words an event waits,
+SHARED_CR2      equ 8               ; what CR2 is there,
+SHARED_TIME     equ 48              ; nanoseconds since the start, when last written, 64 bits,
+EVENTS_WAITING  equ 0x800           ; one bit for each channel: it has happened,
+EVENTS_MASKED   equ 0x880           ; and do not call me for it
+MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
+MACHINE_PAGES   equ 0xFC000000      ; for each machine frame, which page of ours it is
+NANOSECONDS_A_TICK equ 10000000
+
+; Ask for something; the answer comes back in EAX.
+%macro hypercall 1
+    mov eax, %1
+    int HYPERCALL_GATE
+%endmacro
+%endif
+
 ; Where the parts of the image lie, in this order; the loader puts them from 1 MiB on.
 org LOAD
 section .boot vstart=LOAD
@@ -215,6 +277,48 @@ section .bss nobits vfollows=.kernel valign=4096
 %endif
 %endmacro
 
+; What a kernel does to its interrupt flag and its page tables. On bare metal these are one
+; instruction each, or none: an entry of a page table is a physical address with flags, and
+; changing one is a store. For a hypervisor see section 13.
+%ifdef PARAVIRT
+%macro interrupts_off 0
+    mov byte [shared_info + UPCALL_MASK], 1
+%endmacro
+%macro to_entry 0                   ; EAX: physical address and flags -> entry
+    call machine_of
+%endmacro
+%macro from_entry 0                 ; EAX: entry -> physical address and flags
+    call physical_of
+%endmacro
+%macro change_entry 0               ; EDX: where an entry in use is, EAX: what is to be there
+    call request_change
+%endmacro
+%macro forget_page 1                ; the register has an address; changes count from here on
+    call carry_out_changes
+%endmacro
+%macro forget_all 0                 ; the same for all addresses
+    call carry_out_changes
+%endmacro
+%else
+%macro interrupts_off 0
+    cli
+%endmacro
+%macro to_entry 0                   ; EAX: physical address and flags -> entry
+%endmacro
+%macro from_entry 0                 ; EAX: entry -> physical address and flags
+%endmacro
+%macro change_entry 0               ; EDX: where an entry in use is, EAX: what is to be there
+    mov [edx], eax
+%endmacro
+%macro forget_page 1                ; the register has an address; changes count from here on
+    invlpg [%1]                     ; the TLB may have the old entry, and would not look again
+%endmacro
+%macro forget_all 0                 ; the same for all addresses
+    mov eax, cr3
+    mov cr3, eax
+%endmacro
+%endif
+
 ; ==== 1. Booting ====================================================================================
 
 section .boot                       ; linked for physical addresses: this runs before paging
@@ -233,6 +337,7 @@ multiboot_header:
 ; has to be switched on by somebody. So map the same 4 MiB twice: where they are, for this
 ; code, and where the kernel wants to be. One directory entry each, with no table below:
 ; the kernel's memory is one large page, so it also takes only one entry of the TLB.
+%ifndef PARAVIRT
 boot:
     mov edi, boot_directory - KERNEL_BASE
     mov dword [edi], PAGE_LARGE | PAGE_WRITE | PAGE_PRESENT
@@ -246,6 +351,92 @@ boot:
     mov cr0, eax                    ; from the next instruction on every address goes through them
     mov eax, start
     jmp eax                         ; an absolute jump: a relative one would stay down here
+%else
+
+; Under the hypervisor paging is on from the start, on tables that came with the domain: every
+; page at its own address. They are nearly what we need, but large pages are not to be had.
+; So make a table for the kernel, and a directory with two entries: this new table, and the
+; old one for as long as we execute here. ESI: the start_info page; ESP: the end of all that
+; has been put behind the kernel.
+%define LOW(label) (label - KERNEL_BASE)
+boot:
+    cld
+    mov [LOW(start_info)], esi
+    mov [LOW(first_free)], esp
+    shr dword [LOW(first_free)], 12
+    mov ebp, esi
+    mov esi, [ebp + START_FRAMES]   ; the machine frame of each of our pages, in order
+    mov [LOW(frame_list)], esi
+    add dword [LOW(frame_list)], KERNEL_BASE
+    mov edi, LOW(kernel_table)
+    mov ecx, FRAMES
+.next_page:
+    lodsd
+    shl eax, 12
+    or eax, PAGE_WRITE | PAGE_PRESENT
+    stosd
+    loop .next_page
+
+    ; Nobody may be able to write to what the hypervisor relies on: the GDT, the new tables and
+    ; the old ones.
+    mov eax, LOW(gdt)
+    call .protect
+    mov eax, LOW(kernel_table)
+    call .protect
+    or eax, PAGE_WRITE              ; the directory says so; the table's own entry does not
+    mov [LOW(boot_directory) + (KERNEL_BASE >> 22) * 4], eax
+    mov eax, LOW(boot_directory)
+    call .protect
+    mov ebx, eax
+    shr ebx, 12
+    mov [LOW(boot_operations) + 4], ebx
+    mov [LOW(boot_operations) + 16], ebx
+    mov esi, [ebp + START_TABLES]   ; the first of them is the directory
+    mov eax, [esi]
+    mov [LOW(boot_directory)], eax
+    mov ecx, [ebp + START_TABLES_COUNT]
+.old_table:
+    mov eax, esi
+    call .protect
+    add esi, PAGE_BYTES
+    loop .old_table
+    mov eax, [ebp + START_SHARED]   ; the page that we share with the hypervisor
+    or eax, PAGE_WRITE | PAGE_PRESENT
+    mov edi, LOW(shared_info)
+    shr edi, 10                     ; address / page size * bytes of an entry
+    mov [LOW(kernel_table) + edi], eax
+
+    ; The old table still lets us write to the new ones: give that up, too.
+    mov ebx, LOW(kernel_table)
+    call .give_up
+    mov ebx, LOW(boot_directory)
+    call .give_up
+    mov ebx, LOW(boot_operations)   ; check the new directory, and load CR3 with it
+    mov ecx, 2
+    xor edx, edx
+    mov esi, DOMID_SELF
+    hypercall MMUEXT_OP
+    mov eax, start
+    jmp eax
+
+; Make the page at EAX read-only in the new table. Returns its entry in EAX. Changes EDI.
+.protect:
+    mov edi, eax
+    shr edi, 10
+    mov eax, [LOW(kernel_table) + edi]
+    and eax, ~PAGE_WRITE
+    mov [LOW(kernel_table) + edi], eax
+    ret
+
+; Make the page at EBX read-only in the old table.
+.give_up:
+    mov edi, ebx
+    shr edi, 10
+    mov ecx, [LOW(kernel_table) + edi]
+    mov edx, FLUSH_PAGE
+    hypercall UPDATE_MAPPING
+    ret
+%endif
 times PAGE_BYTES - ($ - $$) db 0    ; whole pages, so that the next part begins on one
 
 section .kernel
@@ -255,28 +446,34 @@ start:
     cld
 
     ; The loader's segments work, but nobody says where their table is: bring our own.
+%ifdef PARAVIRT
+    call leave_old_tables
+%else
     lgdt [gdt_pointer]
+%endif
     jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
 .reload:
     mov eax, KERNEL_DATA
     mov ds, eax
     mov es, eax
     mov ss, eax
+%ifdef PARAVIRT
+    call register_handlers
+%else
     lidt [idt_pointer]
     mov eax, TASK                   ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
 
     mov dword [boot_directory], 0   ; nobody executes down there any more: address 0 is
-    mov eax, cr3                    ; to be a mistake from now on
-    mov cr3, eax                    ; forgets what the TLB knew
-
+    forget_all                      ; to be a mistake from now on
     call start_console              ; first, or nobody would hear of a problem
-    mov esi, text_welcome
-    call print
-    call start_frames
     call start_interrupts
     call start_clock
     call start_disk
+%endif
+    mov esi, text_welcome
+    call print
+    call start_frames
 
     ; What runs here becomes the process that runs when no other can. It keeps this stack
     ; and this directory, and has slot 0, where nobody looks for a process to run.
@@ -297,9 +494,13 @@ start:
 ; late, so nothing comes between it and HLT.
 idle:
     call schedule
+%ifdef PARAVIRT
+    call block                      ; takes the mask off and sleeps, in one hypercall
+%else
     sti
     hlt                             ; until an interrupt has been served
-    cli
+%endif
+    interrupts_off
     jmp idle
 
 ; ==== 2. Critical sections ==========================================================================
@@ -312,11 +513,36 @@ idle:
 ; nothing and says nothing. A kernel that is moved to such a ring without its knowledge is
 ; wrong about its own critical sections. So this one makes sure, each time.
 
+; A recompiled kernel has no such trouble: it does not ask the CPU, whose IF is not its own.
+%ifdef PARAVIRT
+%macro push_flags 0
+    push dword FLAGS_FIXED
+    cmp byte [shared_info + UPCALL_MASK], 0
+    jne %%masked
+    or dword [esp], FLAG_IF
+%%masked:
+%endmacro
+%macro pop_flags 0
+    test dword [esp], FLAG_IF
+    lea esp, [esp + 4]
+    jz %%stays_off
+    call interrupts_on
+%%stays_off:
+%endmacro
+%else
+%macro push_flags 0
+    pushfd
+%endmacro
+%macro pop_flags 0
+    popfd
+%endmacro
+%endif
+
 ; Begin: interrupts are off behind it. Changes nothing but the stack, by the flags to restore.
 %macro begin_critical 1             ; name of the section, for the assertions
-    pushfd                          ; whether they were on
-    cli
-    pushfd                          ; assertion: now they are off
+    push_flags                      ; whether they were on
+    interrupts_off
+    push_flags                      ; assertion: now they are off
     test dword [esp], FLAG_IF
     lea esp, [esp + 4]              ; unlike POP and ADD this keeps what TEST has found
     jz %%off
@@ -328,8 +554,8 @@ idle:
 ; End: interrupts are as they were before. Changes only the arithmetic flags.
 %macro end_critical 1
     push dword [esp]                ; the flags of before, once to restore, once to compare
-    popfd
-    pushfd
+    pop_flags
+    push_flags
     push eax
     mov eax, [esp + 4]              ; as they are
     xor eax, [esp + 8]              ; and as they were: 1 where they differ
@@ -348,7 +574,7 @@ interrupts_inside:
 interrupts_not_restored:
     mov edi, text_not_restored
 assertion_failed:
-    cli
+    interrupts_off
     push esi
     mov esi, text_panic
     call print
@@ -406,7 +632,12 @@ trap_return:
     pop ds
     popad
     add esp, 8                      ; vector and error code
+%ifdef PARAVIRT
+    push eax                        ; this kind of IRET wants EAX as well, and unlike a plain
+    hypercall IRET_CALL             ; one of ring 1 it does as the frame says about IF
+%else
     iretd
+%endif
 
 ; INT 80h. A trap gate leaves IF alone: system calls can be interrupted like programs.
 system_call:
@@ -457,9 +688,10 @@ start_frames:
     push edi
     mov edi, frame_users
     mov al, 1                       ; firmware, video memory, the kernel: never to be handed out
-    mov ecx, FIRST_FREE
+    mov ecx, [first_free]
+    mov dword [free_frames], FRAMES
+    sub [free_frames], ecx
     rep stosb
-    mov dword [free_frames], FRAMES - FIRST_FREE
     pop edi
     ret
 
@@ -486,7 +718,7 @@ take_frame:
     pop edi
     ret
 
-; Say that one page table less needs the frame of the entry or address in EAX.
+; Say that one page table less needs the frame at the physical address in EAX, flags or not.
 drop_frame:
     shr eax, 12
     dec byte [frame_users + eax]
@@ -507,31 +739,38 @@ make_space:
     call take_frame
     mov edi, eax                    ; its table for the stack
     call take_frame                 ; the stack's first page
-    mov edx, eax
+    lea edx, [eax + KERNEL_BASE]
     or eax, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
+    to_entry
     mov [edi + KERNEL_BASE + ((STACK_TOP - 1) >> 12 & 1023) * 4], eax
 
     ; The programs are in the kernel's image. Everyone gets the same frames, so nobody may
     ; write to them.
-    mov eax, (LOAD + PAGE_BYTES) | PAGE_USER | PAGE_PRESENT
     xor ecx, ecx
 .text:
+    mov eax, ecx
+    shl eax, 12
+    add eax, (LOAD + PAGE_BYTES) | PAGE_USER | PAGE_PRESENT
+    to_entry
     mov [ebx + KERNEL_BASE + (USER_TEXT >> 12 & 1023) * 4 + ecx * 4], eax
     inc byte [frame_users + ((LOAD + PAGE_BYTES) >> 12) + ecx]
-    add eax, PAGE_BYTES
     inc ecx
     cmp ecx, USER_TEXT_BYTES / PAGE_BYTES
     jb .text
 
     ; Both levels must let ring 3 in: be generous in the directory and strict in the tables.
-    or ebx, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
-    mov [esi + KERNEL_BASE + (USER_TEXT >> 22) * 4], ebx
-    or edi, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
-    mov [esi + KERNEL_BASE + ((STACK_TOP - 1) >> 22) * 4], edi
+    lea eax, [ebx + (PAGE_USER | PAGE_WRITE | PAGE_PRESENT)]
+    to_entry
+    mov [esi + KERNEL_BASE + (USER_TEXT >> 22) * 4], eax
+    lea eax, [edi + (PAGE_USER | PAGE_WRITE | PAGE_PRESENT)]
+    to_entry
+    mov [esi + KERNEL_BASE + ((STACK_TOP - 1) >> 22) * 4], eax
     mov eax, [boot_directory + (KERNEL_BASE >> 22) * 4] ; the kernel is the same everywhere
     mov [esi + KERNEL_BASE + (KERNEL_BASE >> 22) * 4], eax
     mov eax, esi
-    add edx, KERNEL_BASE
+%ifdef PARAVIRT
+    call hand_over_space
+%endif
     restore ebx, esi, edi
     ret
 
@@ -555,19 +794,19 @@ copy_space:
 .next_table:
     sub ecx, 4
     js .done
-    mov ebx, [esi + ecx]
-    test ebx, ebx
+    mov eax, [esi + ecx]
+    test eax, eax
     jz .next_table
+    from_entry
+    and eax, -PAGE_BYTES
+    lea ebx, [eax + KERNEL_BASE]    ; the parent's table
     push ecx
     call take_frame
-    pop ecx
-    mov edx, eax
-    or edx, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
-    mov [edi + ecx], edx
-    and ebx, -PAGE_BYTES
-    add ebx, KERNEL_BASE            ; the parent's table
+    mov ecx, [esp]
     lea ebp, [eax + KERNEL_BASE]    ; the child's
-    push ecx
+    or eax, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
+    to_entry
+    mov [edi + ecx], eax
     xor ecx, ecx
 .next_page:
     mov eax, [ebx + ecx * 4]
@@ -577,9 +816,11 @@ copy_space:
     jz .share                       ; read-only, or shared already
     and eax, ~PAGE_WRITE
     or eax, PAGE_COPY
-    mov [ebx + ecx * 4], eax
+    lea edx, [ebx + ecx * 4]
+    change_entry
 .share:
     mov [ebp + ecx * 4], eax
+    from_entry
     shr eax, 12
     inc byte [frame_users + eax]
 .no_page:
@@ -589,33 +830,40 @@ copy_space:
     pop ecx
     jmp .next_table
 .done:
-    mov eax, cr3                    ; the TLB still believes that the parent may write
-    mov cr3, eax
+    forget_all                      ; the TLB still believes that the parent may write
     pop eax
+%ifdef PARAVIRT
+    call hand_over_space
+%endif
     restore ebx, esi, edi, ebp
     ret
 
 ; Give back an address space: all frames below the kernel, the tables, the directory. Nobody
 ; may be living in it. EAX: the directory's physical address.
 drop_space:
+%ifdef PARAVIRT
+    call take_back_space
+%endif
     save ebx, esi, edi, eax
     lea esi, [eax + KERNEL_BASE]
     mov edi, (KERNEL_BASE >> 22) * 4
 .next_table:
     sub edi, 4
     js .done
-    mov ebx, [esi + edi]
-    test ebx, ebx
+    mov eax, [esi + edi]
+    test eax, eax
     jz .next_table
-    push ebx
-    and ebx, -PAGE_BYTES
-    add ebx, KERNEL_BASE
+    from_entry
+    push eax
+    and eax, -PAGE_BYTES
+    lea ebx, [eax + KERNEL_BASE]
     mov ecx, ENTRIES
 .next_page:
     mov eax, [ebx]
     add ebx, 4
     test eax, eax
     jz .no_page
+    from_entry
     call drop_frame
 .no_page:
     dec ecx
@@ -627,22 +875,19 @@ drop_space:
     restore ebx, esi, edi, eax
     jmp drop_frame
 
-; Find the entry that maps the page of the current process at the address in EAX. Returns in
-; EDX where the entry is, or 0 if there is no table for it.
+; Find the entry that maps the page of the current process at the address in EAX, for which
+; there is a table. Returns in EDX where the entry is.
 find_entry:
+    mov ecx, eax
     mov edx, [current]
     mov edx, [edx + P_DIRECTORY]
-    mov ecx, eax
-    shr ecx, 22                     ; bits 31:22 choose the directory entry
-    mov edx, [edx + KERNEL_BASE + ecx * 4]
-    test edx, edx
-    jz .no_table
-    and edx, -PAGE_BYTES
-    mov ecx, eax
+    shr eax, 22                     ; bits 31:22 choose the directory entry
+    mov eax, [edx + KERNEL_BASE + eax * 4]
+    from_entry
+    and eax, -PAGE_BYTES
     shr ecx, 12
     and ecx, ENTRIES - 1            ; bits 21:12 choose the entry in the table
-    lea edx, [edx + KERNEL_BASE + ecx * 4]
-.no_table:
+    lea edx, [eax + KERNEL_BASE + ecx * 4]
     ret
 
 ; ==== 5. Page faults ================================================================================
@@ -653,7 +898,11 @@ find_entry:
 ;  - the page is shared until somebody writes to it, and that is now: make a copy;
 ;  - the process has no business there: it ends here.
 page_fault:
+%ifdef PARAVIRT
+    mov ebx, [shared_info + SHARED_CR2] ; only ring 0 can read CR2 itself
+%else
     mov ebx, cr2                    ; the address, before another fault can replace it
+%endif
     test dword [ebp + F_ERROR], FAULT_PRESENT
     jnz .not_allowed
 
@@ -671,7 +920,10 @@ page_fault:
     mov esi, edx
     call take_frame
     or eax, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
-    mov [esi], eax                  ; what was not present is not in the TLB: nothing to forget
+    to_entry
+    mov edx, esi
+    change_entry
+    forget_page ebx
     ret
 
 .not_allowed:
@@ -681,33 +933,37 @@ page_fault:
     jae .crash
     mov eax, ebx
     call find_entry
-    mov esi, [edx]
-    test esi, PAGE_COPY
+    mov edi, edx
+    mov eax, [edx]
+    test eax, PAGE_COPY
     jz .crash
     inc dword [pages_copied]
-    mov eax, esi
+    from_entry
+    mov esi, eax
     shr eax, 12
     cmp byte [frame_users + eax], 1
     je .last_user                   ; all others have their copy or are gone: no need to
-    push edx
     call need_frame
     call take_frame
-    and esi, -PAGE_BYTES
-    push esi
-    add esi, KERNEL_BASE
+    push eax
+    push edi
     lea edi, [eax + KERNEL_BASE]
+    mov eax, esi
+    and esi, -PAGE_BYTES
+    add esi, KERNEL_BASE
     mov ecx, PAGE_BYTES / 4
     rep movsd
-    mov edi, eax
-    pop eax
     call drop_frame
-    mov esi, edi
-    pop edx
+    pop edi
+    pop esi
 .last_user:
-    and esi, -PAGE_BYTES
-    or esi, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
-    mov [edx], esi
-    invlpg [ebx]                    ; the TLB has the entry that did not allow it
+    mov eax, esi
+    and eax, -PAGE_BYTES
+    or eax, PAGE_USER | PAGE_WRITE | PAGE_PRESENT
+    to_entry
+    mov edx, edi
+    change_entry
+    forget_page ebx
     ret
 
 .crash:
@@ -775,10 +1031,14 @@ schedule:
     ; it comes in from ring 3, and how far it has got in the kernel. The kernel, this code
     ; included, is in every address space, so it is safe to change that first.
     mov eax, [edi + P_DIRECTORY]
+    mov edx, [edi + P_KERNEL_STACK]
+    add edx, PAGE_BYTES
+%ifdef PARAVIRT
+    call switch_space
+%else
     mov cr3, eax
-    mov eax, [edi + P_KERNEL_STACK]
-    add eax, PAGE_BYTES
-    mov [tss_esp0], eax
+    mov [tss_esp0], edx
+%endif
     mov [ebx + P_KERNEL_ESP], esp
     mov esp, [edi + P_KERNEL_ESP]   ; here one becomes the other
 .same:
@@ -1044,6 +1304,7 @@ wait_process:
 
 ; ==== 8. Devices ====================================================================================
 
+%ifndef PARAVIRT
 ; The interrupt controllers: after reset they would send IRQ 0 to 7 to the vectors of
 ; exceptions. Move them to 20h, and let in only the lines that have a handler.
 start_interrupts:
@@ -1075,10 +1336,13 @@ start_clock:
     write_port TIMER_CHANNEL, (TIMER_HZ / TICKS_A_SECOND) & 0xFF
     write_port TIMER_CHANNEL, (TIMER_HZ / TICKS_A_SECOND) >> 8
     ret
+%endif
 
 ; IRQ 0, a hundred times a second.
 clock_interrupt:
+%ifndef PARAVIRT
     write_port PIC1, PIC_EOI        ; first: what follows may end in another process
+%endif
     mov dword [time_is_up], 1       ; trap_return does the rest
     inc dword [ticks]
     mov eax, [ticks]
@@ -1098,6 +1362,7 @@ clock_interrupt:
 ; -- The console --
 ; Output is polled: the UART is fast, and a kernel in trouble must be able to speak. Input is
 ; not: who knows when it comes. The handler puts it into a ring, from which readers take it.
+%ifndef PARAVIRT
 start_console:
     write_port UART_LINE, 0x80      ; the next two bytes are the divisor of the speed,
     write_port COM1, 1
@@ -1133,6 +1398,7 @@ console_interrupt:
     write_port PIC1, PIC_EOI
     mov eax, input_ring
     jmp wake
+%endif
 
 ; Read a line. EBX: where to, ECX: how many bytes at most. Returns how many in EAX; 0 is the
 ; end of input, which is a line that begins with Ctrl-D.
@@ -1206,11 +1472,12 @@ read_byte:
 .typed:
     mov dword [script], script_last_line
     mov dword [patience], PATIENCE_TYPING
-    inc dword [input_tail]
+    inc dword [input_tail]          ; interrupts are off: nobody puts anything there now
     and ecx, INPUT_BYTES - 1
-    mov bl, [input_ring + ecx]
+%ifndef PARAVIRT
     write_port UART_INTERRUPTS, 1   ; there is room now
-    mov al, bl
+%endif
+    mov al, [input_ring + ecx]
 .taken:
     end_critical input
     pop ebx
@@ -1218,7 +1485,8 @@ read_byte:
 
 ; -- The disk --
 ; The driver asks for a sector and sleeps; the drive interrupts when it has it. One process at
-; a time: the others sleep until it is done. One sector is kept, with its number.
+; time: the others sleep until it is done. One sector is kept, with its number.
+%ifndef PARAVIRT
 start_disk:
     write_port DISK_CONTROL, 0      ; interrupts, please: firmware likes to do without
     ret
@@ -1233,6 +1501,7 @@ disk_interrupt:
     write_port PIC1, PIC_EOI
     mov eax, disk_status
     jmp wake
+%endif
 
 ; Have the disk for ourselves.
 lock_disk:
@@ -1259,6 +1528,22 @@ unlock_disk:
 
 ; Bring a sector into `sector`. EAX: which. Returns with carry set if that did not work. The
 ; disk is locked.
+%ifdef PARAVIRT
+read_sector:                        ; from the copy that came with the kernel
+    cmp eax, DISK_SECTORS
+    cmc
+    jc .return
+    save esi, edi
+    shl eax, 9
+    lea esi, [eax + disk_copy]
+    mov edi, sector
+    mov ecx, SECTOR_BYTES / 4
+    rep movsd
+    restore esi, edi
+    clc
+.return:
+    ret
+%else
 read_sector:
     cmp eax, [sector_number]
     je .have_it                     ; the comparison has left carry clear
@@ -1330,6 +1615,7 @@ read_sector:
     restore ebx, edi
     stc
     ret
+%endif
 
 ; The disk begins with a table of files, one sector: a header of 32 bytes, then 15 files.
 FILE_MAGIC      equ "TEAC"          ; the first four bytes of "TEACHOS1"
@@ -1477,6 +1763,13 @@ sys_sleep:
 sys_write:
     xor edx, edx
     call check_memory
+%ifdef PARAVIRT
+    push ecx
+    mov edx, ebx                    ; the whole text in one hypercall
+    call write_console
+    pop eax
+    ret
+%else
     mov esi, ebx
     mov ebx, ecx
 .next:
@@ -1489,6 +1782,7 @@ sys_write:
 .done:
     mov eax, ecx
     ret
+%endif
 
 sys_process:
     mov edi, ecx
@@ -1522,7 +1816,7 @@ sys_turns:
 
 ; End everything. What depends on the machine's speed goes to the debug console.
 sys_halt:
-    cli
+    interrupts_off
     mov esi, text_halt
     call print
     mov eax, [pages_brought]
@@ -1537,6 +1831,7 @@ sys_halt:
     call print_decimal
     mov esi, text_were_killed
     call print
+%ifndef PARAVIRT
     mov dword [print_to], DEBUG_CONSOLE
     mov ebx, statistics
 .next:
@@ -1548,12 +1843,19 @@ sys_halt:
     add ebx, 8
     cmp ebx, statistics_end
     jb .next
+%endif
     mov al, EXIT_OK
 leave_machine:
+%ifdef PARAVIRT
+    movzx ecx, al
+    mov ebx, SHUTDOWN
+    hypercall SCHED_OP
+%else
     out EXIT_PORT, al
 .halt:                              ; only reached where there is no exit port
     hlt
     jmp .halt
+%endif
 
 ; Make sure that a program may use the memory that it wants us to use for it: ECX bytes at
 ; EBX, and EDX is PAGE_WRITE if we are to write there. Then all that can happen to us there
@@ -1594,6 +1896,15 @@ check_memory:
 ; ==== 10. Saying things =============================================================================
 
 ; Send the byte in AL. Changes no register.
+%ifdef PARAVIRT
+put_byte:
+    save eax, ecx, edx
+    lea edx, [esp + 8]              ; where EAX is: the byte is a text of length 1
+    mov ecx, 1
+    call write_console
+    restore eax, ecx, edx
+    ret
+%else
 put_byte:
     save edx, eax
     mov edx, [print_to]
@@ -1610,6 +1921,7 @@ put_byte:
     out dx, al
     restore edx, eax
     ret
+%endif
 
 ; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
 print:
@@ -1681,7 +1993,7 @@ panic_no_memory:
     mov esi, text_no_memory
     jmp panic
 panic:
-    cli
+    interrupts_off
     push esi
     mov esi, text_panic
     call print
@@ -1691,6 +2003,332 @@ panic:
     call put_byte
     mov al, EXIT_PANIC
     jmp leave_machine
+
+%ifdef PARAVIRT
+; ==== 13. For a hypervisor ==========================================================================
+; All that only ring 0 may do, as requests. Registers: these routines change none, unless they
+; say so.
+
+; The new tables are in use: drop the old ones, and have the segments checked. Nobody may be
+; able to write to the GDT then, and the old tables would still have allowed it.
+leave_old_tables:
+    pushad
+    mov edx, boot_directory         ; nobody executes down there any more: address 0 is to be
+    xor eax, eax                    ; a mistake from now on
+    change_entry
+    forget_all
+    mov eax, gdt - KERNEL_BASE
+    call machine_of
+    shr eax, 12
+    push eax
+    mov ebx, esp                    ; a list of one frame
+    mov ecx, (gdt_end - gdt) / 8
+    hypercall SET_GDT
+    pop eax
+    popad
+    ret
+
+; Say where exceptions, system calls and events go; have an event for each tick of the clock.
+register_handlers:
+    pushad
+    mov ebx, trap_table
+    hypercall SET_TRAP_TABLE
+    mov ebx, KERNEL_CODE
+    mov ecx, event_entry
+    mov edx, KERNEL_CODE
+    mov esi, panic_failsafe
+    hypercall SET_CALLBACKS
+    mov ebx, KERNEL_DATA
+    mov ecx, idle_stack_top
+    hypercall STACK_SWITCH
+    mov ebx, BIND_VIRQ
+    mov ecx, clock_channel
+    hypercall EVENT_CHANNELS
+    mov eax, [clock_channel + 8]    ; which channel we got
+    btr [shared_info + EVENTS_MASKED], eax
+    popad
+    ret
+
+; Something has happened outside. The mask is set: this is where a gate would have cleared IF.
+event_entry:
+    push dword 0
+    push dword IRQ_VECTOR           ; from here on it is like an interrupt
+    jmp trap
+
+; There is one channel, so all there is to find out is whether it was that one.
+events:
+    mov byte [shared_info + UPCALL_PENDING], 0 ; before the look: what comes now calls us again
+    xor eax, eax
+    xchg [shared_info + EVENT_WORDS], eax
+    mov eax, [clock_channel + 8]
+    btr [shared_info + EVENTS_WAITING], eax
+    jnc .done
+    call take_input
+    jmp clock_interrupt
+.done:
+    ret
+
+; Let events through. What came while they were masked has to be asked for: the hypervisor
+; looks at the mask on its own way out only. Keeps the flags as well.
+interrupts_on:
+    mov byte [shared_info + UPCALL_MASK], 0
+    cmp byte [shared_info + UPCALL_PENDING], 0
+    je .none
+    pushad
+    mov ebx, CONSOLE_WRITE          ; any call will do: this one prints nothing
+    xor ecx, ecx
+    xor edx, edx
+    hypercall CONSOLE_IO
+    popad
+.none:
+    ret
+
+; Sleep until an event. A running kernel is told of every tick, but one that sleeps is not,
+; unless it asks to be woken.
+block:
+    pushad
+    mov ebx, [shared_info + SHARED_TIME]
+    mov ecx, [shared_info + SHARED_TIME + 4]
+    add ebx, NANOSECONDS_A_TICK
+    adc ecx, 0
+    hypercall SET_TIMER
+    mov ebx, BLOCK
+    xor ecx, ecx
+    hypercall SCHED_OP
+    popad
+    ret
+
+; Live in the address space at EAX, and let the CPU come in from ring 3 on the stack at EDX:
+; two calls for the price of one.
+switch_space:
+    pushad
+    mov [switch_calls + 12], edx    ; second argument of STACK_SWITCH
+    call machine_of
+    shr eax, 12
+    mov [switch_operation + 4], eax
+    mov ebx, switch_calls
+    mov ecx, 2
+    hypercall MULTICALL
+    popad
+    ret
+
+; EAX: a physical address and flags. Returns the machine address and the same flags.
+machine_of:
+    push ecx
+    mov ecx, eax
+    shr ecx, 12
+    shl ecx, 2
+    add ecx, [frame_list]
+    mov ecx, [ecx]
+    shl ecx, 12
+    and eax, PAGE_BYTES - 1
+    or eax, ecx
+    pop ecx
+    ret
+
+; EAX: a machine address and flags. Returns the physical address and the same flags.
+physical_of:
+    push ecx
+    mov ecx, eax
+    shr ecx, 12
+    mov ecx, [MACHINE_PAGES + ecx * 4]
+    shl ecx, 12
+    and eax, PAGE_BYTES - 1
+    or eax, ecx
+    pop ecx
+    ret
+
+; Put a change of a page table on the list: EDX: where the entry is, EAX: what is to be there.
+; A fork changes many; the way to the hypervisor is long, so they go there together.
+request_change:
+    save eax, edx
+    cmp dword [changes], CHANGES
+    jb .room
+    call carry_out_changes
+.room:
+    mov eax, [changes]
+    shl eax, 4                      ; four words each: machine address, value, 64 bits each
+    add eax, change_list
+    xchg eax, edx
+    sub eax, KERNEL_BASE
+    call machine_of
+    mov [edx], eax                  ; its low two bits are 0: an ordinary change
+    mov eax, [esp]                  ; EAX as it was
+    mov [edx + 8], eax
+    inc dword [changes]
+    restore eax, edx
+    ret
+
+; Have them carried out, and the TLB flushed.
+carry_out_changes:
+    pushad
+    mov eax, [changes]
+    mov [change_calls + 12], eax    ; second argument of MMU_UPDATE
+    mov ebx, change_calls
+    mov ecx, 2
+    hypercall MULTICALL
+    mov eax, [change_calls + 4]
+    or eax, [change_calls + MULTICALL_BYTES + 4]
+    jnz panic_refused
+    mov dword [changes], 0
+    popad
+    ret
+
+; Have the new address space at EAX checked, so that the CPU may use it: give up the right to
+; write to its tables, then pin the directory.
+hand_over_space:
+    pushad
+    xor edx, edx                    ; read-only
+    call set_rights
+    mov ebx, PIN_DIRECTORY
+    call operate
+    popad
+    ret
+
+; The opposite: nobody lives there any more, its tables are to become ordinary memory.
+take_back_space:
+    pushad
+    mov ebx, UNPIN
+    call operate
+    mov edx, PAGE_WRITE
+    call set_rights
+    popad
+    ret
+
+; Do the operation in EBX to the directory at EAX. Changes EBX to ESI.
+operate:
+    push eax
+    call machine_of
+    shr eax, 12
+    push dword 0
+    push eax
+    push ebx
+    mov ebx, esp                    ; a list of one operation
+    mov ecx, 1
+    xor edx, edx
+    mov esi, DOMID_SELF
+    hypercall MMUEXT_OP
+    test eax, eax
+    jnz panic_refused
+    add esp, 12
+    pop eax
+    ret
+
+; Let the kernel write to the tables of the address space at EAX if EDX is PAGE_WRITE, and not
+; if it is 0. Changes EBX to EDI.
+set_rights:
+    push eax
+    mov edi, edx
+    lea esi, [eax + KERNEL_BASE]
+    call .set
+    mov ecx, (KERNEL_BASE >> 22)
+.next:
+    dec ecx
+    js .done
+    mov eax, [esi + ecx * 4]
+    test eax, eax
+    jz .next
+    push ecx
+    from_entry
+    and eax, -PAGE_BYTES
+    call .set
+    pop ecx
+    jmp .next
+.done:
+    pop eax
+    ret
+.set:
+    lea ebx, [eax + KERNEL_BASE]
+    or eax, PAGE_PRESENT
+    or eax, edi
+    call machine_of
+    mov ecx, eax
+    mov edx, FLUSH_PAGE
+    hypercall UPDATE_MAPPING
+    test eax, eax
+    jnz panic_refused
+    ret
+
+; Print ECX bytes at EDX. Changes EAX.
+write_console:
+    push ebx
+    mov ebx, CONSOLE_WRITE
+    hypercall CONSOLE_IO
+    pop ebx
+    ret
+
+; Take what was typed, as far as there is room; nobody tells us, so look at every tick.
+take_input:
+    pushad
+.next:
+    mov eax, [input_head]
+    sub eax, [input_tail]
+    cmp eax, INPUT_BYTES
+    jae .done
+    mov edx, [input_head]
+    and edx, INPUT_BYTES - 1
+    add edx, input_ring
+    mov ecx, 1
+    mov ebx, CONSOLE_READ
+    hypercall CONSOLE_IO
+    cmp eax, 1                      ; how many there were
+    jne .done
+    inc dword [input_head]
+    mov eax, input_ring
+    call wake
+    jmp .next
+.done:
+    popad
+    ret
+
+panic_failsafe:
+    mov esi, text_failsafe
+    jmp panic
+panic_refused:
+    mov esi, text_refused
+    jmp panic
+
+; What the calls above refer to.
+align PAGE_BYTES, db 0
+boot_operations:
+    dd PIN_DIRECTORY, 0, 0
+    dd NEW_BASE, 0, 0
+switch_calls:
+    dd STACK_SWITCH, 0, KERNEL_DATA, 0, 0, 0, 0, 0
+    dd MMUEXT_OP, 0, switch_operation, 1, 0, DOMID_SELF, 0, 0
+switch_operation:
+    dd NEW_BASE, 0, 0
+change_calls:
+    dd MMU_UPDATE, 0, change_list, 0, 0, DOMID_SELF, 0, 0
+    dd MMUEXT_OP, 0, flush_operation, 1, 0, DOMID_SELF, 0, 0
+flush_operation:
+    dd FLUSH_TLB, 0, 0
+clock_channel:
+    dd VIRQ_TIMER, 0, 0             ; which, for which CPU, answer: the channel
+start_info:         dd 0
+frame_list:         dd 0            ; where it is, as the kernel sees it
+changes:            dd 0            ; how many are on the list
+CHANGES             equ 32
+change_list:        times CHANGES * 4 dd 0
+text_failsafe:      db "a return to ring 3 has failed", 0
+text_refused:       db "the hypervisor has refused a request", 0
+
+; The gates, as a list.
+%macro trap_gate 3                  ; vector, for which ring and how, handler
+    db %1, %2
+    dw KERNEL_CODE
+    dd %3
+%endmacro
+align 4, db 0
+trap_table:
+%assign vector 0
+%rep IRQ_VECTOR
+    trap_gate vector, MASKS_EVENTS, trap_%[vector]
+%assign vector vector + 1
+%endrep
+    trap_gate 0x80, 3, system_call  ; ring 3 may, and events may: a gate can do that alone
+    trap_gate 0, 0, 0               ; the end
+%endif
 
 ; ==== 11. Programs ==================================================================================
 ; Ring 3 begins here. All programs share these pages, which none can write to; what differs
@@ -2245,12 +2883,16 @@ handlers:                           ; by vector
     times 14 dd exception
     dd page_fault
     times 17 dd exception
+%ifdef PARAVIRT
+    dd events                       ; whatever happens outside
+%else
     dd clock_interrupt              ; IRQ 0
     times 3 dd spurious
     dd console_interrupt            ; IRQ 4
     times 9 dd spurious
     dd disk_interrupt               ; IRQ 14
     dd spurious
+%endif
 
 calls:                              ; by number
     dd sys_exit, fork, sys_spawn, sys_wait, sys_getpid, sys_yield, sys_sleep
@@ -2368,6 +3010,10 @@ text_brought_total: db " pages brought", 10, 0
 hex_digits:         db "0123456789ABCDEF"
 
 align 4, db 0
+%ifdef PARAVIRT
+first_free:         dd 0            ; the first frame behind the kernel and what came with it
+%else
+first_free:         dd FIRST_FREE   ; the first frame behind the kernel
 gdt_pointer:
     dw gdt_end - gdt - 1            ; limit: the last valid byte
     dd gdt
@@ -2375,6 +3021,7 @@ gdt_pointer:
 idt_pointer:
     dw idt_end - idt - 1
     dd idt
+%endif
 
 ; -- Global descriptor table, on a page of its own --
 ; A VMM that keeps a shadow of this table must notice every write to it, and it can
@@ -2383,17 +3030,27 @@ idt_pointer:
 align PAGE_BYTES, db 0
 gdt:
     dq 0                            ; selector 0 is never valid
+%ifdef PARAVIRT
+    dq 0x00CFBB000000FFFF           ; 0x08 ring 1 code: base 0, as far as the hypervisor lets it
+    dq 0x00CFB3000000FFFF           ; 0x10 ring 1 data: likewise
+%else
     dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
     dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+%endif
     dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
     dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+%ifdef PARAVIRT
+    dq 0                            ; 0x28 the TSS is the hypervisor's
+%else
     dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
     dw ADDR(tss) & 0xFFFF           ;      base 15:0
     db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
     db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
     db 0                            ;      limit 19:16, counted in bytes
     db ADDR(tss) >> 24              ;      base 31:24
+%endif
 gdt_end:
+%ifndef PARAVIRT
 
 ; -- Interrupt descriptor table --
 %macro gate 2                       ; handler, type
@@ -2427,12 +3084,22 @@ tss_esp0:
     dw 0
     dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
 tss_end:
+%endif
+%ifdef PARAVIRT
+disk_copy:
+    incbin "disk.img"
+DISK_SECTORS        equ ($ - disk_copy) / SECTOR_BYTES
+%endif
 align PAGE_BYTES, db 0
 kernel_end:
 
 ; -- Memory that needs no place in the file; the loader clears it --
 section .bss
 boot_directory:     resb PAGE_BYTES
+%ifdef PARAVIRT
+kernel_table:       resb PAGE_BYTES ; maps all of our memory at KERNEL_BASE
+shared_info:        resb PAGE_BYTES ; the page that we share with the hypervisor is mapped over this
+%endif
 idle_stack:         resb PAGE_BYTES
 idle_stack_top:
 sector:             resb SECTOR_BYTES
