@@ -33,9 +33,9 @@ def boot_in_qemu(scenario: Scenario) -> Ending:
     command = [QEMU, "-kernel", str(scenario.image_path), "-m", str(scenario.guest.memory_mib)]
     command += ["-accel", "tcg", "-display", "none", "-serial", "stdio", "-no-reboot", "-net", "none"]
     command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
-    for index, disk in enumerate(scenario.disks):
-        if disk is not None:
-            command += ["-drive", f"file={disk.path},format=raw,if=ide,index={index},snapshot=on"]
+    for number, disk in enumerate(scenario.disks):
+        if disk is not None:  # what a guest writes goes to a snapshot, which ends with the run
+            command += ["-drive", f"file={disk.path},format=raw,if=ide,index={number},snapshot=on"]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)
     assert not result.stderr, result.stderr
     return Ending(comparable(scenario.id, result.stdout), result.returncode)
