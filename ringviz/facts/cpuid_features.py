@@ -1,6 +1,6 @@
 """Feature bits of CPUID that a guest here can meet, by leaf, register and bit.
 
-Only what a 32-bit guest can use on this machine: bits for long mode, the local APIC or VMX are not among them.
+Only what a 32-bit guest can use on this machine: bits for long mode or VMX are not among them.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ CPUID_FEATURES: Mapping[str, CpuidFeature] = by(
     _basic("edx", 5, "msr", "RDMSR and WRMSR"),
     _basic("edx", 6, "pae", "Physical-address extension"),
     _basic("edx", 8, "cx8", "CMPXCHG8B"),
+    _basic("edx", 9, "apic", "A local APIC on the CPU"),
     _basic("edx", 11, "sep", "SYSENTER and SYSEXIT"),
     _basic("edx", 13, "pge", "Global pages"),
     _basic("edx", 15, "cmov", "CMOVcc"),

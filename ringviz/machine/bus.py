@@ -113,6 +113,25 @@ class RequestsInterrupts(Protocol):
 
 
 @runtime_checkable
+class MemoryMapped(Protocol):
+    """A device with registers among the memory addresses; they are four bytes wide, and reading has no effect."""
+
+    @property
+    def name(self) -> str:
+        """As any device."""
+
+    @property
+    def window(self) -> range:
+        """Physical addresses of its registers: whole pages."""
+
+    def read_memory(self, offset: int, size: int, now: int) -> int:
+        """Give `size` bytes at an offset of the window."""
+
+    def write_memory(self, offset: int, size: int, value: int, now: int) -> None:
+        """Take `size` bytes at an offset of the window."""
+
+
+@runtime_checkable
 class InterruptController(Protocol):
     """The device that request lines lead to."""
 
@@ -129,11 +148,8 @@ class InterruptController(Protocol):
     def would_request(self, irq: int) -> bool:
         """Tell whether a rising edge of this line now would make `is_requesting` true, by mask and priority."""
 
-    def save(self) -> State:
-        """As any device."""
-
-    def restore(self, state: State) -> None:
-        """As any device."""
+    def peek(self) -> int:
+        """Give the vector that `acknowledge` would give now; nothing changes by the question."""
 
 
 class _Claim(NamedTuple):
@@ -182,6 +198,7 @@ class Bus:
         self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
         self._timed_lines = [(d, d.irq if isinstance(d, RequestsInterrupts) else None) for d in self._timed]
         self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
+        self._mapped = [device for device in self._devices.values() if isinstance(device, MemoryMapped)]
         self._has_risen = False
         self._next: int | None = None
         """The last answer of `next_event`, which holds until a device is reached or acts."""
@@ -207,6 +224,25 @@ class Bus:
         for piece in self._pieces(port, size):
             if piece.claim is not None:
                 piece.claim.write(piece.size, value >> piece.shift_bits & piece.mask, now)
+
+    def memory_device(self, address: int) -> MemoryMapped | None:
+        """Give the device that has registers at a physical address, or None."""
+        return next((device for device in self._mapped if address in device.window), None)
+
+    def read_memory(self, address: int, size: int, now: int) -> int:
+        """Read `size` bytes of a device's registers; ones where no device has any."""
+        self._settle(now)
+        device = self.memory_device(address)
+        if device is None:
+            return (1 << 8 * size) - 1
+        return device.read_memory(address - device.window.start, size, now) & (1 << 8 * size) - 1
+
+    def write_memory(self, address: int, size: int, value: int, now: int) -> None:
+        """Write `size` bytes of a device's registers; lost where no device has any."""
+        self._settle(now)
+        device = self.memory_device(address)
+        if device is not None:
+            device.write_memory(address - device.window.start, size, value, now)
 
     def device_at(self, port: int) -> str | None:
         """Give the name of the device that claims `port`, or None."""
@@ -262,9 +298,9 @@ class Bus:
         due = self.next_event()
         if due is None or now < due:
             return False
-        self._has_risen = False
+        self._has_risen, had_request = False, self.is_requesting
         self._settle(now)
-        return self._has_risen
+        return self.is_requesting and (self._has_risen or not had_request)
 
     def _is_heard(self, irq: int | None) -> bool:
         """A request on this line would reach the CPU as things are; without a line, what a device does is seen."""
@@ -296,11 +332,7 @@ class Bus:
     @property
     def pending_vector(self) -> int:
         """The vector that `acknowledge` would give now; nothing changes by the question."""
-        assert self._controller is not None
-        before = self._controller.save()
-        vector = self._controller.acknowledge()
-        self._controller.restore(before)
-        return vector
+        return 0 if self._controller is None else self._controller.peek()
 
     def _wire(self, irq: int) -> Callable[[bool], None]:
         """Give the wire of one request line."""

@@ -238,6 +238,12 @@ class Cpu:
         self._completed_outside = self.retired
 
     @property
+    def stands_at_gate(self) -> bool:
+        """The CPU is about to execute an instruction that it stops before while an interrupt waits, and no other."""
+        linear = self.state.linear_eip
+        return linear in self._gates and linear not in self._points
+
+    @property
     def stops_at_gates(self) -> bool:
         """Stop with reason POINT before every one of `GATES`: while an interrupt waits."""
         return bool(self.slots[Slot.WAITING])

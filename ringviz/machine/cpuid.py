@@ -45,7 +45,7 @@ _NOT_OFFERED: Mapping[int, tuple[int, int, int, int]] = {
         0,
         # MONITOR VMX FMA CMPXCHG16B x2APIC TSC-deadline XSAVE OSXSAVE AVX F16C RDRAND hypervisor
         _bits(3, 5, 12, 13, 21, 24, 26, 27, 28, 29, 30, 31),
-        _bits(7, 9, 12, 14, 16, 17),  # MCE APIC MTRR MCA PAT PSE-36
+        _bits(7, 12, 14, 16, 17),  # MCE MTRR MCA PAT PSE-36
     ),
     7: (0, _bits(0, 5, 7, 10, 14, 18, 20), 0xFFFF_FFFF, 0xFFFF_FFFF),  # FSGSBASE AVX2 SMEP INVPCID MPX RDSEED SMAP
     0xD: (0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF),
@@ -53,7 +53,7 @@ _NOT_OFFERED: Mapping[int, tuple[int, int, int, int]] = {
         0,
         0,
         _bits(0, 2, 3, 4),  # LAHF in long mode, SVM, the extended APIC space, CR8 by LOCK MOV CR0
-        _bits(7, 9, 11, 12, 14, 16, 17, 26, 27, 29),  # as in leaf 1; SYSCALL, 1 GiB pages, RDTSCP, long mode
+        _bits(7, 11, 12, 14, 16, 17, 26, 27, 29),  # as in leaf 1; SYSCALL, 1 GiB pages, RDTSCP, long mode
     ),
     0x8000_000A: (0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF),
 }

@@ -22,6 +22,7 @@ from ringviz.machine.code_cache import CodeCache
 from ringviz.machine.cpu import GATES, Cpu
 from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
+from ringviz.machine.device_window import DeviceWindow
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interrupts, owes_step_trap
@@ -128,6 +129,7 @@ class Machine:
         self._is_at_gate = False
         self.step_trap_due = False
         """TF was set when an instruction began that was then completed by microcode: its #DB is still to come."""
+        self._window = DeviceWindow(bus)
         self.idle = 0
         """Device time that has passed while the CPU slept in HLT."""
         self.is_halted = False
@@ -351,7 +353,7 @@ class Machine:
             return (following if self.inhibited_at == self.retired else goal), False
         eip = self.cpu.state.eip
         is_breakpoint = eip == self._breakpoint_at and (eip, self.retired) != self._broke_at
-        self._is_at_gate = not is_breakpoint and instruction.form not in self._watched
+        self._is_at_gate = self.cpu.stands_at_gate and not is_breakpoint
         return following, holds_interrupts(instruction, had_if=self.interrupt_flag())
 
     def _interruption(self) -> Stop | None:
@@ -400,7 +402,8 @@ class Machine:
     def _run(self, limit: int, *, skip: bool) -> Stop:
         """Run until `limit` with `BudgetSpent`, or until something other than a device needs an answer.
 
-        While an interrupt waits, `BudgetSpent` also says that an instruction is to come that may let it in.
+        `BudgetSpent` also says that interrupts are to be looked at: a device has been reached through its registers in
+        memory, or one waits and an instruction is to come that may let it in.
         """
         skip_here = (self.cpu.state.linear_eip, self.retired) if skip else None
         start, has_rf = self.retired, self._take_resume_flag()
@@ -433,10 +436,11 @@ class Machine:
                     if not patience:  # a string instruction may walk through all of an empty address space
                         return Paused()
                     continue
+                reached_device = self._window.is_open
                 self._give_back(borrowed)
                 match raw.reason:
                     case Reason.LIMIT:
-                        if self.retired >= limit:
+                        if self.retired >= limit or reached_device:
                             return BudgetSpent()
                     case Reason.PAUSE:
                         return Paused()
@@ -536,7 +540,10 @@ class Machine:
                 self.ram.dirty.add(frame)
             self.cpu.frames.fill(page, frame, writable=is_write or frame in self.ram.dirty)
         else:
-            # Nothing answers there: lend a page of ones for this one instruction, and forget what it writes.
+            # A device or nothing answers there: lend a page for this one instruction, of ones if it is nothing.
+            shown = None if is_fetch else self.show_device(gpa, self.instruction_here(), is_write=is_write)
+            if shown is not None:
+                self.cpu.uc.mem_write(layout.OPEN_BUS, shown)
             self.cpu.frames.fill(page, layout.OPEN_BUS >> PAGE_SHIFT, writable=True)
             borrowed[page] = True
         return None
@@ -559,6 +566,17 @@ class Machine:
     protected_linear: Callable[[int], int] | None = None
     """Gives the linear address at which a protected physical address is mapped."""
 
+    def show_device(self, gpa: int, instruction: Instruction | None, *, is_write: bool) -> bytes | None:
+        """Give a page with the device registers that an instruction reaches for; None where no device has any.
+
+        Lend it for that one instruction, and give it to `take_from_device` afterwards.
+        """
+        return self._window.open(gpa, instruction, is_write=is_write, retired=self.retired, now=self.now)
+
+    def take_from_device(self, page: bytes) -> None:
+        """Pass on to the device what the instruction has stored in the page that was lent to it, if one was."""
+        self._window.close(page, self.retired)
+
     def _give_back(self, borrowed: dict[int, bool]) -> None:
         """Take back the pages lent for one instruction."""
         if not borrowed:
@@ -566,6 +584,8 @@ class Machine:
         for page in borrowed:
             self.cpu.frames.drop(page)
         if any(borrowed.values()):
+            if self._window.is_open:
+                self.take_from_device(bytes(self.cpu.uc.mem_read(layout.OPEN_BUS, PAGE)))
             self.cpu.uc.mem_write(layout.OPEN_BUS, b"\xff" * PAGE)
         borrowed.clear()
         self.cpu.flush_tlb()

@@ -10,8 +10,8 @@ from ringviz.machine.state import CpuState
 
 TSC, APIC_BASE = 0x10, 0x1B
 _SYSENTER_FIRST, _SYSENTER_LAST = 0x174, 0x176
-_APIC_BASE_VALUE = 0xFEE0_0100
-"""The APIC's page, on the boot processor, with the APIC switched off: this machine has none."""
+_APIC_BASE_VALUE = 0xFEE0_0900
+"""The local APIC's page, on the boot processor, switched on. Here it can be neither moved nor switched off."""
 
 
 def read_msr(state: CpuState, number: int, time_stamp: int) -> int | None:
@@ -26,6 +26,8 @@ def write_msr(state: CpuState, number: int, value: int) -> bool:
     if _SYSENTER_FIRST <= number <= _SYSENTER_LAST:
         state.sysenter[number - _SYSENTER_FIRST] = value & 0xFFFF_FFFF
         return True
+    if number == APIC_BASE:
+        return value == _APIC_BASE_VALUE
     if number == EFER_MSR and not value & ~Efer.NXE:  # long mode and SYSCALL are not offered to 32-bit guests
         state.efer = value
         return True

@@ -16,6 +16,12 @@ _DEVICE_TITLES = {
     "pic": "interrupt controller",
     "cmos": "CMOS",
     "exit": "exit port",
+    "pit": "timer",
+    "ide": "disk",
+    "keyboard": "keyboard",
+    "vga": "screen",
+    "local-apic": "local APIC",
+    "io-apic": "I/O APIC",
 }
 
 _VIRTUAL_8086_RULES = {
@@ -98,6 +104,14 @@ def device_title(bus: Bus, port: int) -> str:
     """The device at a port, by its common name."""
     name = bus.device_at(port)
     return "no device" if name is None else _DEVICE_TITLES.get(name, name)
+
+
+def register_action(bus: Bus, gpa: int) -> str:
+    """`local APIC, register 0B0h`; empty where no device has registers in memory."""
+    device = bus.memory_device(gpa)
+    if device is None:
+        return ""
+    return f"{_DEVICE_TITLES.get(device.name, device.name)}, register {gpa - device.window.start:03X}h"
 
 
 def port_action(bus: Bus, stop: PortIo, after: CpuState) -> str:

@@ -7,13 +7,28 @@ from ringviz.machine.devices.cmos import Cmos
 from ringviz.machine.devices.debug_console import DebugConsole
 from ringviz.machine.devices.exit_port import ExitPort
 from ringviz.machine.devices.ide import Ide
+from ringviz.machine.devices.io_apic import IoApic
 from ringviz.machine.devices.keyboard import Keyboard
+from ringviz.machine.devices.local_apic import LocalApic
 from ringviz.machine.devices.pic import PicPair
 from ringviz.machine.devices.pit import Pit
 from ringviz.machine.devices.uart import Uart
 from ringviz.machine.devices.vga import Vga
 
-__all__ = ["Cmos", "DebugConsole", "ExitPort", "Ide", "Keyboard", "PicPair", "Pit", "Uart", "Vga", "pc_devices"]
+__all__ = [
+    "Cmos",
+    "DebugConsole",
+    "ExitPort",
+    "Ide",
+    "IoApic",
+    "Keyboard",
+    "LocalApic",
+    "PicPair",
+    "Pit",
+    "Uart",
+    "Vga",
+    "pc_devices",
+]
 
 
 def pc_devices(
@@ -33,5 +48,7 @@ def pc_devices(
     uart, keyboard = Uart(), Keyboard()
     uart.feed(console_input)
     keyboard.type(keys)
-    machine = (uart, DebugConsole(), PicPair(), Pit(), keyboard, Vga(), Cmos(memory_bytes), Ide(disks))
+    pic, io_apic = PicPair(), IoApic()
+    controllers = (LocalApic(pic, io_apic), io_apic, pic)
+    machine = (uart, DebugConsole(), *controllers, Pit(), keyboard, Vga(), Cmos(memory_bytes), Ide(disks))
     return (*machine, ExitPort())

@@ -66,6 +66,14 @@ class PicPair:
         self._settle(master, slave)
         return vector
 
+    def peek(self) -> int:
+        """Give the vector that `acknowledge` would give now; nothing changes by the question."""
+        before = self._state
+        try:
+            return self.acknowledge()
+        finally:
+            self._state = before
+
     def would_request(self, irq: int) -> bool:
         """Tell whether a rising edge of this line now would reach the CPU, by masks and priorities of both chips."""
         before = self._state

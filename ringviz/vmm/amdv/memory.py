@@ -14,6 +14,7 @@ from ringviz.machine.stops import (
     Stop,
     has_completed,
 )
+from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.intercepts import (
     SvmReport,
@@ -25,7 +26,7 @@ from ringviz.vmm.amdv.world_switch import WorldSwitch
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
-from ringviz.vmm.mmu.telling import words
+from ringviz.vmm.mmu.telling import DEVICE_RULE, words
 from ringviz.vmm.outcome import RESUME, Outcome
 
 SHADOW_NEEDS = "page faults exit while the real page tables are the VMM's"
@@ -45,9 +46,16 @@ class MemoryExits(WorldSwitch):
             info1 = inner.is_present | inner.is_write << 1 | 1 << 2 | inner.is_fetch << 4 | 1 << 32
             report = SvmReport("VMEXIT_NPF", "nested paging", info1, inner.gpa)
             event = self._exit(report, inner.instruction)
-            event = replace(event, is_attempt=True, kind=Kind.VIOLATION, rule="no nested page there")
             page = inner.gpa & ~0xFFF
-            self._tell(event, f"outside the guest's memory ({inner.gpa:08X}h): nothing answers there", before)
+            register = describe.register_action(self.machine.bus, inner.gpa)
+            if register:
+                self._tell(replace(event, rule=f"no nested page there: {DEVICE_RULE}"), f"virtual {register}", before)
+            else:
+                event = replace(event, is_attempt=True, kind=Kind.VIOLATION, rule="no nested page there")
+                self._tell(event, f"outside the guest's memory ({inner.gpa:08X}h): nothing answers there", before)
+            shown = self.machine.show_device(inner.gpa, inner.instruction, is_write=inner.is_write)
+            if shown is not None:
+                self.machine.ram.write(layout.OPEN_BUS, shown)
             nested.map(page, layout.OPEN_BUS)
             lent.append(page)
             inner = self.machine.step_over()
@@ -55,6 +63,7 @@ class MemoryExits(WorldSwitch):
             nested.map(page, None)
             self.machine.cpu.frames.drop(page >> 12)
         self.machine.flush_tlb()
+        self.machine.take_from_device(self.machine.ram.read(layout.OPEN_BUS, PAGE))
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
             self.emulated += 1
@@ -78,8 +87,9 @@ class MemoryExits(WorldSwitch):
         event = self._exit(report, instruction)
         if during is not None:
             self.vmcb.put("EVENTINJ", event_word(during))
-        cause, rule, action = words(answer, raised.linear or 0)
-        if isinstance(answer, Elsewhere):
+        register = describe.register_action(self.machine.bus, answer.gpa) if isinstance(answer, Elsewhere) else ""
+        cause, rule, action = words(answer, raised.linear or 0, register)
+        if isinstance(answer, Elsewhere) and not register:
             event = replace(event, kind=Kind.VIOLATION, is_attempt=True)
         else:
             event = replace(event, cause=cause, rule=f"{event.rule}; {rule}")

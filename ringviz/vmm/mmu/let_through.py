@@ -94,12 +94,16 @@ def let_through(
                 if access.is_write and all(address != frame_address for address, _ in passage.written):
                     passage.written.append((frame_address, space.read_physical(frame_address, PAGE)))
                 passage.lent.append(shadow.lend(linear, space.base + frame_address, access))
-            case Elsewhere():
+            case Elsewhere(gpa):
+                shown = machine.show_device(gpa, refused.instruction, is_write=access.is_write)
+                if shown is not None:
+                    machine.ram.write(open_bus, shown)
                 passage.lent.append(shadow.lend(linear, open_bus, access))
         passage.inner = machine.step_over()
     for lent in reversed(passage.lent):
         shadow.take_back(lent)
     if passage.lent:
+        machine.take_from_device(machine.ram.read(open_bus, PAGE))
         machine.ram.write(open_bus, b"\xff" * PAGE)
     for gpa, old in passage.written:
         shadow.wrote(gpa, old)

@@ -25,8 +25,16 @@ def refused_text(error_code: int) -> str:
     return f"the guest's own page tables refuse: {describe.page_fault_text(error_code)}"
 
 
-def words(answer: Filled | Traced | Elsewhere, linear: int) -> tuple[str, str, str]:
+DEVICE_RULE = "a device's registers lie there, and no memory"
+
+
+def words(answer: Filled | Traced | Elsewhere, linear: int, register: str = "") -> tuple[str, str, str]:
     """Tell a fault that is none of the guest's, in a VMM that traces page tables and nothing else.
+
+    Args:
+        answer: what the VMM makes of it.
+        linear: address of the access.
+        register: of a device that is elsewhere, as `describe.register_action` names it; empty if nothing is.
 
     Returns:
         Cause, rule and action of the event; cause and rule are empty where the technique's own words say it.
@@ -36,5 +44,7 @@ def words(answer: Filled | Traced | Elsewhere, linear: int) -> tuple[str, str, s
             return HIDDEN_FAULT, HIDDEN_RULE, filled_text(linear, answer)
         case Traced():
             return TRACE_FAULT, TRACE_RULE, TRACE_ACTION
+        case Elsewhere() if register:
+            return f"#PF at {linear:08X}", DEVICE_RULE, f"virtual {register}"
         case Elsewhere():
             return "", "", f"outside the guest's memory ({answer.gpa:08X}h): nothing answers there"

@@ -59,6 +59,7 @@ from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
 from ringviz.vmm.mmu.comparison import shadow_walk, shadow_walks
 from ringviz.vmm.mmu.let_through import access_of, is_memory_refusal, let_through
 from ringviz.vmm.mmu.telling import (
+    DEVICE_RULE,
     HIDDEN_FAULT,
     HIDDEN_RULE,
     TRACE_ACTION,
@@ -565,7 +566,10 @@ class RingCompression(Technique):
         kind, charge = Kind.TRAP, "trap-emulate"
         if isinstance(answer, Elsewhere):
             action = "the VMM's own pages lie there: the guest's page shown for this one instruction"
-            if not answer.is_own:
+            register = "" if answer.is_own else describe.register_action(self.machine.bus, answer.gpa)
+            if register:
+                rule, action = DEVICE_RULE, f"virtual {register}"
+            elif not answer.is_own:
                 kind = Kind.VIOLATION
                 action = f"outside the guest's machine ({answer.gpa:08X}h): nothing answers there"
         elif is_table:

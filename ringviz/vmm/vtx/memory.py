@@ -17,6 +17,7 @@ from ringviz.machine.stops import (
     Stop,
     has_completed,
 )
+from ringviz.vmm import describe
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
@@ -41,6 +42,9 @@ class MemoryExits(Transitions):
         while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
             self._violation(self._ept_violation(inner), inner.instruction, inner.gpa)
             page = inner.gpa & ~0xFFF
+            shown = self.machine.show_device(inner.gpa, inner.instruction, is_write=inner.is_write)
+            if shown is not None:
+                self.machine.ram.write(layout.OPEN_BUS, shown)
             ept.map(page, layout.OPEN_BUS)
             lent.append(page)
             inner = self.machine.step_over()
@@ -48,6 +52,7 @@ class MemoryExits(Transitions):
             ept.map(page, None)
             self.machine.cpu.frames.drop(page >> 12)
         self.machine.flush_tlb()
+        self.machine.take_from_device(self.machine.ram.read(layout.OPEN_BUS, PAGE))
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
             self._ran_for_the_guest()
@@ -56,10 +61,14 @@ class MemoryExits(Transitions):
     def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:
         """Record an exit for an access to what is not the guest's."""
         before = self.machine.state.copy()
-        event = replace(self._leave(leaves, instruction), is_attempt=True, kind=Kind.VIOLATION)
-        guest = self.guest_state()
+        event, guest = self._leave(leaves, instruction), self.guest_state()
+        register = describe.register_action(self.machine.bus, address)
+        action = f"virtual {register}"
+        if not register:
+            event = replace(event, is_attempt=True, kind=Kind.VIOLATION)
+            action = f"outside the guest's memory ({address:08X}h): nothing answers there"
         self._resume(guest)
-        self._tell(event, f"outside the guest's memory ({address:08X}h): nothing answers there", before, guest)
+        self._tell(event, action, before, guest)
 
     def _ept_violation(self, stop: NestedFault) -> VmExit:
         assert self.ept is not None
@@ -106,8 +115,9 @@ class MemoryExits(Transitions):
         if during is not None:
             self._put_event(during, before)
         self._resume(guest)
-        cause, rule, action = words(answer, raised.linear or 0)
-        if isinstance(answer, Elsewhere):
+        register = describe.register_action(self.machine.bus, answer.gpa) if isinstance(answer, Elsewhere) else ""
+        cause, rule, action = words(answer, raised.linear or 0, register)
+        if isinstance(answer, Elsewhere) and not register:
             event = replace(event, kind=Kind.VIOLATION, is_attempt=True)
         else:
             event = replace(event, cause=cause, rule=f"{leaves.rule}; {rule}")
