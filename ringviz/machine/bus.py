@@ -10,11 +10,13 @@ interrupt controller, and the controller's output to whoever asks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 State: TypeAlias = tuple[Any, ...]
 """What `save` gives: nested tuples of int, bool, bytes, str and None. Equal states mean equal futures, and `repr` of
 equal states is the same text in every run."""
+
+_Kind = TypeVar("_Kind")
 
 OPEN_BUS_BYTE = 0xFF
 """What the pulled-up data lines give where no device answers."""
@@ -268,6 +270,11 @@ class Bus:
     def has_reset(self) -> bool:
         """The guest has asked for the processor to be reset."""
         return any(device.has_reset for device in self._resetters)
+
+    def find(self, kind: type[_Kind]) -> _Kind | None:
+        """Give the device of a class, for what is not done by ports: to type at a keyboard, to look at a screen."""
+        self._is_next_known = False  # it may now act at another time
+        return next((device for device in self._devices.values() if isinstance(device, kind)), None)
 
     # ---- time and interrupts -----------------------------------------------------------------------------------------
 
