@@ -2,9 +2,10 @@
 
 A recompiled kernel has other instructions, so there is no comparing step by step. Its source has markers instead:
 labels that stand in both builds (`ringviz.guest.markers`). At each one passed, these must mean the same on bare metal
-and under the hypervisor: which marker it is, what was printed so far, the general registers and the arithmetic flags
-(but for registers the scenario declares leftovers there), whether interrupts are wanted (EFLAGS.IF, or the shared
-page's mask), and the ring, where ring 1 stands for ring 0. At the end the outcomes and the exit codes must be the same.
+and under the hypervisor: which marker it is, what the serial line printed so far, the general registers and the
+arithmetic flags (but for registers the scenario declares leftovers there), whether interrupts are wanted (EFLAGS.IF,
+or the shared page's mask), and the ring, where ring 1 stands for ring 0. At the end the outcomes and the exit codes
+must be the same.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ringviz.guest.markers import markers_of
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.schema import COMPARED
 from ringviz.guest.symbols import load_source_map
+from ringviz.machine.devices import Uart
 from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.outcome import Ended
@@ -143,7 +145,7 @@ def _difference(
 def _of_a_marker(technique: Technique, dead: frozenset[str]) -> Iterator[tuple[str, int | str]]:
     """What a kernel means by its state at a marker."""
     state = technique.guest_state()
-    yield "console", technique.machine.bus.console
+    yield "console", technique.machine.bus.printed(Uart.name)
     yield "ring", meant_ring(technique, state)
     yield "IF", int(bool(state.eflags & Eflags.IF))
     fields = fields_of(state)
@@ -158,7 +160,7 @@ def _of_a_marker(technique: Technique, dead: frozenset[str]) -> Iterator[tuple[s
 def _of_the_end(run: MarkerRun) -> Iterator[tuple[str, int | str]]:
     """What is left to compare when a run is over."""
     bus = run.technique.machine.bus
-    yield "console", bus.console
+    yield "console", bus.printed(Uart.name)
     yield "outcome", run.outcome
     yield "exit code", "none" if bus.exit_code is None else bus.exit_code
 

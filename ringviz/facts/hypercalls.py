@@ -86,7 +86,7 @@ HYPERCALLS: Mapping[int, HypercallFacts] = by(
         "address entry flags",
         "MOV to a page table, INVLPG",
     ),
-    _call(15, "set_timer_op", "Ask for a timer event", "time_lo time_hi", "OUT to the timer", offered=False),
+    _call(15, "set_timer_op", "Ask for a timer event", "time_lo time_hi", "OUT to the timer"),
     _call(16, "event_channel_op_compat", "Event channels, older form", "operation", "OUT to the interrupt controller"),
     _call(17, "xen_version", "Ask which hypervisor this is", "command argument", "CPUID"),
     _call(18, "console_io", "Print or read text", "command count buffer", "IN, OUT to the serial port"),
@@ -231,6 +231,12 @@ class EventChannel(IntEnum):
     UNMASK = 9
 
 
+class Virq(IntEnum):
+    """Virtual interrupts that are raised here."""
+
+    TIMER = 0
+
+
 class ConsoleIo(IntEnum):
     """Commands of `console_io`."""
 
@@ -272,6 +278,11 @@ class SharedInfo(IntEnum):
     UPCALL_MASK = 0x001
     PENDING_SELECTOR = 0x004
     CR2 = 0x008
+    TIME_VERSION = 0x020
+    TIME_TSC = 0x028
+    SYSTEM_TIME = 0x030
+    TSC_MULTIPLIER = 0x038
+    TSC_SHIFT = 0x03C
     EVENTS_PENDING = 0x800
     EVENTS_MASK = 0x880
 
@@ -309,6 +320,11 @@ SHARED_FIELDS: Mapping[int, FieldFacts] = by(
     FieldFacts("evtchn_upcall_mask", SharedInfo.UPCALL_MASK, "The virtual interrupt flag, inverted", _SHARED),
     FieldFacts("evtchn_pending_sel", SharedInfo.PENDING_SELECTOR, "Which words of pending bits to look at", _SHARED),
     FieldFacts("arch.cr2", SharedInfo.CR2, "Linear address of the last page fault", _SHARED),
+    FieldFacts("time.version", SharedInfo.TIME_VERSION, "Odd while the time is being written", _SHARED),
+    FieldFacts("time.tsc_timestamp", SharedInfo.TIME_TSC, "Time-stamp counter at the last tick", _SHARED),
+    FieldFacts("time.system_time", SharedInfo.SYSTEM_TIME, "Nanoseconds since the start, then", _SHARED),
+    FieldFacts("time.tsc_to_system_mul", SharedInfo.TSC_MULTIPLIER, "Nanoseconds of a count, as a fraction", _SHARED),
+    FieldFacts("time.tsc_shift", SharedInfo.TSC_SHIFT, "By how much to shift a count first", _SHARED),
     FieldFacts("evtchn_pending", SharedInfo.EVENTS_PENDING, "One bit for each event channel: it happened", _SHARED),
     FieldFacts("evtchn_mask", SharedInfo.EVENTS_MASK, "One bit for each event channel: do not call me", _SHARED),
 )

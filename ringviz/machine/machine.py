@@ -156,7 +156,7 @@ class Machine:
 
     @property
     def now(self) -> int:
-        """Device time: see `devices.device_time`."""
+        """Device time: see `devices.device_time`. The time-stamp counter counts it too."""
         return self.cpu.retired + self.idle
 
     def take_back(self, weight: int) -> None:

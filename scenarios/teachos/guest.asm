@@ -2017,6 +2017,10 @@ leave_old_tables:
     xor eax, eax                    ; a mistake from now on
     change_entry
     forget_all
+    mov eax, [start_info]
+    mov eax, [eax + KERNEL_BASE + START_TABLES]
+    mov ebx, UNPIN
+    call operate
     mov eax, gdt - KERNEL_BASE
     call machine_of
     shr eax, 12
@@ -2153,7 +2157,7 @@ request_change:
     sub eax, KERNEL_BASE
     call machine_of
     mov [edx], eax                  ; its low two bits are 0: an ordinary change
-    mov eax, [esp]                  ; EAX as it was
+    mov eax, [esp + 4]              ; EAX as it was
     mov [edx + 8], eax
     inc dword [changes]
     restore eax, edx

@@ -8,20 +8,15 @@ import tomllib
 import pytest
 
 from ringviz.cli.list import can_run
-from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import available
 from ringviz.vmm.ring_compression.layout import HOLE
 from tests.consoles import GOLDEN, MACHINE_DEPENDENT, behind, comparable
+from tests.short_scenarios import SHORT
 from tests.vmm.lockstep import Run
 
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
-PAIRS = [
-    (scenario.id, technique)
-    for scenario in list_scenarios()
-    for technique in available()
-    if can_run(technique, scenario)
-]
+PAIRS = [(scenario.id, technique) for scenario in SHORT for technique in available() if can_run(technique, scenario)]
 LIES = {
     "popf-hole": (
         " -> ",

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 
 from ringviz.facts.techniques import TECHNIQUES
-from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.machine.state import ESP, fields_of
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.registry import available
+from tests.short_scenarios import SHORT
 from tests.vmm.lockstep import Run, assert_lockstep, difference, heal, silent_events
 
 HONEST_UNDER_TRAP_EMULATE = (
@@ -49,7 +49,7 @@ is stored afterwards."""
 
 
 @pytest.mark.parametrize("technique", FAITHFUL)
-@pytest.mark.parametrize("scenario_id", [scenario.id for scenario in list_scenarios()])
+@pytest.mark.parametrize("scenario_id", [scenario.id for scenario in SHORT])
 def test_a_faithful_technique_is_bare_metal_at_every_instruction(scenario_id: str, technique: str) -> None:
     run = assert_lockstep(find_scenario(scenario_id), technique, times=TIMES)
     assert run.ended is not None
@@ -57,7 +57,7 @@ def test_a_faithful_technique_is_bare_metal_at_every_instruction(scenario_id: st
 
 @pytest.mark.soak
 @pytest.mark.parametrize("technique", FAITHFUL)
-@pytest.mark.parametrize("scenario_id", [scenario.id for scenario in list_scenarios()])
+@pytest.mark.parametrize("scenario_id", [scenario.id for scenario in SHORT])
 def test_a_faithful_technique_is_bare_metal_every_time_an_instruction_runs(scenario_id: str, technique: str) -> None:
     assert assert_lockstep(find_scenario(scenario_id), technique).ended is not None
 

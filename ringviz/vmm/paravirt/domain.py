@@ -64,6 +64,12 @@ class Domain:
     """The page that is the page directory the CPU uses."""
     channels: dict[int, Channel] = field(default_factory=dict)
     """By port; port 0 is never used."""
+    has_clock: bool = False
+    """The hypervisor's clock ticks: the guest has asked for the time."""
+    wake_at_ns: int | None = None
+    """System time at which the guest wants a timer event."""
+    is_blocked: bool = False
+    """The guest waits for an event, and does not run until one comes."""
     assists: frozenset[int] = frozenset()
     """Types of help switched on."""
     calls: dict[int, int] = field(default_factory=dict)
@@ -77,8 +83,8 @@ class Domain:
         return Domain(
             self.traps.copy(), self.event, self.failsafe, self.kernel_ss, self.kernel_esp, self.gdt_pages,
             self.gdt_entries, self.ldt_base, self.ldt_entries, self.ldt_pages, self.is_ldt_stale, self.use.copy(),
-            self.base_page, self.channels.copy(), self.assists, self.calls.copy(), self.tables_version,
-            self.loaded_version,
+            self.base_page, self.channels.copy(), self.has_clock, self.wake_at_ns, self.is_blocked,
+            self.assists, self.calls.copy(), self.tables_version, self.loaded_version,
         )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Event channels: how a guest under Xen is told that something happened, instead of by interrupts.
 
-There is one domain, so both ends of an interdomain channel are its own; no source outside the guest raises a virtual
-interrupt yet. Source: Xen public header event_channel.h; `event_channel.c` of Xen 3.0 for the checks.
+There is one domain, so both ends of an interdomain channel are its own. Of the virtual interrupts the timer's is raised
+(`clock`); the others have no source here. Source: Xen public header event_channel.h; `event_channel.c` of Xen 3.0 for
+the checks.
 """
 
 from __future__ import annotations

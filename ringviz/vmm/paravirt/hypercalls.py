@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.hypercalls import HYPERCALLS, HYPERVISOR_START, ConsoleIo, Error, Sched, VmAssist, XenVersion
+from ringviz.facts.hypercalls import HYPERCALLS, HYPERVISOR_START, ConsoleIo, Error, Sched, Virq, VmAssist, XenVersion
 from ringviz.facts.registers import Cr0, Eflags
 from ringviz.machine.machine import Machine
 from ringviz.machine.memory import PAGE
@@ -19,7 +19,7 @@ from ringviz.machine.state import ESP, SS
 from ringviz.vmm.paravirt import descriptors, guest_access
 from ringviz.vmm.paravirt.answers import Answer, Continuation
 from ringviz.vmm.paravirt.cpu_tables import SYSTEM_CALL_VECTOR
-from ringviz.vmm.paravirt.domain import Callback, DomainCrash, Handler
+from ringviz.vmm.paravirt.domain import Callback, Channel, DomainCrash, Handler
 from ringviz.vmm.paravirt.event_channels import EventChannels
 from ringviz.vmm.paravirt.guest_access import Refused
 from ringviz.vmm.paravirt.guest_entry import Frame
@@ -28,7 +28,8 @@ from ringviz.vmm.paravirt.paging_calls import MOST_AT_ONCE, PagingCalls
 UART_PORT, EXIT_PORT = 0x3F8, 0xF4
 """The hypervisor's own devices: where the guest's text goes, and how its run ends."""
 _LINE_STATUS = 5
-"""Offset of the port that says whether the UART has room."""
+"""Offset of the port that says whether the UART has room, or a byte for us."""
+_DATA_READY = 0x01
 VERSION = 0x0003_0000
 """Xen 3.0: major version in the upper half."""
 _EXTRAVERSION = b".ringviz"
@@ -202,9 +203,16 @@ class Hypervisor(PagingCalls):
         self._port_accesses += 1
         return Answer(f"the guest shuts down, reason {reason}", ends=True)
 
+    def set_timer_op(self, time_lo: int, time_hi: int) -> Answer:
+        """Ask to be told when it is so late, in nanoseconds of system time."""
+        return Answer(self.clock.wake_at(time_hi << 32 | time_lo))
+
     def event_channel_op(self, command: int, argument: int) -> Answer:
-        """Event channels."""
-        return Answer(EventChannels(self.domain, self.shared, self.memory).perform(command, argument))
+        """Event channels; the hypervisor's clock starts with the first channel for it."""
+        text = EventChannels(self.domain, self.shared, self.memory).perform(command, argument)
+        if Channel("virq", Virq.TIMER) in self.domain.channels.values():
+            self.clock.start()
+        return Answer(text)
 
     def event_channel_op_compat(self, operation: int) -> Answer:
         """The same, with the command in front of the argument."""
@@ -252,12 +260,12 @@ class Hypervisor(PagingCalls):
         return count
 
     def console_io(self, command: int, count: int, buffer: int) -> Answer:
-        """Print text on the console; nobody types."""
+        """Print text on the console, or read what was typed."""
         match command:
             case ConsoleIo.WRITE:
                 return self._print(_signed(count), buffer)
             case ConsoleIo.READ:
-                return Answer("nothing was typed")
+                return self._read_console(_signed(count), buffer)
             case _:
                 raise Refused(Error.ENOSYS, f"console_io has no command {command}")
 
@@ -276,6 +284,15 @@ class Hypervisor(PagingCalls):
             raise Continuation(rest, f"{len(text):,} bytes to the console, more to come")
         shown = ascii(text.decode("latin-1")[:_SHOWN_CHARS])
         return Answer(f"console ← {shown}{'…' if len(text) > _SHOWN_CHARS else ''}")
+
+    def _read_console(self, count: int, buffer: int) -> Answer:
+        bus, now = self._machine.bus, self._machine.now
+        typed = b""
+        while len(typed) < count and bus.read(UART_PORT + _LINE_STATUS, 1, now) & _DATA_READY:
+            typed += bytes((bus.read(UART_PORT, 1, now),))
+            self._port_accesses += 2
+        guest_access.write(self.memory, buffer, typed)
+        return Answer(f"console → {typed.decode('latin-1')!a}" if typed else "nothing was typed", len(typed))
 
     def multicall(self, entries_at: int, count: int) -> Answer:
         """Several hypercalls for the price of one way there and back."""

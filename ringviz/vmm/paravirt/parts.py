@@ -6,6 +6,7 @@ from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Machine
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.state import CpuState
+from ringviz.vmm.paravirt.clock import Clock
 from ringviz.vmm.paravirt.cpu_tables import CpuTables
 from ringviz.vmm.paravirt.direct_mmu import DirectMmu
 from ringviz.vmm.paravirt.domain import Domain
@@ -40,6 +41,11 @@ class Parts:
     def mmu(self) -> DirectMmu:
         """The domain's page tables."""
         return DirectMmu(self._machine.ram, self.frames, self.domain)
+
+    @property
+    def clock(self) -> Clock:
+        """The hypervisor's clock, and what the domain hears of it."""
+        return Clock(self._machine, self.domain, self.shared)
 
     @property
     def base_address(self) -> int:

@@ -21,16 +21,18 @@ class SharedPage:
         self._ram = ram
         self.is_masked = True  # a domain starts with events masked
 
-    def _read(self, offset: int, size: int) -> int:
+    def read(self, offset: int, size: int) -> int:
+        """Read a field."""
         return self._ram.read_int(layout.SHARED_INFO + offset, size)
 
-    def _write(self, offset: int, value: int, size: int) -> None:
+    def write(self, offset: int, value: int, size: int) -> None:
+        """Write a field."""
         self._ram.write_int(layout.SHARED_INFO + offset, value, size)
 
     @property
     def mask(self) -> int:
         """The mask byte as it is; any value but 0 masks."""
-        return self._read(SharedInfo.UPCALL_MASK, 1)
+        return self.read(SharedInfo.UPCALL_MASK, 1)
 
     @property
     def is_masked(self) -> bool:
@@ -39,16 +41,16 @@ class SharedPage:
 
     @is_masked.setter
     def is_masked(self, value: bool) -> None:
-        self._write(SharedInfo.UPCALL_MASK, int(value), 1)
+        self.write(SharedInfo.UPCALL_MASK, int(value), 1)
 
     @property
     def is_pending(self) -> bool:
         """Some event waits."""
-        return self._read(SharedInfo.UPCALL_PENDING, 1) != 0
+        return self.read(SharedInfo.UPCALL_PENDING, 1) != 0
 
     def set_cr2(self, linear: int) -> None:
         """Leave the address of a page fault: only ring 0 can read the real CR2."""
-        self._write(SharedInfo.CR2, linear, 4)
+        self.write(SharedInfo.CR2, linear, 4)
 
     def set_pending(self, port: int) -> None:
         """Let an event happen on a channel; a masked channel stays quiet, and an event that waits is not counted."""
@@ -66,17 +68,17 @@ class SharedPage:
 
     def _announce(self, port: int) -> None:
         if not self._test_and_set(SharedInfo.PENDING_SELECTOR, port // _BITS):
-            self._write(SharedInfo.UPCALL_PENDING, 1, 1)
+            self.write(SharedInfo.UPCALL_PENDING, 1, 1)
 
     def _test(self, field: int, bit: int) -> bool:
-        return bool(self._read(field + bit // 8, 1) >> bit % 8 & 1)
+        return bool(self.read(field + bit // 8, 1) >> bit % 8 & 1)
 
     def _test_and_set(self, field: int, bit: int) -> bool:
-        was = self._read(field + bit // 8, 1)
-        self._write(field + bit // 8, was | 1 << bit % 8, 1)
+        was = self.read(field + bit // 8, 1)
+        self.write(field + bit // 8, was | 1 << bit % 8, 1)
         return bool(was >> bit % 8 & 1)
 
     def _test_and_clear(self, field: int, bit: int) -> bool:
-        was = self._read(field + bit // 8, 1)
-        self._write(field + bit // 8, was & ~(1 << bit % 8), 1)
+        was = self.read(field + bit // 8, 1)
+        self.write(field + bit // 8, was & ~(1 << bit % 8), 1)
         return bool(was >> bit % 8 & 1)

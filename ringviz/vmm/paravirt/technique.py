@@ -79,6 +79,7 @@ _BEYOND_THE_LIMIT = (
 _KERNEL_RING, _VMM_RING = 1, 0
 _CR0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.PE
 HALTED = Ended("halted", "the guest blocked, and no event can wake it")
+_EXTERNAL = "external interrupt"
 SHUT_DOWN = "the guest shut down by sched_op"
 
 
@@ -242,17 +243,11 @@ class Paravirt(Technique):
                 return self._by_microcode(stop)
             case Halted():
                 return HALTED
-            case (
-                PortIo()
-                | NestedFault()
-                | BudgetSpent()
-                | Paused()
-                | Breakpoint()
-                | ExternalInterrupt()
-                | InterruptWindow()
-            ):
-                # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3, and so the interrupt
-                # controller stays masked.
+            case InterruptWindow():
+                return self._clock_ticks(stop)
+            case PortIo() | NestedFault() | BudgetSpent() | Paused() | Breakpoint() | ExternalInterrupt():
+                # IOPL 0 and a TSS without I/O bitmap keep every port away from rings 1 and 3; and the machine need not
+                # report devices, since real interrupts are always on and come in by themselves.
                 raise AssertionError(f"a stop that paravirtualization cannot meet: {stop}")
 
     # ---- hypercalls --------------------------------------------------------------------------------------------------
@@ -290,7 +285,7 @@ class Paravirt(Technique):
             code = self.machine.bus.exit_code
             outcome = Ended("exit", f"{SHUT_DOWN}, exit code {code}")
         elif answer.blocks:
-            outcome = HALTED
+            outcome = self._block()
         else:
             outcome = self._go_back(stop.instruction, before, at, answer.frame)
         shown = f"−{error}" if error else _result(answer)
@@ -298,6 +293,13 @@ class Paravirt(Technique):
         if outcome is RESUME:
             return self._tell_events(stop.instruction)
         return outcome
+
+    def _block(self) -> Outcome:
+        """Let the CPU sleep until something wakes the guest; there is no other guest to run meanwhile."""
+        if not self.hypervisor.clock.can_wake:
+            return HALTED
+        self.hypervisor.domain.is_blocked = True
+        return RESUME if self.machine.halt() else HALTED
 
     def _tell_hypercall(
         self,
@@ -414,6 +416,29 @@ class Paravirt(Technique):
         return Ended("triple-fault", text)
 
     # ---- interrupts and exceptions -----------------------------------------------------------------------------------
+
+    def _clock_ticks(self, stop: InterruptWindow) -> Outcome:
+        """The timer interrupts whatever runs: it is the hypervisor's, and the guest is told by an event, or not."""
+        hypervisor = self.hypervisor
+        before, at = self.machine.state.copy(), self.machine.retired
+        self.machine.acknowledge()
+        self.events.append(
+            self._event(
+                stop.instruction,
+                before,
+                at,
+                Kind.TRAP,
+                _EXTERNAL,
+                "an interrupt enters ring 0 through the hypervisor's table",
+                action=hypervisor.clock.tick(),
+                charges=("trap-emulate",),
+            )
+        )
+        domain = hypervisor.domain
+        if domain.is_blocked and not hypervisor.shared.is_pending:
+            return RESUME if self.machine.halt() else HALTED
+        domain.is_blocked = False
+        return self._tell_events(stop.instruction)
 
     def _own_gate(self, stop: SoftInterrupt) -> Outcome:
         """INT 80h through the guest's own gate: the CPU goes from ring 3 to ring 1 by itself."""

@@ -7,14 +7,14 @@ import pytest
 from ringviz.engine.recording import Recording
 from ringviz.engine.session import Session
 from ringviz.engine.state_hash import guest_state_sha256
-from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import choose
+from tests.short_scenarios import SHORT
 from tests.vmm.lockstep import Run, assert_lockstep
 from tests.vmm.paravirt.guests import technique_of
 from tests.vmm.paravirt.hypervisor_memory import assert_nothing_leads_inward, still
 
-RECOMPILED = [scenario.id for scenario in list_scenarios() if scenario.guest.paravirt]
+RECOMPILED = [scenario.id for scenario in SHORT if scenario.guest.paravirt]
 
 
 def complete(recording: Recording) -> tuple[object, ...]:
