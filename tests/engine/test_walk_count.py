@@ -191,7 +191,7 @@ def test_two_linear_pages_of_the_same_memory_are_told_apart(tmp_path: Path) -> N
     assert (misses(counted), counted.unresolved) == ((2, 0, 4), 0)
 
 
-# ---- the count disturbs nothing, and is the same however it is made ---------------------------------------------------
+# ---- the count disturbs nothing, and is the same however it is made ------------------------------------------------
 
 
 @pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
@@ -237,10 +237,10 @@ GOLDEN = {
 }
 """Misses of code and of data, walks in vain, flushes, references.
 
-Bare metal by hand. Code: the kernel's page and the program's. Data: stack, texts, GDT, IDT, TSS, the page table that the
-handler writes to, and the lazy page under both its addresses; and the page of the texts once more, for the fault of
-ring 3 there, which the TLB knew enough to refuse, has thrown it out. In vain: the lazy page before it is brought, and
-the kernel's write to the program, whose page only the TLB for code has. Flushes: MOV to CR3 and MOV to CR0.
+Bare metal by hand. Code: the kernel's page and the program's. Data: stack, texts, GDT, IDT, TSS, the page table that
+the handler writes to, and the lazy page under both its addresses; and the page of the texts once more, for the fault
+of ring 3 there, which the TLB knew enough to refuse, has thrown it out. In vain: the lazy page before it is brought,
+and the kernel's write to the program, whose page only the TLB for code has. Flushes: MOV to CR3 and MOV to CR0.
 """
 
 
@@ -251,6 +251,12 @@ def test_golden_counts_of_paging_tour() -> None:
         assert (
             found.code_misses, found.data_misses, found.failed_walks, found.flushes, found.references
         ) == expected, way  # fmt: skip
+
+
+def test_hardware_makes_the_accesses_that_bare_metal_makes_those_of_gates_and_returns_included() -> None:
+    scenario = find_scenario("syscall-roundtrip")
+    ways = [("native", None), *((t, mmu) for t in ("vt-x", "amd-v") for mmu in ("shadow", "nested"))]
+    assert len({count(scenario, technique, mmu).accesses for technique, mmu in ways}) == 1
 
 
 def test_full_emulation_has_no_walks_to_count() -> None:
