@@ -12,6 +12,7 @@ from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Limit, Memory,
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
+from ringviz.cli.walk_report import walk_lines
 from ringviz.facts.costs import CAUSES, CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.recompiled import Recompiled, recompiled
@@ -43,6 +44,9 @@ def stat(
     fidelity: Annotated[
         bool, typer.Option("--fidelity", help="Run on bare metal as well, and compare at every instruction.")
     ] = False,
+    walks: Annotated[
+        bool, typer.Option("--walks", help="Count TLB misses and page-table references too, with a modelled TLB.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Run a guest to its end; count traps and cycles by cause."""
@@ -50,7 +54,7 @@ def stat(
 
     found = chosen(scenario, disk, disk2, memory, limit)
     with shown() as progress:
-        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or ())
+        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks)
     if json:
         print_json(engine.stat_json(result))
     else:
@@ -81,6 +85,10 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     yield f"Attempts on what is not the guest's own: {run_report.attempts(result)}"
     if port is not None:
         yield f"Recompiled: {run_report.port(port)}; `ringviz build --diff` shows them"
+    if result.walks is not None:
+        yield ""
+        yield from walk_lines(result.walks)
+        yield ""
     if result.slowdown is not None:
         yield f"Slowdown: {run_report.slowdown(result)} of bare metal's cycles"
     if result.fidelity is not None:

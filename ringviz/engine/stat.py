@@ -12,6 +12,7 @@ from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
 from ringviz.engine.scorecard import scorecard, scorecard_json
 from ringviz.engine.state_hash import guest_state_sha256
+from ringviz.engine.walk_count import WalkCount, count_json, count_walks
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose
@@ -78,6 +79,8 @@ class Stat:
     safety: Safety
     vmm_calls: int = 0
     """How often the guest was left for the VMM: traps, exits, callouts, hypercalls."""
+    walks: WalkCount | None = None
+    """TLB misses and page-walk references, where they were asked for."""
 
 
 def stat(
@@ -88,6 +91,7 @@ def stat(
     fidelity: bool = False,
     progress: Progress = ignore,
     controls: Sequence[str] = (),
+    walks: bool = False,
 ) -> Stat:
     """Run a scenario under a technique to its end.
 
@@ -99,6 +103,7 @@ def stat(
         fidelity: run bare metal too, for fidelity and slowdown.
         progress: told every few milliseconds how far the run is.
         controls: settings of the technique to change from its own choice, `+name` or `-name`.
+        walks: run it once more to count TLB misses and page-walk references.
 
     Raises:
         RingvizError: the choices do not go together, or the guest cannot be loaded.
@@ -106,6 +111,10 @@ def stat(
     setup = choose(technique, mmu, cpu, controls)
     profile = setup.cpu
     check_fits(scenario, technique)
+    counted = None
+    if walks:
+        limit = scenario.limits.instructions
+        counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
     recording = _run(scenario, technique, setup, progress)
     cycles = _cycles(recording, profile)
     slowdown = verdict = None
@@ -139,6 +148,7 @@ def stat(
         fidelity=verdict,
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
         vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
+        walks=counted,
     )
 
 
@@ -185,6 +195,7 @@ def stat_json(result: Stat) -> dict[str, object]:
         "fidelity": None if result.fidelity is None else _fidelity_json(result.fidelity),
         "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},
         "scorecard": scorecard_json(scorecard(result)),
+        "walks": None if result.walks is None else count_json(result.walks),
     }
 
 

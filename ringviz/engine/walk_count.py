@@ -210,6 +210,30 @@ def count_walks(
     )
 
 
+def count_json(count: WalkCount) -> dict[str, object]:
+    """Give the field `walks` of `stat --json`."""
+    return {
+        "tlb": {
+            "entries": FIRST_LEVEL.entries,
+            "ways": FIRST_LEVEL.ways,
+            "replacement": "lru",
+            "separate": ["code", "data"],
+            "source": str(FIRST_LEVEL.source),
+        },
+        "accesses": count.accesses,
+        "misses": {"code": count.code_misses, "data": count.data_misses},
+        "failed_walks": count.failed_walks,
+        "flushes": count.flushes,
+        "references": {
+            "cpu": count.references,
+            "one_dimension": count.one_dimension,
+            "two_dimensions": count.two_dimensions,
+        },
+        "nested": count.is_nested,
+        "unresolved": count.unresolved,
+    }
+
+
 def _play(
     made: Technique, counter: TranslationCounter, trace: AccessTrace, limit: int, progress: Callable[[int], None]
 ) -> None:

@@ -72,6 +72,25 @@ def test_the_text_fits_eighty_columns_and_has_no_colour_in_a_pipe(technique: str
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
+def test_page_walks_are_counted_where_they_are_asked_for() -> None:
+    arguments = ("stat", "paging-tour", "-t", "amd-v", "--mmu", "nested")
+    assert valid_json(ringviz(*arguments, "--json").stdout, "stat")["walks"] is None
+    result = ringviz(*arguments, "--walks")
+    walks = valid_json(ringviz(*arguments, "--walks", "--json").stdout, "stat")["walks"]
+    assert walks["nested"]
+    assert walks["references"]["two_dimensions"] > 4 * walks["references"]["one_dimension"]
+    assert "Modelled TLB: 64 entries, 4 ways, LRU" in result.stdout
+    for number in (walks["accesses"], walks["misses"]["data"], walks["references"]["cpu"]):
+        assert any(line.split()[:1] == [f"{number:,}"] for line in result.stdout.splitlines())
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "Page walks" not in ringviz(*arguments).stdout
+
+
+def test_page_walks_of_full_emulation_are_refused_with_the_reason() -> None:
+    complaint = one_complaint(ringviz("stat", "paging-tour", "-t", "emulation", "--walks"))
+    assert "has no page walks to count" in complaint
+
+
 def test_a_scenario_that_a_technique_cannot_run_is_refused_with_the_reason(tmp_path: Path) -> None:
     guest = from_bytes(tmp_path, "f4", start="real")
     assert "needs a kernel that was recompiled" in one_complaint(ringviz("stat", guest, "-t", "paravirt"))

@@ -151,6 +151,8 @@ class InstructionExits(ExceptionExits):
         environment = VirtualEnvironment(attempt, space, machine.bus, machine.now, flush, machine.cpuid)
         if is_in_guest and self._shadow is not None:
             environment.memory = self._memory_of_the_cpu(instruction)
+        elif is_in_guest:
+            environment.memory.told_to(machine.on_own_access)
         try:
             effect = microcode.execute(environment, instruction)
         except GuestFault as fault:

@@ -76,6 +76,8 @@ class InstructionExits(ExceptionExits):
         environment = self._environment(attempt)
         if self._shadow is not None:
             environment.memory = self._memory_of_the_cpu(instruction)
+        else:
+            environment.memory.told_to(self.machine.on_own_access)
         try:
             effect = microcode.execute(environment, instruction)
             self._check_fixed_bits(attempt)
