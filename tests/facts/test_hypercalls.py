@@ -1,16 +1,23 @@
 from ringviz.facts.hypercalls import (
     ARGUMENT_REGISTERS,
     ERRORS,
+    FIRST_HYPERVISOR_SLOT,
     FIRST_RESERVED_GDT_ENTRY,
     FLAT_RING1_CS,
     FLAT_RING1_DS,
     FLAT_RING3_CS,
     FLAT_RING3_DS,
     HYPERCALLS,
+    HYPERVISOR_START,
+    MACH2PHYS,
+    MACH2PHYS_END,
     SHARED_FIELDS,
     VECTOR,
     Error,
+    Flush,
+    Memory,
     MmuExt,
+    MmuUpdate,
     SharedInfo,
     StartInfo,
 )
@@ -45,6 +52,7 @@ def test_what_ported_kernels_replace_is_covered_by_calls_that_are_offered() -> N
         assert word in offered, word
     left_out = {row.name for row in HYPERCALLS.values() if not row.is_offered}
     assert {"grant_table_op", "vcpu_op", "physdev_op"} <= left_out
+    assert not {"mmu_update", "mmuext_op", "update_va_mapping", "memory_op", "set_timer_op"} & left_out
 
 
 def test_every_error_has_a_row() -> None:
@@ -55,6 +63,16 @@ def test_every_error_has_a_row() -> None:
 def test_mmu_operations_are_numbered_as_in_xens_header() -> None:
     assert (MmuExt.NEW_BASEPTR, MmuExt.TLB_FLUSH_LOCAL, MmuExt.INVLPG_LOCAL, MmuExt.SET_LDT) == (5, 6, 7, 13)
     assert (MmuExt.PIN_L1_TABLE, MmuExt.PIN_L4_TABLE, MmuExt.UNPIN_TABLE) == (0, 3, 4)
+    assert (MmuExt.TLB_FLUSH_MULTI, MmuExt.INVLPG_ALL, MmuExt.FLUSH_CACHE) == (8, 11, 12)
+    assert (MmuUpdate.NORMAL_PT_UPDATE, MmuUpdate.MACHPHYS_UPDATE) == (0, 1)
+    assert (Flush.NONE, Flush.TLB, Flush.PAGE) == (0, 1, 2)
+    assert (Memory.MAXIMUM_RAM_PAGE, Memory.CURRENT_RESERVATION, Memory.MACHPHYS_MAPPING) == (2, 3, 12)
+
+
+def test_the_hypervisor_has_the_top_64_mib_and_lends_the_first_four_for_reading() -> None:
+    assert (1 << 32) - HYPERVISOR_START == 64 << 20
+    assert (MACH2PHYS, MACH2PHYS_END - MACH2PHYS) == (HYPERVISOR_START, 4 << 20)
+    assert FIRST_HYPERVISOR_SLOT == 1024 - 16
 
 
 def test_shared_fields_lie_where_the_structures_put_them() -> None:
