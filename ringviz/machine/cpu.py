@@ -55,6 +55,8 @@ _FLAGS_BEFORE_STORE = ("set", "rcl", "rcr")
 refused."""
 GATES = frozenset({"sti", "popf", "mov-to-sreg", "pop-sreg"})
 """Instructions that may let an interrupt in that waits, or keep it out for one instruction more."""
+_FLAGS_BEFORE_LOAD = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
+"""Where an instruction before them in the same block has set the flags, the emulator loses them if they fault."""
 _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _SHOWS_VM = "shows VM"
@@ -111,7 +113,7 @@ def _begins_a_block(instruction: Instruction, *, is_first: bool) -> bool:
         is_first: it begins a block as it is.
     """
     name = instruction.mnemonic.rsplit(" ", 1)[-1]
-    if name in _NEEDS_FLAGS_SETTLED:
+    if name in _NEEDS_FLAGS_SETTLED or instruction.form in _FLAGS_BEFORE_LOAD:
         return not is_first
     return instruction.writes_memory and name.startswith(_FLAGS_BEFORE_STORE)
 
@@ -131,7 +133,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
             forms.append((offset, last.form))
             if bits == 16 and last.form == "pushf" and last.operand_size_bits == 32:
                 forms.append((offset, _SHOWS_VM))
-        elif _begins_a_block(last, is_first=not offset):
+        if _begins_a_block(last, is_first=not offset):
             forms.append((offset, _BEGINS_A_BLOCK))
         offset += last.size
     is_single = len(offsets) == 1

@@ -2,7 +2,9 @@
 
 import pytest
 
+from ringviz.facts.exceptions import Vector
 from ringviz.machine.state import fields_of
+from ringviz.machine.stops import Fault
 from tests.machine.guests import DATA, HALT, make_machine, play
 
 SETS_FLAGS = ["69d38ff1a806", "01d8", "29d8", "21d8", "d3e0", "f7e3", "40", "f8"]
@@ -43,4 +45,21 @@ def test_flags_are_the_same_where_a_store_meets_its_page_for_the_first_time(
             machine.ram.write(DATA, bytes(4))
         assert play(machine, 100) == "halt"
         endings.append(fields_of(machine.state))
+    assert endings[0] == endings[1]
+
+
+@pytest.mark.parametrize("second", ["8ec3", "8ed3", "8edb", "8ee3", "07", "17", "1f", "0fa1", "0fa9", "c503", "0fb203"])
+@pytest.mark.parametrize("first", SETS_FLAGS)
+def test_flags_are_the_same_where_loading_a_segment_register_faults(first: str, second: str) -> None:
+    # The stack, memory and EBX all hold a selector beyond the end of the GDT.
+    endings = []
+    for is_apart in (False, True):
+        between = "eb00" if is_apart else "90"  # jmp $ + 2: the second begins a block
+        machine = make_machine(bytes.fromhex("53" + first + between + second) + HALT * 4)
+        machine.state.gpr = [0x8000_0010, 1, 0x8765_4321, DATA | 0xFFF8, machine.state.gpr[4], 0, 0, 0]
+        machine.ram.write(DATA | 0xFFF8, bytes.fromhex("f8ff0000f8ff"))
+        stop = machine.run(100)
+        assert isinstance(stop, Fault)
+        assert stop.vector in (Vector.GP, Vector.SS)
+        endings.append(machine.state.eflags)
     assert endings[0] == endings[1]

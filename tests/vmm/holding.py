@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ringviz.facts.instructions import SILENT_IDS
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest import Scenario
 from ringviz.guest.instruction import Instruction
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Kind
@@ -59,14 +60,39 @@ def hold(guest: RandomGuest, folder: Path, techniques: Sequence[str], *, limit: 
     by_cpu: dict[str, list[str]] = {}
     for technique in techniques:
         by_cpu.setdefault(choose(technique).cpu.id, []).append(technique)
+    first = next(iter(by_cpu))
+    try:
+        return _hold(guest, scenario, {first: techniques}, restore_at, any_cpu=len(by_cpu) == 1)
+    except _AsksCpuidError:
+        return _hold(guest, scenario, by_cpu, restore_at, any_cpu=True)
+
+
+class _AsksCpuidError(Exception):
+    """The guest is about to ask which CPU it runs on: one native run does not stand for all CPUs."""
+
+
+def _hold(
+    guest: RandomGuest, scenario: Scenario, by_cpu: Mapping[str, Sequence[str]], restore_at: int, *, any_cpu: bool
+) -> Report:
+    """Hold techniques to one native run for each CPU.
+
+    Args:
+        guest: the guest.
+        scenario: what it was written as.
+        by_cpu: the techniques for each of these native runs.
+        restore_at: as for `hold`.
+        any_cpu: the guest may ask which CPU it has.
+    """
     report = Report()
     for cpu, names in by_cpu.items():
-        holding = _Holding(scenario, names, cpu, report)
+        holding = _Holding(scenario, names, cpu, report, any_cpu=any_cpu)
         try:
             holding.go(restore_at)
             holding.check_the_end()
         except DivergenceError as error:
             raise DivergenceError(f"{error}\n{guest.listing()}") from error.__cause__
+        except _AsksCpuidError:
+            raise
         except UnsupportedError as error:
             report.refused[holding.doing] = str(error)
             report.ended = "refused"
@@ -83,8 +109,11 @@ _MOST_STOPS = 60
 class _Holding:
     """One guest, natively and under techniques."""
 
-    def __init__(self, scenario: Scenario, techniques: Sequence[str], cpu: str, report: Report) -> None:
+    def __init__(
+        self, scenario: Scenario, techniques: Sequence[str], cpu: str, report: Report, *, any_cpu: bool
+    ) -> None:
         self.scenario = scenario
+        self.any_cpu = any_cpu
         self.report = report
         report.ended = ""
         self.doing = "native"
@@ -93,7 +122,9 @@ class _Holding:
         for run in (self.native, *self.runs.values()):
             run.most_stops = _MOST_STOPS
         self.made = {technique: still(run.technique) for technique, run in self.runs.items()}
-        self.saved: dict[str, tuple[Any, bytes, int]] = {}
+        self.begun: dict[str, _Saved] = {}
+        """Where the body begins: from there everything is run once more, freely."""
+        self.saved: dict[str, _Saved] = {}
         self.healed: set[str] = set()
 
     def go(self, restore_at: int) -> None:
@@ -102,11 +133,14 @@ class _Holding:
         for run in (self.native, *self.runs.values()):
             run.reach(start)
         native = self.native
+        self.begun = {name: _save(run) for name, run in self.runs.items()}
         while native.ended is None and native.position < native.limit and self.runs:
             if restore_at and native.position == start + restore_at:
                 self.saved = {name: _save(run) for name, run in self.runs.items()}
             position, state = native.position, native.technique.guest_state()
             instruction = native.technique.machine.instruction_here()
+            if instruction is not None and instruction.form == "cpuid" and not self.any_cpu:
+                raise _AsksCpuidError
             if instruction is not None and is_beyond_the_emulator(instruction, state):
                 self.report.ended = "beyond the emulator"
                 break
@@ -170,12 +204,13 @@ class _Holding:
             if name in self.healed or self.report.ended == "stuck":
                 continue
             end = run.position + (run.ended is not None)  # what ends a run need not retire
-            free = Run(self.scenario, name)
-            free.most_stops = _MOST_STOPS
             self.doing = f"{name}, running freely"
+            is_fresh = name in self.saved
+            free = Run(self.scenario, name) if is_fresh else _restored(run, self.begun[name])
+            free.most_stops = _MOST_STOPS
             free.reach(end)
-            _assert_same(run, free, f"{name} stepped and run freely")
-            if name in self.saved:
+            _assert_same(self.native, free, f"bare metal and {name}, run freely,")
+            if is_fresh:
                 self.doing = f"{name}, saved and restored"
                 again = _restored(run, self.saved[name])
                 again.reach(end)
@@ -190,19 +225,32 @@ def _assert_same(one: Run, other: Run, what: str) -> None:
         raise DivergenceError(f"{what} differ at {one.position}: {found}")
 
 
-def _save(run: Run) -> tuple[Any, bytes, int]:
-    ram = run.technique.machine.ram
-    return run.technique.save(), ram.read(0, ram.size), len(run.events)
+@dataclass(frozen=True)
+class _Saved:
+    """A run at some point, for `_restored`."""
+
+    state: Any
+    pages: Mapping[int, bytes]
+    """Contents of the pages written until then; all others were empty."""
 
 
-def _restored(run: Run, saved: tuple[Any, bytes, int]) -> Run:
-    """Take a run back to where it was saved."""
-    state, content, _ = saved
+def _save(run: Run) -> _Saved:
     ram = run.technique.machine.ram
-    for page in sorted(ram.dirty):
-        if ram.page(page) != content[page << 12 : (page + 1) << 12]:
-            ram.write(page << 12, content[page << 12 : (page + 1) << 12])
-    run.technique.restore(state)
+    return _Saved(run.technique.save(), {page: ram.page(page) for page in ram.dirty})
+
+
+_EMPTY = bytes(PAGE)
+
+
+def _restored(run: Run, saved: _Saved) -> Run:
+    """Take a run back to where it was saved, with no code translated yet."""
+    machine = run.technique.machine
+    for page in sorted(machine.ram.dirty):
+        content = saved.pages.get(page, _EMPTY)
+        if machine.ram.page(page) != content:
+            machine.ram.write(page << PAGE_SHIFT, content)
+    run.technique.restore(saved.state)
+    machine.cpu.set_breakpoints(frozenset())  # forgets all translated code
     run.ended = None
     run.events.clear()
     return run
