@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
-from ringviz.facts.registers import EFLAGS_FIXED
+from ringviz.facts.registers import EFLAGS_FIXED, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.disk import read_disks
@@ -87,6 +87,8 @@ class Technique(ABC):
         """Put the guest into memory and the CPU at its entry."""
         for segment in image.segments:
             self.machine.ram.write(self.guest_base + segment.address, segment.data)
+        for port, value in image.ports:
+            self.machine.bus.write(port, 1, value, 0)
         self.power_on(initial_state(image))
 
     @abstractmethod
@@ -236,6 +238,7 @@ def initial_state(image: Image) -> CpuState:
     gpr = [0] * 8
     for name, value in image.registers:
         gpr[_GPR_NAMES.index(name)] = value
+    eflags = EFLAGS_FIXED | (Eflags.IF if image.interrupts_on else 0)
     table = null_cache()
     task = SegmentCache(0, 0, 0xFFFF, 0x8B)
     if image.start is StartState.REAL:
@@ -249,6 +252,6 @@ def initial_state(image: Image) -> CpuState:
         segments[CS] = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
         cr0, idtr = 0x11, TableRegister(0, 0)
     return CpuState(
-        gpr, image.entry, EFLAGS_FIXED, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
+        gpr, image.entry, eflags, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
         [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0],
     )  # fmt: skip
