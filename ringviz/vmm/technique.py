@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from ringviz.errors import UnsupportedError
+from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.registers import EFLAGS_FIXED, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
@@ -20,7 +20,7 @@ from ringviz.guest.image import Image, StartState
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
-from ringviz.machine.bus import Bus
+from ringviz.machine.bus import Bus, Device
 from ringviz.machine.cpuid import profile_cpuid
 from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
@@ -53,7 +53,7 @@ class Technique(ABC):
         self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
         ram_bytes = self.guest_base + self.guest_bytes
-        bus = Bus(pc_devices(self.guest_bytes, read_disks(scenario.disks)))
+        bus = Bus(_devices_of(scenario))
         self.machine = Machine(bus, ram_bytes, profile_cpuid(setup.cpu))
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
@@ -210,6 +210,20 @@ class Technique(ABC):
         """End the run if the guest has written to the exit port."""
         code = self.machine.bus.exit_code
         return RESUME if code is None else Ended("exit", f"the guest ended the run through port F4h, exit code {code}")
+
+
+def _devices_of(scenario: Scenario) -> tuple[Device, ...]:
+    """Every device of the scenario's machine.
+
+    Raises:
+        InputError: there is no key for something that is to be typed.
+    """
+    try:
+        return pc_devices(
+            scenario.guest.memory_bytes, read_disks(scenario.disks), scenario.console_input, scenario.keys
+        )
+    except ValueError as error:
+        raise InputError(f"{scenario.id}: keys: {error}") from None
 
 
 def text_of(instruction: Instruction | None) -> str:
