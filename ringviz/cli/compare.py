@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 from ringviz.cli import run_report
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Brief, Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Scenario, Techniques
+from ringviz.cli.options import (
+    Brief,
+    ConsoleInput,
+    Controls,
+    Cpu,
+    Disk,
+    Disk2,
+    Json,
+    Keys,
+    Limit,
+    Memory,
+    Scenario,
+    Techniques,
+)
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -63,12 +76,14 @@ def compare(
     brief: Brief = False,
     memory: Memory = None,
     limit: Limit = None,
+    console_input: ConsoleInput = None,
+    keys: Keys = None,
     json: Json = False,
 ) -> int:
     """Compare techniques, each with bare metal."""
     from ringviz.engine import compare as engine
 
-    found = chosen(scenario, disk, disk2, memory, limit)
+    found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     with shown() as progress:
         comparison = engine.compare(found, technique or None, cpu, progress, control or ())
     if json:

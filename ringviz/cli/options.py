@@ -88,4 +88,10 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", help="Stop after so many guest instructions, in place of the scenario's."),
 ]
+ConsoleInput = Annotated[
+    str | None, typer.Option("--input", metavar="FILE", help="What a terminal at the guest's UART sends.")
+]
+Keys = Annotated[
+    str | None, typer.Option("--keys", metavar="TEXT", help="What is typed at the guest's keyboard; \\n is Enter.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]

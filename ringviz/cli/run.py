@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.list import available
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Limit, Memory, Mmu, Scenario, Technique
+from ringviz.cli.options import ConsoleInput, Controls, Cpu, Disk, Disk2, Keys, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.errors import InputError
+from ringviz.guest.scenario import Scenario as Guest
 
 
 def run(
@@ -21,10 +22,15 @@ def run(
     disk2: Disk2 = None,
     memory: Memory = None,
     limit: Limit = None,
+    console_input: ConsoleInput = None,
+    keys: Keys = None,
 ) -> int:
     """Open the app inside a scenario."""
-    machine = (disk, disk2, memory, limit)
-    return open_app(scenario, technique, mmu, cpu, control or (), machine)
+
+    def prepare() -> Guest:
+        return chosen(scenario, disk, disk2, memory, limit, console_input, keys)
+
+    return open_app(scenario, technique, mmu, cpu, control or (), prepare)
 
 
 def open_app(
@@ -33,7 +39,7 @@ def open_app(
     mmu: str | None = None,
     cpu: str | None = None,
     controls: Sequence[str] = (),
-    machine: tuple[str | None, str | None, int | None, int | None] = (None, None, None, None),
+    prepare: Callable[[], Guest] | None = None,
 ) -> int:
     """Open the app, at its home screen or inside a scenario.
 
@@ -43,7 +49,7 @@ def open_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError("the app needs a terminal; without one use `ringviz stat`, `compare` or `trace`, see --help")
     # What can be told from the names alone is told before the screen changes.
-    prepared = None if scenario is None else chosen(scenario, *machine)
+    prepared = None if prepare is None else prepare()
     known("technique", technique, [row.id for row in available()])
     if controls:
         from ringviz.vmm.registry import choose

@@ -8,7 +8,20 @@ import typer
 from ringviz.cli import run_report
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Mmu, Scenario, Technique
+from ringviz.cli.options import (
+    ConsoleInput,
+    Controls,
+    Cpu,
+    Disk,
+    Disk2,
+    Json,
+    Keys,
+    Limit,
+    Memory,
+    Mmu,
+    Scenario,
+    Technique,
+)
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -41,6 +54,8 @@ def stat(
     disk2: Disk2 = None,
     memory: Memory = None,
     limit: Limit = None,
+    console_input: ConsoleInput = None,
+    keys: Keys = None,
     fidelity: Annotated[
         bool, typer.Option("--fidelity", help="Run on bare metal as well, and compare at every instruction.")
     ] = False,
@@ -52,7 +67,7 @@ def stat(
     """Run a guest to its end; count traps and cycles by cause."""
     from ringviz.engine import stat as engine
 
-    found = chosen(scenario, disk, disk2, memory, limit)
+    found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     with shown() as progress:
         result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks)
     if json:

@@ -8,7 +8,7 @@ import typer
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
 from ringviz.cli.names import known
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Limit, Memory, Mmu, Scenario, Technique
+from ringviz.cli.options import ConsoleInput, Controls, Cpu, Disk, Disk2, Keys, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.cli.output import opened, write_text
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def trace(
     disk2: Disk2 = None,
     memory: Memory = None,
     limit: Limit = None,
+    console_input: ConsoleInput = None,
+    keys: Keys = None,
     trace_format: Annotated[
         str, typer.Option("--format", metavar="ID", help="plain (sentences), jsonl or csv.")
     ] = "plain",
@@ -43,7 +45,7 @@ def trace(
     from ringviz.export import TRACE_FORMATS
 
     writer = TRACE_FORMATS[known("format", trace_format, TRACE_FORMATS)]
-    found = chosen(scenario, disk, disk2, memory, limit)
+    found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     session = Session(found, technique, mmu, cpu, control or ())
     with opened(output) as stream:
         write_text([writer.head(head_of(session))], stream)

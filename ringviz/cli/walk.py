@@ -8,7 +8,20 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
-from ringviz.cli.options import Controls, Cpu, Disk, Disk2, Json, Limit, Memory, Mmu, Scenario, Technique
+from ringviz.cli.options import (
+    ConsoleInput,
+    Controls,
+    Cpu,
+    Disk,
+    Disk2,
+    Json,
+    Keys,
+    Limit,
+    Memory,
+    Mmu,
+    Scenario,
+    Technique,
+)
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
@@ -56,6 +69,8 @@ def walk(
     disk2: Disk2 = None,
     memory: Memory = None,
     limit: Limit = None,
+    console_input: ConsoleInput = None,
+    keys: Keys = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +91,8 @@ def walk(
 
     if write and fetch:
         raise InputError("--write and --fetch exclude each other; choose one")
-    session = Session(chosen(scenario, disk, disk2, memory, limit), technique, mmu, cpu, control or ())
+    found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
+    session = Session(found, technique, mmu, cpu, control or ())
     linear = _address(session, address)
     _go_to(session, at)
     view = session.walk(linear, Access(is_write=write, is_user=user, is_fetch=fetch))

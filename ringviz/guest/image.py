@@ -4,13 +4,14 @@ One function for all formats; each format has a file of its own that knows nothi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
 from ringviz.errors import ImageError
-from ringviz.guest import bootsector, flat, multiboot
+from ringviz.guest import bootsector, firmware, flat, multiboot
+from ringviz.guest.bootsector import SECTOR_BYTES
 from ringviz.guest.layout import Layout
 from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, Variant, shown_path
 
@@ -46,6 +47,10 @@ class Image:
     start: StartState
     registers: tuple[tuple[str, int], ...]
     """General registers that do not start as 0."""
+    ports: tuple[tuple[int, int], ...] = ()
+    """(port, byte): what firmware has written to devices before the guest begins."""
+    interrupts_on: bool = False
+    """IF is 1 at the entry."""
 
 
 def load_image(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Image:
@@ -56,9 +61,23 @@ def load_image(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Image
     """
     content = read_image_file(scenario, variant)
     try:
-        return parse_image(content, scenario.guest)
+        image = parse_image(content, scenario.guest)
     except ImageError as error:
         raise ImageError(f"{shown_path(scenario.files(variant).image)}: {error}") from None
+    return _with_firmware(image, scenario) if scenario.guest.format is ImageFormat.BOOTSECTOR else image
+
+
+def _with_firmware(image: Image, scenario: Scenario) -> Image:
+    """Put the boot sector where a PC's firmware has been."""
+    sectors = [0 if disk is None else disk.size_bytes // SECTOR_BYTES for disk in scenario.disks]
+    before = tuple(Segment(address, data) for address, data in firmware.firmware(sectors))
+    return replace(
+        image,
+        segments=(*before, *image.segments),
+        registers=(*image.registers, ("esp", firmware.STACK_TOP)),
+        ports=firmware.PORTS,
+        interrupts_on=True,
+    )
 
 
 def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> bytes:
@@ -75,7 +94,7 @@ def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> 
     try:
         if scenario.guest.format is ImageFormat.BOOTSECTOR:
             with path.open("rb") as file:
-                content = file.read(bootsector.SECTOR_BYTES)
+                content = file.read(SECTOR_BYTES)
         else:
             size = path.stat().st_size
             if size > memory_bytes:

@@ -22,6 +22,7 @@ FOLDERS_VARIABLE = "RINGVIZ_SCENARIOS"
 """Environment variable: more folders to look for scenarios in, separated as in PATH."""
 PARAVIRT_DEFINE = "PARAVIRT"
 """What the source of a kernel asks for with `%ifdef`."""
+MAX_INPUT_BYTES = 1 << 20
 OWN_MEMORY_MIB = 32
 OWN_INSTRUCTIONS = 100_000_000
 """What an image that somebody brings gets unless asked for otherwise: ours."""
@@ -89,6 +90,10 @@ class GuestSpec:
     """Image of the first disk, a file name in the scenario's folder."""
     disk2: str | None = None
     """Image of the second disk."""
+    input: str | None = None
+    """What a terminal at the UART sends, a file name in the scenario's folder."""
+    keys: str = ""
+    """What is typed at the keyboard."""
 
     @property
     def memory_bytes(self) -> int:
@@ -121,6 +126,10 @@ class Scenario:
     """By marker: registers that hold nothing there that the kernel counts on, such as scratch of a printing loop."""
     disks: tuple[DiskFile | None, DiskFile | None] = field(default=(None, None), kw_only=True)
     """The first and the second disk: those of the `[guest]` table, unless others were put in."""
+    console_input: bytes = field(default=b"", kw_only=True)
+    """What somebody sends from a terminal at the UART."""
+    keys: str = field(default="", kw_only=True)
+    """What somebody types at the keyboard."""
 
     @property
     def requires(self) -> frozenset[str]:
@@ -188,6 +197,8 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         paravirt=cast(bool, values["guest.paravirt"]),
         disk=cast(str | None, values["guest.disk"]),
         disk2=cast(str | None, values["guest.disk2"]),
+        input=cast(str | None, values["guest.input"]),
+        keys=cast(str, values["guest.keys"]),
     )
     scenario = Scenario(
         id=folder.name,
@@ -208,7 +219,9 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         first = _disk(scenario, where, "disk", guest.disk)
         if first is None and guest.format is ImageFormat.BOOTSECTOR:
             first = _boot_disk(scenario, where)
-        scenario = replace(scenario, disks=(first, _disk(scenario, where, "disk2", guest.disk2)))
+        sent = b"" if guest.input is None else read_input(scenario.path / guest.input, f"{where}: guest.input")
+        disks = (first, _disk(scenario, where, "disk2", guest.disk2))
+        scenario = replace(scenario, disks=disks, console_input=sent, keys=guest.keys)
     return scenario
 
 
@@ -295,6 +308,38 @@ def scenario_around(path: Path) -> Scenario:
         limits=Limits(OWN_INSTRUCTIONS),
         disks=(disk, None),
     )
+
+
+def read_input(path: Path, where: str) -> bytes:
+    """Read what a terminal is to send.
+
+    Raises:
+        InputError: it cannot be read, or nobody would type so much.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_INPUT_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{where}: {clipped(path.name)} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_INPUT_BYTES:
+        raise InputError(f"{where}: {clipped(path.name)}: expected no more than {MAX_INPUT_BYTES:,} bytes")
+    return content
+
+
+def with_typist(scenario: Scenario, console_input: str | None, keys: str | None) -> Scenario:
+    """Give a scenario with somebody else at terminal and keyboard; None leaves one as it is.
+
+    Args:
+        scenario: whose machine it is.
+        console_input: path of a file, from the option `--input`.
+        keys: from the option `--keys`; backslash n is Enter.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if console_input is not None:
+        scenario = replace(scenario, console_input=read_input(Path(console_input), "--input"))
+    return scenario if keys is None else replace(scenario, keys=keys.replace("\\n", "\n"))
 
 
 def with_limits(scenario: Scenario, memory_mib: int | None, instructions: int | None) -> Scenario:

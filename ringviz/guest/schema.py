@@ -104,6 +104,8 @@ KEYS = (
     Key("guest", "paravirt", bool, _anything, default=False, is_optional=True),
     Key("guest", "disk", str, _file_name, is_optional=True),
     Key("guest", "disk2", str, _file_name, is_optional=True),
+    Key("guest", "input", str, _file_name, is_optional=True),
+    Key("guest", "keys", str, _anything, default="", is_optional=True),
     Key("limits", "instructions", int, _between(1, 10**12)),
 )
 

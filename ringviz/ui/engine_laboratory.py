@@ -118,7 +118,14 @@ class EngineLaboratory:
         prepared = self._prepared
         if prepared is None or (prepared.path, prepared.id) != (found.path, found.id):
             return found
-        return replace(found, disks=prepared.disks, guest=prepared.guest, limits=prepared.limits)
+        return replace(
+            found,
+            disks=prepared.disks,
+            guest=prepared.guest,
+            limits=prepared.limits,
+            console_input=prepared.console_input,
+            keys=prepared.keys,
+        )
 
 
 def _controls(technique: str, setup: Setup) -> tuple[ControlChoice, ...]:

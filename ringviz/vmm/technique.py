@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from ringviz.errors import UnsupportedError
-from ringviz.facts.registers import EFLAGS_FIXED
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.registers import EFLAGS_FIXED, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.disk import read_disks
@@ -20,7 +20,7 @@ from ringviz.guest.image import Image, StartState
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
-from ringviz.machine.bus import Bus
+from ringviz.machine.bus import Bus, Device
 from ringviz.machine.cpuid import profile_cpuid
 from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
@@ -53,7 +53,7 @@ class Technique(ABC):
         self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
         ram_bytes = self.guest_base + self.guest_bytes
-        bus = Bus(pc_devices(self.guest_bytes, read_disks(scenario.disks)))
+        bus = Bus(_devices_of(scenario))
         self.machine = Machine(bus, ram_bytes, profile_cpuid(setup.cpu))
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
@@ -87,6 +87,8 @@ class Technique(ABC):
         """Put the guest into memory and the CPU at its entry."""
         for segment in image.segments:
             self.machine.ram.write(self.guest_base + segment.address, segment.data)
+        for port, value in image.ports:
+            self.machine.bus.write(port, 1, value, 0)
         self.power_on(initial_state(image))
 
     @abstractmethod
@@ -210,6 +212,20 @@ class Technique(ABC):
         return RESUME if code is None else Ended("exit", f"the guest ended the run through port F4h, exit code {code}")
 
 
+def _devices_of(scenario: Scenario) -> tuple[Device, ...]:
+    """Every device of the scenario's machine.
+
+    Raises:
+        InputError: there is no key for something that is to be typed.
+    """
+    try:
+        return pc_devices(
+            scenario.guest.memory_bytes, read_disks(scenario.disks), scenario.console_input, scenario.keys
+        )
+    except ValueError as error:
+        raise InputError(f"{scenario.id}: keys: {error}") from None
+
+
 def text_of(instruction: Instruction | None) -> str:
     """An instruction in a list of events; code that cannot be fetched or decoded has no text of its own."""
     return instruction.text if instruction is not None else "(no instruction)"
@@ -236,6 +252,7 @@ def initial_state(image: Image) -> CpuState:
     gpr = [0] * 8
     for name, value in image.registers:
         gpr[_GPR_NAMES.index(name)] = value
+    eflags = EFLAGS_FIXED | (Eflags.IF if image.interrupts_on else 0)
     table = null_cache()
     task = SegmentCache(0, 0, 0xFFFF, 0x8B)
     if image.start is StartState.REAL:
@@ -249,6 +266,6 @@ def initial_state(image: Image) -> CpuState:
         segments[CS] = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
         cr0, idtr = 0x11, TableRegister(0, 0)
     return CpuState(
-        gpr, image.entry, EFLAGS_FIXED, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
+        gpr, image.entry, eflags, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
         [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0],
     )  # fmt: skip

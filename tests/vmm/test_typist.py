@@ -6,14 +6,12 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ringviz.guest import Scenario
-from ringviz.machine.bus import Device
-from ringviz.machine.devices import pc_devices
 from ringviz.machine.devices.scancodes import strokes
 from tests.machine.guests import NASM, assemble
 from tests.vmm.guests import make_scenario
@@ -31,14 +29,11 @@ pytestmark = pytest.mark.skipif(NASM is None, reason="NASM is not installed (apt
 
 
 @pytest.fixture
-def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+def guest(tmp_path: Path) -> Scenario:
     """The guest, in a world where somebody types."""
-
-    def typing(memory_bytes: int, disks: Sequence[bytes | None] = ()) -> tuple[Device, ...]:
-        return pc_devices(memory_bytes, disks, console_input=TYPED, keys=KEYS)
-
-    monkeypatch.setattr("ringviz.vmm.technique.pc_devices", typing)
-    return make_scenario(tmp_path, assemble(SOURCE.read_text("ascii"), tmp_path), LOAD, entry=ENTRY, limit=1_000_000)
+    image = assemble(SOURCE.read_text("ascii"), tmp_path)
+    scenario = make_scenario(tmp_path, image, LOAD, entry=ENTRY, limit=1_000_000)
+    return replace(scenario, console_input=TYPED, keys=KEYS)
 
 
 def finish(scenario: Scenario, technique: str, cpu: str | None = None, mmu: str | None = None) -> Run:
