@@ -56,8 +56,6 @@ class LinearMemory:
     def told_to(self, seen: Callable[[int, Access], None] | None) -> LinearMemory:
         """Give this memory, with somebody told of every access."""
         self._seen = seen
-        # The CPU's own tables may lie anywhere in long mode, whatever the width of the code it runs.
-        self._mask = ADDRESS_64 if state.is_long_active else ADDRESS_32
         return self
 
     def translate(self, linear: int, access: Access, *, touch: bool = True) -> int:

@@ -29,7 +29,7 @@ from ringviz.machine.state import (
 )
 
 _EFER_MSR = 0xC000_0080
-_INTERCEPT_CR8 = 1 << 8 | 1 << 24
+_INTERCEPT_MORE_CR = 1 << 8 | 1 << 24 | 1 << 19  # CR8, for which there is no APIC; writes of CR3: see INTERCEPT_CR
 _LDTR, _TR = 6, 7
 _WIDE_BASES = frozenset({FS, GS, _LDTR, _TR})
 """Segment registers whose bases have 64 bits."""
@@ -59,7 +59,7 @@ class LongCpu(Cpu):
     )
     _instruction_pointer = x86.UC_X86_REG_RIP
     _xmm_count = 16
-    _intercept_cr = INTERCEPT_CR | _INTERCEPT_CR8
+    _intercept_cr = INTERCEPT_CR | _INTERCEPT_MORE_CR
     _cr8 = 0
 
     def paging_registers(self) -> tuple[int, int, int, int]:

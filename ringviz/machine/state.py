@@ -139,6 +139,11 @@ class CpuState:
         return (self.segments[CS].base + self.eip) & self.address_mask
 
     @property
+    def cr8(self) -> int:
+        """CR8, the task priority; 0 on a CPU that has none."""
+        return 0 if self.long is None else self.long.cr8
+
+    @property
     def gpr_names(self) -> tuple[str, ...]:
         """Names of the general registers this CPU has, at their full width."""
         return GPR_NAMES if self.long is None else GPR_NAMES_64

@@ -20,6 +20,7 @@ from ringviz.machine.microcode.operands import (
 from ringviz.machine.state import ADDRESS_32, CS, CpuState
 
 _TASK_PRIORITY = 0xF
+_PHYSICAL_BITS = 40
 _TSS16 = (1, 3)
 _PAGING_BITS = Cr0.PG | Cr0.WP | Cr0.PE
 _TLB_BITS = Cr4.PSE | Cr4.PAE | Cr4.PGE
@@ -60,6 +61,8 @@ def mov_to_cr(env: Environment, instruction: Instruction) -> Effect:
         case 2:
             state.cr2 = value
         case 3:
+            if value >> _PHYSICAL_BITS and state.is_long_active:
+                raise GuestFault(Vector.GP, 0)
             state.cr3 = value
             env.flush_tlb()
         case 4:
