@@ -84,7 +84,7 @@ class LongCpu(Cpu):
         segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
         return segments[4 * CS + 1], layout.LONG_REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[16]
 
-    def _read_state(self) -> CpuState:
+    def _read_state(self, eflags: int | None = None) -> CpuState:
         view = self._view
         *gpr, rip = layout.LONG_REGISTERS.unpack_from(view, layout.REGISTERS_AT)
         fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
@@ -96,12 +96,13 @@ class LongCpu(Cpu):
         star, lstar, cstar, sfmask, kernel_gs_base = layout.LONG_MSRS.unpack_from(view, layout.LONG_MSRS_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
-        flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-        self._real_rf = bool(flags & Eflags.RF)
+        if eflags is None:
+            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
+            self._real_rf = bool(eflags & Eflags.RF)
         return CpuState(
             gpr,
             rip & self.address_mask,
-            flags & ~Eflags.RF,
+            eflags & ~Eflags.RF,
             caches[:6],
             caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
             caches[7],

@@ -47,7 +47,6 @@ from ringviz.vmm.side import Side
 from ringviz.vmm.walks import TableWalk, Walks
 
 
-
 class Technique(ABC):
     """Base of all techniques; one instance runs one guest."""
 
