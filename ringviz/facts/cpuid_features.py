@@ -1,6 +1,7 @@
 """Feature bits of CPUID that a guest here can meet, by leaf, register and bit.
 
-Only what a 32-bit guest can use on this machine: bits for long mode or VMX are not among them.
+Only what a guest can use on this machine: bits for VMX are not among them, and those of long mode are shown to a 64-bit
+guest only.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ CPUID_FEATURES: Mapping[str, CpuidFeature] = by(
     _structured(8, "bmi2", "Bit manipulation, second group"),
     _structured(19, "adx", "ADCX and ADOX"),
     _structured(23, "clflushopt", "CLFLUSHOPT"),
+    _basic("ecx", 13, "cx16", "CMPXCHG16B"),
+    _extended("ecx", 0, "lahf_lm", "LAHF and SAHF in 64-bit mode", _INTEL),
+    _extended("edx", 11, "syscall", "SYSCALL and SYSRET; on an Intel CPU in 64-bit mode only", _INTEL),
+    _extended("edx", 26, "pdpe1gb", "1 GiB pages", _INTEL),
+    _extended("edx", 29, "lm", "Long mode", _INTEL),
     _extended("edx", 20, "nx", "No-execute pages", _INTEL),
     _extended("edx", 22, "mmxext", "AMD's extensions of MMX"),
     _extended("ecx", 5, "abm", "LZCNT", _INTEL),

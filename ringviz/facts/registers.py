@@ -234,6 +234,15 @@ GPRS: Mapping[int, Gpr] = by(
 GPR_NAMES: tuple[str, ...] = tuple(row.name for row in GPRS.values())
 """32-bit names in encoding order."""
 
+GPR_NAMES_64: tuple[str, ...] = (
+    *("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"),
+    *(f"r{number}" for number in range(8, 16)),
+)
+"""64-bit names in encoding order.
+
+Source: Intel SDM Vol. 1, "General-Purpose Registers in 64-Bit Mode".
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentRegister:

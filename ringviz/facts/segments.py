@@ -381,6 +381,54 @@ def decode_gate(raw: int) -> Gate:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LongGate:
+    """An entry of the IDT in long mode."""
+
+    offset: int
+    selector: int
+    type: int
+    dpl: int
+    present: bool
+    ist: int
+    """Number of the interrupt stack in the TSS, 1 to 7; 0 for none."""
+
+    @property
+    def is_interrupt_gate(self) -> bool:
+        """Clears IF on entry."""
+        return self.type == 0xE
+
+    @property
+    def is_trap_gate(self) -> bool:
+        """Leaves IF as it is."""
+        return self.type == 0xF
+
+
+def decode_long_gate(raw: int) -> LongGate:
+    """Take an entry of the IDT of long mode apart; bit 4 of its type is the S bit, 0 in every gate.
+
+    Args:
+        raw: its 16 bytes as one little-endian number.
+
+    Source: Intel SDM Vol. 3A, "64-Bit Mode IDT".
+    """
+    return LongGate(
+        offset=raw & 0xFFFF | raw >> 32 & 0xFFFF_FFFF_FFFF_0000,
+        selector=raw >> 16 & 0xFFFF,
+        type=raw >> 40 & 0x1F,
+        dpl=raw >> 45 & 3,
+        present=bool(raw >> 47 & 1),
+        ist=raw >> 32 & 7,
+    )
+
+
+LONG_TSS_RSP0, LONG_TSS_IST1 = 0x04, 0x24
+"""Offsets in a 64-bit TSS of the stack pointers for rings 0 to 2, and of the interrupt stacks 1 to 7.
+
+Source: Intel SDM Vol. 3A, "Task Management in 64-bit Mode".
+"""
+
+
 def encode_gate(gate: Gate) -> int:
     """Give the 8 bytes of a gate as one little-endian number, reserved bits 0.
 

@@ -24,6 +24,9 @@ _REP: dict[int, Literal["rep", "repne"]] = {0xF3: "rep", 0xF2: "repne"}
 _LOCK = 0xF0
 _OPERAND_SIZE = 0x66
 _REX_W = 0x48
+_ADDRESS_64 = (1 << 64) - 1
+_WIDE_BY_DEFAULT = frozenset({"push", "pop", "pushf", "pushfq", "popf", "popfq", "enter", "leave"})
+"""In 64-bit mode these have operands of 64 bits without a prefix, and of 16 with one."""
 LEGACY_PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3"
 """Bytes that may stand before an opcode."""
 
@@ -97,6 +100,8 @@ _LOADS_FAR_POINTER = frozenset({"lds", "les", "lfs", "lgs", "lss", "lcall", "ljm
 
 _STACK_BASES = frozenset({"bp", "ebp", "rbp", "sp", "esp", "rsp"})
 """Memory operands with such a base go through SS unless the instruction says otherwise."""
+_INSTRUCTION_POINTERS = frozenset({"rip", "eip"})
+"""An address relative to one of these is given as the address itself."""
 _SYSTEM_REGISTERS = frozenset(getattr(x86, f"X86_REG_{kind}{number}") for kind in ("CR", "DR") for number in range(16))
 """Capstone calls some of these 8 bytes wide outside long mode."""
 
@@ -169,7 +174,7 @@ def _translate(found: Any, bits: int) -> Instruction:
     is_string = name in _STRING and all(operand.size < _XMM_BYTES for operand in found.operands)
     family = name[:-1] if is_string else name
     rep = _rep(raw) if is_string else None
-    operand_size_bits = _operand_size_bits(raw, found.prefix[2], bits)
+    operand_size_bits = _operand_size_bits(name, raw, found.prefix[2], bits)
     ops = tuple(
         _operand(
             found, operand, _access(family, position, operand), _operand_bytes(name, operand, operand_size_bits, bits)
@@ -220,12 +225,14 @@ def legacy_prefixes(raw: bytes) -> bytes:
     return raw[:count]
 
 
-def _operand_size_bits(raw: bytes, operand_size_prefix: int, bits: int) -> int:
+def _operand_size_bits(name: str, raw: bytes, operand_size_prefix: int, bits: int) -> int:
     has_prefix = operand_size_prefix == _OPERAND_SIZE
     if bits == 16:
         return 32 if has_prefix else 16
     if bits == 64 and raw[len(legacy_prefixes(raw))] & 0xF8 == _REX_W:
         return 64
+    if bits == 64 and name in _WIDE_BY_DEFAULT:
+        return 16 if has_prefix else 64
     return 16 if has_prefix else 32
 
 
@@ -255,9 +262,14 @@ def _operand(found: Any, operand: Any, access: str, size_bytes: int) -> Operand:
     if operand.type == x86.X86_OP_REG:
         return Operand("reg", size_bytes, is_read, is_written, register=found.reg_name(operand.reg))
     if operand.type == x86.X86_OP_IMM:
-        return Operand("imm", size_bytes, is_read, is_written, value=operand.imm)
+        value = operand.imm
+        if found.group(capstone.CS_GRP_BRANCH_RELATIVE) and value < 0:  # a 64-bit target in the upper half
+            value &= _ADDRESS_64
+        return Operand("imm", size_bytes, is_read, is_written, value=value)
     memory = operand.mem
-    base = _name(found, memory.base)
+    base, displacement = _name(found, memory.base), memory.disp
+    if base in _INSTRUCTION_POINTERS:
+        base, displacement = None, found.address + found.size + displacement
     return Operand(
         "mem",
         size_bytes,
@@ -267,7 +279,7 @@ def _operand(found: Any, operand: Any, access: str, size_bytes: int) -> Operand:
         base=base,
         index=_name(found, memory.index),
         scale=memory.scale,
-        displacement=memory.disp,
+        displacement=displacement,
     )
 
 

@@ -22,7 +22,10 @@ class Operand:
     index: str | None = None
     scale: int = 1
     displacement: int = 0
-    """Signed; the address is base + index * scale + displacement, cut to the address size."""
+    """Signed; the address is base + index * scale + displacement, cut to the address size.
+
+    Where it is relative to RIP: the address behind the instruction is in it, and there is no base.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ class GuestSpec:
     """Format flat only: the mode of the CPU at the entry: real, protected or long."""
     paging: bool
     """The guest sets CR0.PG. A technique that cannot shadow its page tables refuses the scenario."""
+    long: bool = False
+    """The guest enters long mode: its CPU is a 64-bit one. A technique that cannot run such a guest refuses it."""
     paravirt: bool = False
     """There is a second build of the kernel, recompiled for a VMM: `guest.paravirt.bin` beside `guest.bin`."""
     disk: str | None = None
@@ -133,8 +135,8 @@ class Scenario:
 
     @property
     def requires(self) -> frozenset[str]:
-        """What a technique must offer to run this guest; so far "paging" or nothing."""
-        return frozenset({"paging"} if self.guest.paging else ())
+        """What a technique must offer to run this guest: "paging", "long", both or nothing."""
+        return frozenset(name for name in ("paging", "long") if getattr(self.guest, name))
 
     @property
     def source_path(self) -> Path:
@@ -194,6 +196,7 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         entry=cast(int | None, values["guest.entry"]),
         start=cast(str | None, values["guest.start"]),
         paging=cast(bool, values["guest.paging"]),
+        long=cast(bool, values["guest.long"]) or values["guest.start"] == "long",
         paravirt=cast(bool, values["guest.paravirt"]),
         disk=cast(str | None, values["guest.disk"]),
         disk2=cast(str | None, values["guest.disk2"]),

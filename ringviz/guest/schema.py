@@ -101,6 +101,7 @@ KEYS = (
     Key("guest", "entry", int, _between(0, 2**32 - 1), formats=("flat",)),
     Key("guest", "start", str, _one_of(START_MODES), formats=("flat",)),
     Key("guest", "paging", bool, _anything, default=False, is_optional=True),
+    Key("guest", "long", bool, _anything, default=False, is_optional=True),
     Key("guest", "paravirt", bool, _anything, default=False, is_optional=True),
     Key("guest", "disk", str, _file_name, is_optional=True),
     Key("guest", "disk2", str, _file_name, is_optional=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -40,16 +40,16 @@ from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, tally_of
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
-from ringviz.machine.state import CS, EAX, CpuState, TableRegister, same_but_plain, segment
+from ringviz.machine.state import ADDRESS_32, CS, EAX, CpuState, TableRegister, same_but_plain, segment
 from ringviz.machine.trace_hooks import TraceHooks
 from ringviz.machine.vmcb import encode_save_area
 
 _CALLOUT = "call-far"
 """What a binary translator puts in the place of an instruction that only the VMM can carry out."""
-_NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc", "cmpxchg8b"})
+_NEEDS_FLAGS_SETTLED = frozenset({"loope", "loopne", "bt", "bts", "btr", "btc", "cmpxchg8b", "cmpxchg16b"})
 """Where an instruction before them in the same block has set the flags, the emulator loses them in LOOPE and LOOPNE
-when ECX becomes 0 and in CMPXCHG8B, and lets what the bit tests leave undefined depend on that instruction, and so on
-where a block begins."""
+when ECX becomes 0 and in CMPXCHG8B and CMPXCHG16B, and lets what the bit tests leave undefined depend on that
+instruction, and so on where a block begins."""
 _FLAGS_BEFORE_STORE = ("set", "rcl", "rcr")
 """The emulator computes their flags before they store: begun anew, they leave the flags as they were where the store is
 refused."""
@@ -70,7 +70,7 @@ _INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL
 """Stops of the emulator that mean nothing to the guest: look again and go on."""
 
 # VMCB: what always stops, because the emulator's own answer is not the machine's (see `Machine.run`).
-_INTERCEPT_CR = 1 << 16 | 1 << 20  # writes of CR0 (LMSW and CLTS too) and CR4: it does not check reserved bits
+INTERCEPT_CR = 1 << 16 | 1 << 20  # writes of CR0 (LMSW and CLTS too) and CR4: it does not check reserved bits
 _INTERCEPT_1 = 1 << 13 | 1 << 14 | 1 << 18 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 31
 # LTR (the emulator forgets to cache the busy bit), RDTSC, CPUID, INTn, HLT, INVLPGA, MSR, SHUTDOWN
 _INTERCEPT_2 = 0b1111_1101  # VMRUN, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, RDTSCP; VMMCALL raises #UD by itself
@@ -152,22 +152,33 @@ def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
     return segment(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
 
 
-def _offset(here: int, start: int) -> int:
-    """Distance of two linear addresses; a block may go across the end of the address space."""
-    return (here - start) & 0xFFFF_FFFF
-
-
-def _is_within(here: int, start: int, length: int) -> bool:
-    """Tell whether a linear address lies in a block."""
-    return _offset(here, start) < length
-
-
 class CpuLayoutError(RuntimeError):
     """Unicorn keeps its state elsewhere than `layout` says."""
 
 
 class Cpu:
-    """The emulated CPU. `state` is its architectural state; change it freely, it is written back before running."""
+    """The emulated CPU. `state` is its architectural state; change it freely, it is written back before running.
+
+    This one has no long mode; `long_cpu` has the other.
+    """
+
+    _mode = UC_MODE_32
+    _frame_map: type[FrameMap] = FrameMap
+    _registers: Sequence[int] = (
+        x86.UC_X86_REG_EAX,
+        x86.UC_X86_REG_ECX,
+        x86.UC_X86_REG_EDX,
+        x86.UC_X86_REG_EBX,
+        x86.UC_X86_REG_ESP,
+        x86.UC_X86_REG_EBP,
+        x86.UC_X86_REG_ESI,
+        x86.UC_X86_REG_EDI,
+    )
+    _instruction_pointer: int = x86.UC_X86_REG_EIP
+    _xmm_count = 8
+    _intercept_cr = INTERCEPT_CR
+    address_mask = ADDRESS_32
+    """Linear addresses of the running program, their highest included."""
 
     def __init__(self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]]) -> None:
         """Make a CPU.
@@ -178,7 +189,7 @@ class Cpu:
         """
         self._fetch = fetch
         self._ram = ram
-        self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_32)
+        self.uc = uc = Uc(UC_ARCH_X86, self._mode)
         uc.ctl_set_cpu_model(x86.UC_CPU_X86_EPYC)  # the default model has no SVM
         uc.ctl_exits_enabled(True)  # an `until` address would be probed as code and disturb CR2
         uc.ctl_set_exits([])
@@ -186,7 +197,7 @@ class Cpu:
         uc.mem_map(layout.HIDDEN, layout.HIDDEN_SIZE)
         self._engine = uc._uch
         self._prepare_host()
-        self.frames = FrameMap(uc, layout.FRAME_TABLES)
+        self.frames = self._frame_map(uc, layout.FRAME_TABLES)
         self._context = uc.context_save()
         self._view = (ctypes.c_char * self._context.size).from_address(self._context.context.value)
         self._host = uc.context_save()
@@ -287,9 +298,9 @@ class Cpu:
         Only right after `go`: afterwards state and memory may have been changed.
         """
         last, length, here = self.slots[Slot.LAST_PC], self.slots[Slot.LAST_LEN], self._linear_pc()
-        if not _is_within(here, last, length):
+        if not self._is_within(here, last, length):
             return None
-        return self._blocks[block_key(last, length)][0][_offset(here, last) :]
+        return self._blocks[block_key(last, length)][0][self._offset(here, last) :]
 
     def adopt(self, state: CpuState) -> None:
         """Make a changed copy of `state` the state."""
@@ -333,12 +344,12 @@ class Cpu:
         return bool(inhibited) and self.retired != self._completed_outside
 
     def fpu_image(self) -> tuple[int, ...]:
-        """Give the x87 and SSE registers a 32-bit guest can see: FCW, FSW, tags, MXCSR, ST0..7, XMM0..7."""
+        """Give the x87 and SSE registers a guest can see: FCW, FSW, tags, MXCSR, ST0..7, XMM0..7 or to XMM15."""
         self._write_back()
         read = self.uc.reg_read
         control = (x86.UC_X86_REG_FPCW, x86.UC_X86_REG_FPSW, x86.UC_X86_REG_FPTAG, x86.UC_X86_REG_MXCSR)
         stack = range(x86.UC_X86_REG_ST0, x86.UC_X86_REG_ST0 + 8)
-        vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 8)
+        vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + self._xmm_count)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
 
     def save(self) -> tuple[bytes, int, int, int, tuple[int, ...], int]:
@@ -428,7 +439,7 @@ class Cpu:
     def control_registers(self) -> tuple[int, int, int]:
         """CR0, CR3 and CR4, current at the beginning of every block: CR0 and CR4 change at stops only."""
         cr0, _, _, _, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
-        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3) & 0xFFFF_FFFF, cr4 & 0xFFFF_FFFF
+        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3), cr4 & 0xFFFF_FFFF
 
     @property
     def entered_ring(self) -> int:
@@ -523,7 +534,7 @@ class Cpu:
     def _run_to_point(self, target: int, pc: int, length: int, *, stop_at_replay: bool, skip: bool = False) -> RawStop:
         """Run with a temporary stop point at a linear address inside the block at `pc`."""
         # Within a block the emulator counts on beyond the end of the address space; a new block begins below it again.
-        places = {target, target & 0xFFFF_FFFF}
+        places = {target, target & self.address_mask}
         temporary = [self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at) for at in places if at not in self._points]
         if temporary:
             self.uc.ctl_remove_cache(pc, pc + length)
@@ -572,7 +583,7 @@ class Cpu:
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
             self.uc.ctl_remove_cache(*self._rescout.pop())
         slots = self.slots
-        begun = ((self._code_base_and_eip()[0] + pc) & 0xFFFF_FFFF, self.retired)
+        begun = ((self._code_base_and_eip()[0] + pc) & self.address_mask, self.retired)
         flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
         slots[Slot.LIMIT] = limit
         slots[Slot.REASON] = Reason.NOTHING
@@ -615,7 +626,7 @@ class Cpu:
         here = self._linear_pc()
         if reason is Reason.EXIT and slots[Slot.ADDRESS] == 0x141 and self._completed_single_step():
             return
-        if _is_within(here, last, length):
+        if self._is_within(here, last, length):
             self.take_back(self._remaining(last, length, here))
 
     def take_back(self, weight: int) -> None:
@@ -638,7 +649,7 @@ class Cpu:
         None if no instruction of it starts there: then it has jumped into itself.
         """
         _, _, scan, weights = self._blocks[block_key(pc, length)]
-        if len(scan.offsets) == len(weights) and _offset(here, pc) not in scan.offsets:
+        if len(scan.offsets) == len(weights) and self._offset(here, pc) not in scan.offsets:
             return 0
         return self._remaining(pc, length, here)
 
@@ -657,7 +668,7 @@ class Cpu:
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if len(scan.offsets) != len(weights):  # every instruction of it is a stop point: at most one has been executed
             return len(weights) - int(here != pc)
-        return sum(weights[scan.offsets.index(_offset(here, pc)) :])
+        return sum(weights[scan.offsets.index(self._offset(here, pc)) :])
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
 
@@ -675,10 +686,9 @@ class Cpu:
     def _scout(self, pc: int, length: int, count: int) -> None:
         """Enter a block in the table of counts, and put stop points on the instructions that matter."""
         self._update_context()
-        is_32bit = self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] >> 4 & 1
         code, address = self._fetch(pc, length)
         self._ram.code_pages.update((address >> PAGE_SHIFT, (address + length - 1) >> PAGE_SHIFT))
-        scan = _scan(code, 32 if is_32bit else 16)
+        scan = _scan(code, self._code_bits())
         key = block_key(pc, length)
         is_new = False
         cache = self._cache if self._cache is not None and self._cache.holds(address) else None
@@ -756,7 +766,19 @@ class Cpu:
 
     def _linear_pc(self) -> int:
         base, eip = self._code_base_and_eip()
-        return (base + eip) & 0xFFFF_FFFF
+        return (base + eip) & self.address_mask
+
+    def _offset(self, here: int, start: int) -> int:
+        """Distance of two linear addresses; a block may go across the end of the address space."""
+        return (here - start) & self.address_mask
+
+    def _is_within(self, here: int, start: int, length: int) -> bool:
+        """Tell whether a linear address lies in a block."""
+        return (here - start) & self.address_mask < length
+
+    def _code_bits(self) -> int:
+        """Default size of the code that has just been translated."""
+        return 32 if self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & layout.CODE_IS_32BIT else 16
 
     def _code_base_and_eip(self) -> tuple[int, int]:
         segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
@@ -797,7 +819,7 @@ class Cpu:
         """Bring the emulator to `state`, by a new VMRUN where more than plain registers changed; give EIP."""
         state, clean = self._state, self._clean
         if state is None:
-            return self._code_base_and_eip()[1] & 0xFFFF_FFFF
+            return self._code_base_and_eip()[1] & self.address_mask
         if clean is None or not same_but_plain(state, clean):
             self._enter(state)
         else:
@@ -805,13 +827,13 @@ class Cpu:
             if state.gpr != clean.gpr:
                 for number, value in enumerate(state.gpr):
                     if value != clean.gpr[number]:
-                        write(_GPR_IDS[number], value)
+                        write(self._registers[number], value)
             if state.eflags != clean.eflags or self._must_clear_rf:
                 write(x86.UC_X86_REG_EFLAGS, state.eflags)
             if state.cr2 != clean.cr2:
                 write(x86.UC_X86_REG_CR2, state.cr2)
             if state.eip != clean.eip:
-                write(x86.UC_X86_REG_EIP, state.eip)
+                write(self._instruction_pointer, state.eip)
         self._clean = state.copy()
         self._must_clear_rf = False
         return state.eip
@@ -828,7 +850,7 @@ class Cpu:
         layout.DEBUG.pack_into(host, layout.DEBUG_AT, *state.dr)
         gpr = state.gpr.copy()
         gpr[EAX] = layout.VMCB
-        layout.REGISTERS.pack_into(host, layout.REGISTERS_AT, *gpr, layout.STUB)
+        self._pack_registers(host, gpr)
         self.uc.mem_write(layout.VMCB + 0x400, encode_save_area(state))
         self._efer, self._sysenter = state.efer, state.sysenter.copy()
         self.uc.context_restore(self._host)
@@ -845,8 +867,12 @@ class Cpu:
             raise RuntimeError(f"VMRUN failed: the emulator stopped with status {status}")
         self._update_context()
 
-    def _prepare_host(self) -> None:
-        """Set up the emulator's host side: flat segments, SVM on, the entry stub, and a VMCB that intercepts."""
+    def _pack_registers(self, host: Any, gpr: list[int]) -> None:
+        """Put general registers into the host's context, about to run the entry stub."""
+        layout.REGISTERS.pack_into(host, layout.REGISTERS_AT, *gpr, layout.STUB)
+
+    def _prepare_host_segments(self) -> None:
+        """Make the emulator's host run in flat segments, in protected mode."""
         uc = self.uc
         gdt = struct.pack("<QQQ", 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
         uc.mem_write(layout.HOST_GDT, gdt)
@@ -859,6 +885,11 @@ class Cpu:
             (x86.UC_X86_REG_ES, 16),
         ):
             uc.reg_write(register, selector)
+
+    def _prepare_host(self) -> None:
+        """Set up the emulator's host side: flat segments, SVM on, the entry stub, and a VMCB that intercepts."""
+        uc = self.uc
+        self._prepare_host_segments()
         uc.msr_write(_EFER_MSR, uc.msr_read(_EFER_MSR) | Efer.SVME)
         uc.msr_write(_HSAVE_MSR, layout.HSAVE)
         uc.mem_write(layout.STUB, b"\x0f\x01\xda\x0f\x01\xd8")  # vmload; vmrun
@@ -866,7 +897,7 @@ class Cpu:
         uc.mem_write(layout.OPEN_BUS, b"\xff" * PAGE)
         control = bytearray(0x400)
         pack = struct.pack_into
-        pack("<I", control, 0x00, _INTERCEPT_CR)
+        pack("<I", control, 0x00, self._intercept_cr)
         pack("<I", control, 0x04, 0xFFFF_FFFF)  # debug registers: it knows neither general detect nor DR6's fixed bits
         pack("<I", control, 0x08, 0xFFFF_FFFF)  # all exceptions: one that is not intercepted is never marked delivered
         pack("<II", control, 0x0C, _INTERCEPT_1, _INTERCEPT_2)
@@ -882,6 +913,16 @@ class Cpu:
         Raises:
             CpuLayoutError: it does not.
         """
+        telling = self._telling_state()
+        before = telling.copy()
+        self.load(telling)
+        self._write_back()
+        self._state = None
+        if self._read_state() != before:
+            raise CpuLayoutError("this build of Unicorn keeps its CPU state in another layout; ringviz needs 2.1.4")
+
+    def _telling_state(self) -> CpuState:
+        """Give a state in which no two parts are alike."""
         telling = CpuState(
             [0x1111_1111 * (i + 1) for i in range(8)],
             0x1234,
@@ -901,21 +942,4 @@ class Cpu:
             [0x10, 0x20, 0x30],
         )
         telling.segments[CS] = SegmentCache(0x0B, 0x0030_0000, 0xFFFF_FFFF, 0xCFB)
-        before = telling.copy()
-        self.load(telling)
-        self._write_back()
-        self._state = None
-        if self._read_state() != before:
-            raise CpuLayoutError("this build of Unicorn keeps its CPU state in another layout; ringviz needs 2.1.4")
-
-
-_GPR_IDS = (
-    x86.UC_X86_REG_EAX,
-    x86.UC_X86_REG_ECX,
-    x86.UC_X86_REG_EDX,
-    x86.UC_X86_REG_EBX,
-    x86.UC_X86_REG_ESP,
-    x86.UC_X86_REG_EBP,
-    x86.UC_X86_REG_ESI,
-    x86.UC_X86_REG_EDI,
-)
+        return telling

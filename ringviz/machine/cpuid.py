@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import groupby
 
 from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
 from unicorn import x86_const as x86
@@ -66,6 +67,13 @@ _SHARED_BY = 0xFFFF_C000
 """Leaf 4, EAX bits 31:14: how many CPUs share a cache and a package. This machine has one, which reads as 0."""
 _ADDRESS_BITS = 36 | 32 << 8
 """Leaf 8000_0008h, EAX: physical addresses under PAE, and linear ones, as the MMU here has them."""
+_LONG_ADDRESS_BITS = 40 | 48 << 8
+"""The same of a CPU with long mode, in whose page tables bits 51 to 40 are reserved."""
+_LONG_FEATURES = (CPUID_FEATURES[name] for name in ("cx16", "lahf_lm", "syscall", "pdpe1gb", "lm"))
+_LONG_BITS: Mapping[tuple[int, str], int] = {
+    place: sum(1 << row.bit for row in rows)
+    for place, rows in groupby(_LONG_FEATURES, key=lambda row: (row.leaf, row.register))
+}
 
 
 @lru_cache(maxsize=1024)
@@ -84,15 +92,20 @@ def host_cpuid(leaf: int, subleaf: int) -> tuple[int, int, int, int]:
     return eax, ebx, ecx, edx
 
 
-def profile_cpuid(profile: CpuProfile) -> Cpuid:
+def profile_cpuid(profile: CpuProfile, *, has_long_mode: bool = False) -> Cpuid:
     """Give the CPUID of a profile's CPU as a guest of this machine finds it.
+
+    Args:
+        profile: which CPU.
+        has_long_mode: the machine runs 64-bit code, and shows what the CPU has for it.
 
     Leaves about what this machine has not are zero: MONITOR, power, performance counters, topology, XSAVE, SVM.
 
     Raises:
         KeyError: no CPU is known for the profile.
     """
-    leaves = _leaves(CPU_IDENTITIES[profile.id])
+    identity = CPU_IDENTITIES[profile.id]
+    leaves = _leaves(identity) | (_long_leaves(identity) if has_long_mode else {})
 
     def cpuid(leaf: int, subleaf: int) -> Registers:
         # Beyond its last leaf an Intel CPU repeats the last basic one, and an AMD CPU gives zeros. The last basic leaf
@@ -132,7 +145,7 @@ def hypervisor_cpuid(inner: Cpuid, name: str = RINGVIZ_NAME, version: int = 0) -
     return cpuid
 
 
-def _leaves(identity: CpuIdentity) -> Mapping[tuple[int, int], Registers]:
+def _leaves(identity: CpuIdentity) -> dict[tuple[int, int], Registers]:
     """Give every leaf and sub-leaf that is not all zeros."""
     is_amd = identity.amd_first_level is not None
     ebx, edx, ecx = _words(identity.vendor, 12)
@@ -159,6 +172,21 @@ def _leaves(identity: CpuIdentity) -> Mapping[tuple[int, int], Registers]:
         a, b, c, d = brand[third * 4 : third * 4 + 4]
         leaves[_EXTENDED + 2 + third, 0] = a, b, c, d
     return leaves
+
+
+def _long_leaves(identity: CpuIdentity) -> dict[tuple[int, int], Registers]:
+    """Give the leaves that differ where the machine has long mode."""
+    leaves = _leaves(identity)
+    eax, ebx, ecx, edx = leaves[1, 0]
+    ecx |= identity.basic_features[0] & _LONG_BITS[1, "ecx"]
+    extended = leaves[_EXTENDED + 1, 0]
+    more_ecx = identity.extended_features[0] & _LONG_BITS[_EXTENDED + 1, "ecx"]
+    more_edx = identity.extended_features[1] & _LONG_BITS[_EXTENDED + 1, "edx"]
+    return {
+        (1, 0): (eax, ebx, ecx, edx),
+        (_EXTENDED + 1, 0): (*extended[:2], extended[2] | more_ecx, extended[3] | more_edx),
+        (_EXTENDED + 8, 0): (_LONG_ADDRESS_BITS, 0, 0, 0),
+    }
 
 
 def _words(text: str, size: int) -> list[int]:

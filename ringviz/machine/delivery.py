@@ -1,8 +1,8 @@
 """Delivering exceptions and interrupts through the interrupt descriptor table, as the CPU does it.
 
 Real mode and protected mode, 16- and 32-bit interrupt and trap gates, within a ring and into an inner one, and out of
-virtual-8086 mode. The emulator's own delivery is never used: it gets 16-bit gates across rings wrong. A VMM that
-reflects an event into its guest uses the same function on the virtual CPU.
+virtual-8086 mode; long mode is in `long_delivery`. The emulator's own delivery is never used: it gets 16-bit gates
+across rings wrong. A VMM that reflects an event into its guest uses the same function on the virtual CPU.
 
 Source: Intel SDM Vol. 3A, "Exception- or Interrupt-Handler Procedures", "Protection of Exception- and
 Interrupt-Handler Procedures", "Error Code"; Vol. 2, "INT n/INTO/INT3/INT1" (pseudo code).
@@ -13,46 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ringviz.facts.exceptions import EXCEPTIONS, ExceptionKind, Vector, combines, gate_error, selector_error
+from ringviz.facts.exceptions import Vector, combines, gate_error, selector_error
 from ringviz.facts.registers import Eflags
 from ringviz.facts.segments import Gate, SegmentCache, Selector, decode_gate, load_cache, null_cache
-from ringviz.machine.descriptors import TableEntry, find_entry, mark_accessed
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.descriptors import find_entry, mark_accessed
+from ringviz.machine.interruption import CLEARED_BY_GATE, DeliveryFault, Interruption, code_entry, saved_flags
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
+from ringviz.machine.long_delivery import enter_handler
 from ringviz.machine.state import CS, DS, ES, ESP, FS, GS, SS, CpuState
 
-_CLEARED_BY_GATE = Eflags.TF | Eflags.NT | Eflags.RF | Eflags.VM
 _LONGEST_CHAIN = 8
 
-
-@dataclass(frozen=True, slots=True)
-class Interruption:
-    """What is to be delivered."""
-
-    vector: int
-    error_code: int | None = None
-    linear: int | None = None
-    """#PF: what goes to CR2."""
-    is_software: bool = False
-    """INT n, INT3 or INTO: the gate's DPL is checked."""
-    is_external: bool = False
-    """A device's interrupt: benign, whatever its vector is the number of."""
-    next_eip: int | None = None
-    """Software interrupts and traps: the EIP to save; None saves the current one."""
-
-    @property
-    def is_external_to_program(self) -> bool:
-        """Sets the EXT bit in error codes of faults met on the way."""
-        return not self.is_software
-
-
-class DeliveryFault(Exception):  # noqa: N818 - an exception of the guest, not an error of ours
-    """Delivering one event raised another."""
-
-    def __init__(self, vector: int, error_code: int | None, linear: int | None = None) -> None:
-        super().__init__(f"vector {vector}, error code {error_code}")
-        self.vector = vector
-        self.error_code = error_code
-        self.linear = linear
+__all__ = ["Delivered", "DeliveryFault", "Interruption", "Shutdown", "TaskGateError", "deliver"]
 
 
 class TaskGateError(Exception):
@@ -114,6 +86,8 @@ def deliver(state: CpuState, memory: LinearMemory, event: Interruption, met: Met
         except PageFault as second:
             _adopt_cr2(state, attempt)
             event = Interruption(Vector.PF, second.error_code, second.linear)
+        except NotCanonical:  # a table that reaches beyond the last canonical address
+            event = Interruption(Vector.GP, int(event.is_external_to_program))
         else:
             _assign(state, attempt)
             return Delivered(event.vector, event.error_code, from_cpl, state.cpl, tuple(chain))
@@ -149,12 +123,15 @@ def _enter_handler(state: CpuState, memory: LinearMemory, event: Interruption) -
     if not state.is_protected:
         _enter_real_mode(state, memory, event.vector, saved_eip)
         return
+    if state.is_long_active:
+        enter_handler(state, memory, event, saved_eip)
+        return
     ext = event.is_external_to_program
     gate = _read_gate(state, memory, event, ext)
-    target = _code_entry(state, memory, gate.selector, ext)
+    target = code_entry(state, memory, gate.selector, ext)
     code = target.descriptor
     is_v86 = bool(state.eflags & Eflags.VM)
-    frame = [_saved_flags(state.eflags, event), state.segments[CS].selector, saved_eip]
+    frame = [saved_flags(state.eflags, event), state.segments[CS].selector, saved_eip]
     if event.error_code is not None:
         frame.append(event.error_code)
     width = 4 if gate.is_32bit else 2
@@ -185,7 +162,7 @@ def _enter_handler(state: CpuState, memory: LinearMemory, event: Interruption) -
             Selector(gate.selector).with_rpl(state.cpl).value, mark_accessed(memory, target)
         )
     state.eip = gate.offset
-    state.eflags &= ~_CLEARED_BY_GATE
+    state.eflags &= ~CLEARED_BY_GATE
     if gate.is_interrupt_gate:
         state.eflags &= ~Eflags.IF
 
@@ -205,18 +182,6 @@ def _read_gate(state: CpuState, memory: LinearMemory, event: Interruption, ext: 
     if gate.is_task_gate:
         raise TaskGateError(event.vector)
     return gate
-
-
-def _code_entry(state: CpuState, memory: LinearMemory, selector: int, ext: bool) -> TableEntry:
-    """Find the handler's code segment and check everything but its ring against the current one."""
-    if Selector(selector).is_null:
-        raise DeliveryFault(Vector.GP, int(ext))
-    entry = find_entry(state, memory, selector)
-    if entry is None or not entry.descriptor.is_code or entry.descriptor.dpl > state.cpl:
-        raise DeliveryFault(Vector.GP, selector_error(selector, ext=ext))
-    if not entry.descriptor.present:
-        raise DeliveryFault(Vector.NP, selector_error(selector, ext=ext))
-    return entry
 
 
 def _inner_stack(state: CpuState, memory: LinearMemory, ring: int, ext: bool) -> tuple[SegmentCache, int]:
@@ -265,14 +230,6 @@ def _push_all(memory: LinearMemory, stack: SegmentCache, pointer: int, values: l
         low = (low - width) & mask
         memory.write_int(stack.base + low, value, width)
     return low if mask == 0xFFFF_FFFF else pointer & 0xFFFF_0000 | low
-
-
-def _saved_flags(eflags: int, event: Interruption) -> int:
-    """EFLAGS as saved: fault-class exceptions save RF set, so that a breakpoint on the instruction is passed."""
-    row = EXCEPTIONS.get(event.vector)
-    if not event.is_software and not event.is_external and row is not None and row.kind is ExceptionKind.FAULT:
-        return eflags | Eflags.RF
-    return eflags
 
 
 def _enter_real_mode(state: CpuState, memory: LinearMemory, vector: int, saved_eip: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ringviz.facts.segments import Descriptor, Selector, decode_descriptor
 from ringviz.machine.linear import LinearMemory
-from ringviz.machine.state import CpuState
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, CpuState
 
 
 class TableEntry(NamedTuple):
@@ -33,7 +33,7 @@ def find_entry(state: CpuState, memory: LinearMemory, selector: int) -> TableEnt
         base, limit = state.gdtr
     if taken.offset + 7 > limit:
         return None
-    linear = (base + taken.offset) & 0xFFFF_FFFF
+    linear = (base + taken.offset) & (ADDRESS_64 if state.is_long_active else ADDRESS_32)
     raw = memory.read_int(linear, 8)
     return TableEntry(decode_descriptor(raw), linear, raw)
 

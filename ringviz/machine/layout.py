@@ -14,7 +14,7 @@ import struct
 
 HIDDEN = 0xF000_0000
 """Start of the emulator's own pages. RAM lies below it, and no frame map entry leads a guest here."""
-HIDDEN_SIZE = 0x0080_0000
+HIDDEN_SIZE = 0x00A0_0000
 STUB = 0xF000_1000
 """`vmload; vmrun`, the entry into the guest."""
 HOST_GDT = 0xF000_2000
@@ -31,6 +31,8 @@ FRAME_TABLES = 0xF010_0000
 HEADER = 40
 REGISTERS = struct.Struct("<8Q64xQ")
 """EAX..EDI as 64-bit numbers, eight registers of long mode, EIP."""
+LONG_REGISTERS = struct.Struct("<17Q")
+"""RAX..R15 and RIP."""
 REGISTERS_AT = HEADER
 EFLAGS_AT = HEADER + 136
 """EFLAGS without the arithmetic flags and DF, which QEMU keeps elsewhere."""
@@ -38,6 +40,9 @@ HFLAGS_AT = HEADER + 176
 """QEMU's hidden flags; bits 1:0 are the CPL."""
 INHIBIT_INTERRUPTS = 1 << 3
 """The hidden flag that is set for one instruction after STI or a load of SS."""
+CODE_IS_32BIT = 1 << 4
+CODE_IS_64BIT = 1 << 15
+"""The hidden flags that tell the default sizes of the code segment."""
 SEGMENTS = struct.Struct("<" + "I4xQII" * 10)
 """ES CS SS DS FS GS LDTR TR GDTR IDTR: selector, base, limit, flags (descriptor bits 63:32)."""
 SEGMENTS_AT = HEADER + 184
@@ -46,6 +51,9 @@ CONTROL = struct.Struct("<5Q")
 CONTROL_AT = HEADER + 424
 ERROR_CODE_AT = HEADER + 5384
 """Error code of the last intercepted exception, or EXITINFO1 of the last #VMEXIT."""
+LONG_MSRS = struct.Struct("<Q8x4Q")
+"""STAR, (VM_HSAVE_PA,) LSTAR, CSTAR, SFMASK, KernelGSBase."""
+LONG_MSRS_AT = HEADER + 4824
 DEBUG = struct.Struct("<8Q")
 """DR0..DR7."""
 DEBUG_AT = HEADER + 5400

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ringviz.machine.paging import ACCESSED, Access, mark_path, mark_used, walk
-from ringviz.machine.state import CpuState
+from ringviz.machine.paging import Access, mark_path, mark_used, walk
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, CpuState, is_canonical
 
 
 class PageFault(Exception):  # noqa: N818 - the manual's name; it is control flow, never an error of ours
@@ -16,6 +16,14 @@ class PageFault(Exception):  # noqa: N818 - the manual's name; it is control flo
         super().__init__(f"#PF at {linear:#010x}, error code {error_code:#x}")
         self.linear = linear
         self.error_code = error_code
+
+
+class NotCanonical(Exception):  # noqa: N818 - likewise
+    """A linear address of long mode that no page table is asked about; becomes a #GP or #SS of the guest."""
+
+    def __init__(self, linear: int) -> None:
+        super().__init__(f"{linear:#018x} is not canonical")
+        self.linear = linear
 
 
 class PhysicalSpace(Protocol):
@@ -42,6 +50,8 @@ class LinearMemory:
         self._state = state
         self._physical = physical
         self._seen = seen
+        # The CPU's own tables may lie anywhere in long mode, whatever the width of the code it runs.
+        self._mask = ADDRESS_64 if state.is_long_active else ADDRESS_32
 
     def told_to(self, seen: Callable[[int, Access], None] | None) -> LinearMemory:
         """Give this memory, with somebody told of every access."""
@@ -53,8 +63,11 @@ class LinearMemory:
 
         Raises:
             PageFault: the page tables refuse.
+            NotCanonical: they are not asked: the address has more than 48 bits, in long mode.
         """
         state = self._state
+        if self._mask != ADDRESS_32 and not is_canonical(linear):
+            raise NotCanonical(linear)
         if touch and self._seen is not None:
             self._seen(linear, access)
         done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, access)
@@ -68,7 +81,7 @@ class LinearMemory:
 
     def read(self, linear: int, size: int, access: Access = Access()) -> bytes:  # noqa: B008 - frozen
         """Read bytes, across pages if need be."""
-        linear &= 0xFFFF_FFFF
+        linear &= self._mask
         room = 4096 - (linear & 0xFFF)
         if size <= room:
             return self._physical.read_physical(self.translate(linear, access), size)
@@ -76,13 +89,13 @@ class LinearMemory:
 
     def write(self, linear: int, data: bytes, *, is_user: bool = False) -> None:
         """Write bytes; where they cross a page, both pages are checked before the first is written."""
-        linear &= 0xFFFF_FFFF
+        linear &= self._mask
         access = Access(is_write=True, is_user=is_user)
         room = 4096 - (linear & 0xFFF)
         if len(data) <= room:
             self._physical.write_physical(self.translate(linear, access), data)
             return
-        first, second = self.translate(linear, access), self.translate((linear + room) & 0xFFFF_FFFF, access)
+        first, second = self.translate(linear, access), self.translate((linear + room) & self._mask, access)
         self._physical.write_physical(first, data[:room])
         self._physical.write_physical(second, data[room:])
 
@@ -96,11 +109,11 @@ class LinearMemory:
 
     def peek(self, linear: int, size: int) -> bytes | None:
         """Read for a spectator: no bits are set, any ring's pages; None if some page is absent."""
-        linear &= 0xFFFF_FFFF
+        linear &= self._mask
         room = 4096 - (linear & 0xFFF)
         try:
             data = self._physical.read_physical(self.translate(linear, Access(), touch=False), min(size, room))
-        except PageFault:
+        except (PageFault, NotCanonical):
             return None
         if size <= room:
             return data
@@ -126,4 +139,4 @@ class SpectatorMemory(LinearMemory):
         """Tell whether every entry that leads to an address bears the accessed bit."""
         state = self._state
         done = walk(self._read_entry, state.cr0, state.cr3, state.cr4, state.efer, linear, Access())
-        return all(entry.level == 3 or entry.value & ACCESSED for entry in done.entries)
+        return done.is_accessed

@@ -23,16 +23,18 @@ from ringviz.machine.cpu import GATES, Cpu
 from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.device_window import DeviceWindow
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
+from ringviz.machine.long_cpu import LongCpu
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interrupts, owes_step_trap
+from ringviz.machine.microcode.canonical import vector_of
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.observation import FLUSHING_FORMS, Observer
 from ringviz.machine.paging import Access, walk
-from ringviz.machine.state import ESP, SS, CpuState
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
@@ -59,6 +61,8 @@ _NOT_OFFERED = frozenset(
 _MICROCODED = _NOT_OFFERED | {"sysenter", "syscall", "rdpmc", "call-far", "jmp-far", "iret", "ret-far"}
 """Far transfers: the emulator aborts the whole process at a call gate to an inner ring, switches tasks by itself, marks
 no code segment accessed, and leaves null selectors in FS and GS as they are on the way to an outer ring."""
+_LONG_MICROCODED = frozenset({"sysret", "sysexit", "lgdt", "lidt", "lldt", "lar", "lsl"})
+"""What the emulator has wrong besides on a CPU with long mode: canonical addresses, and which descriptors there are."""
 _ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
@@ -105,18 +109,20 @@ Completion = Delivered | Shutdown | Effect
 class Machine:
     """One computer. The CPU's physical addresses are RAM from 0 up, unless second-level paging is on."""
 
-    def __init__(self, bus: Bus, ram_bytes: int, cpuid: Cpuid = host_cpuid) -> None:
+    def __init__(self, bus: Bus, ram_bytes: int, cpuid: Cpuid = host_cpuid, *, has_long_mode: bool = False) -> None:
         """Power on.
 
         Args:
             bus: port devices.
             ram_bytes: size of RAM, a multiple of 4096.
             cpuid: what the CPU says of itself.
+            has_long_mode: the CPU can run 64-bit code. Without it the registers are those of a 32-bit CPU.
         """
         self.bus = bus
         self.cpuid = cpuid
         self.ram = Ram(ram_bytes)
-        self.cpu = Cpu(self.ram, self._fetch)
+        self.cpu: Cpu = (LongCpu if has_long_mode else Cpu)(self.ram, self._fetch)
+        self._always_watched = _ALWAYS_WATCHED | _LONG_MICROCODED if has_long_mode else _ALWAYS_WATCHED
         self.cpu.check_layout()
         self.second_level: SecondLevel | None = None
         self.protected_pages: frozenset[int] = frozenset()
@@ -180,7 +186,7 @@ class Machine:
     def watch(self, forms: frozenset[str]) -> None:
         """Ask for a `Watched` stop before instructions of these forms."""
         self._watched = forms
-        self.cpu.watch(forms | _ALWAYS_WATCHED | (frozenset() if self.observer is None else FLUSHING_FORMS))
+        self.cpu.watch(forms | self._always_watched | (frozenset() if self.observer is None else FLUSHING_FORMS))
 
     observer: Observer | None = None
     """Told of what a run does to translations."""
@@ -271,7 +277,7 @@ class Machine:
     def _set_breakpoints(self) -> None:
         at, more = self._breakpoint_at, self._more_breakpoints
         base = self.cpu.state.segments[1].base
-        self.cpu.set_breakpoints(more if at is None else more | {(base + at) & 0xFFFF_FFFF})
+        self.cpu.set_breakpoints(more if at is None else more | {(base + at) & self.cpu.state.address_mask})
 
     def instruction_here(self) -> Instruction | None:
         """Decode the instruction at EIP; None where there is none."""
@@ -281,7 +287,7 @@ class Machine:
         """Decode the instruction at an offset of the code segment; addresses in it are such offsets."""
         state = self.cpu.state
         memory = self.memory
-        linear = (state.segments[1].base + eip) & 0xFFFF_FFFF
+        linear = (state.segments[1].base + eip) & state.address_mask
         code = memory.peek(linear, 15)
         if code is None:
             code = memory.peek(linear, PAGE - (linear & 0xFFF)) if linear & 0xFFF > PAGE - 15 else None
@@ -476,7 +482,7 @@ class Machine:
     def _tell_refusal(self, number: int) -> None:
         """Tell the observer of a page fault."""
         if self.observer is not None and number == _EXCEPTION + Vector.PF:
-            self.observer.refused(self.cpu.exit_info_2 & 0xFFFF_FFFF, self.cpu.error_code)
+            self.observer.refused(self.cpu.exit_info_2 & self._linear_mask(), self.cpu.error_code)
 
     on_fetch_fault: Callable[[Fault], bool] | None = None
     """Takes a page fault in fetching the instruction at which `run` is to stop, and tells whether it is repaired."""
@@ -556,7 +562,7 @@ class Machine:
         bits = instruction.address_size_bits
         operands = [linear_address(state, operand, bits) for operand in instruction.ops if operand.kind == "mem"]
         if instruction.form in _USES_STACK:
-            operands.append((state.segments[SS].base + state.gpr[ESP]) & 0xFFFF_FFFF)
+            operands.append((state.segments[SS].base + state.gpr[ESP]) & state.address_mask)
         return not any((linear - operand) & 0xFFFF_FFFF < _LONGEST_OPERAND for operand in operands)
 
     def _protected_linear(self, physical: int) -> int:
@@ -607,7 +613,7 @@ class Machine:
         if instruction is not None and instruction.form == "pushf" and "pushf" not in self._watched:
             # A point that the CPU has by itself: see `cpu._SHOWS_VM`.
             return SensitiveInsn("pushf", instruction) if self.cpu.state.eflags & Eflags.VM else None
-        if instruction is None or instruction.form not in self._watched | _ALWAYS_WATCHED:
+        if instruction is None or instruction.form not in self._watched | self._always_watched:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
             if self.observer is not None and instruction is not None and instruction.form in FLUSHING_FORMS:
                 self.observer.passing(instruction)
@@ -621,6 +627,10 @@ class Machine:
         if form in _PORT_FORMS:
             return self._port_stop(instruction)
         return SensitiveInsn(form, instruction)
+
+    def _linear_mask(self) -> int:
+        """Linear addresses that the CPU can translate now: its own tables may lie high in compatibility mode, too."""
+        return ADDRESS_64 if self.cpu.state.is_long_active else ADDRESS_32
 
     def _is_locked_here(self) -> bool:
         """Tell whether the bytes at EIP are an instruction but for a LOCK prefix, which the emulator lets pass."""
@@ -658,8 +668,10 @@ class Machine:
         if _EXCEPTION <= number < _EXCEPTION + 32:
             vector = number - _EXCEPTION
             if vector == Vector.PF:
-                return Fault(vector, self.cpu.error_code, self.cpu.exit_info_2 & 0xFFFF_FFFF, instruction)
+                return Fault(vector, self.cpu.error_code, self.cpu.exit_info_2 & self._linear_mask(), instruction)
             code = self.cpu.error_code if EXCEPTIONS[vector].has_error_code else None
+            if vector == Vector.GP and code == 0 and instruction is not None and self.state.is_64bit:
+                vector = vector_of(self.state, instruction)
             is_trap = vector == Vector.DB and bool(self.state.dr[6] & _DR6_BS)
             return Fault(vector, code, None, instruction, is_trap)
         if instruction is None or instruction.form is None:
@@ -687,7 +699,7 @@ class Machine:
                 event = Interruption(
                     stop.vector,
                     is_software=not stop.is_privileged_gate_exempt,
-                    next_eip=(state.eip + stop.instruction.size) & 0xFFFF_FFFF,
+                    next_eip=(state.eip + stop.instruction.size) & state.address_mask,
                 )
                 outcome = self.raise_event(event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
@@ -751,7 +763,7 @@ class Machine:
         """
         state = self.cpu.state
         if state.is_paged:
-            with suppress(PageFault):
+            with suppress(PageFault, NotCanonical):
                 memory = LinearMemory(state, self)
                 memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
@@ -807,7 +819,7 @@ class Machine:
             return b"\xff" * size, 0
         data = self.ram.read(frame, min(size, room))
         if size > room:
-            data += self._fetch((linear + room) & 0xFFFF_FFFF, size - room)[0]
+            data += self._fetch((linear + room) & self.cpu.address_mask, size - room)[0]
         return data, frame
 
     def _read_entry(self, address: int, size: int) -> int:

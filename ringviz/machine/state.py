@@ -1,4 +1,8 @@
-"""The architectural state of one 32-bit x86 CPU, hidden segment parts included."""
+"""The architectural state of one x86 CPU, hidden segment parts included.
+
+A CPU without long mode has eight general registers of 32 bits. One with long mode has sixteen of 64, and the registers
+in `LongRegisters`; its instruction pointer and flags go by the old names here, whatever their width.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from ringviz.facts.registers import Cr0
-from ringviz.facts.segments import SegmentCache
+from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Cr0, Efer
+from ringviz.facts.segments import Descriptor, SegmentCache
 
 ES, CS, SS, DS, FS, GS = range(6)
 """Segment registers in encoding order; indexes into `CpuState.segments`."""
@@ -15,12 +19,32 @@ ES, CS, SS, DS, FS, GS = range(6)
 EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI = range(8)
 """General-purpose registers in encoding order; indexes into `CpuState.gpr`."""
 
+R11 = 11
+"""Where SYSCALL leaves the flags."""
+
+ADDRESS_32, ADDRESS_64 = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
+"""Linear addresses end here; beyond it they begin at 0 again."""
+
+_LMA = int(Efer.LMA)
+_L_BIT = 0x200
+
 
 class TableRegister(NamedTuple):
     """GDTR or IDTR: linear base and limit (offset of the last byte)."""
 
     base: int
     limit: int
+
+
+class LongRegisters(NamedTuple):
+    """What a CPU with long mode has besides: what SYSCALL and SWAPGS use, and the task priority."""
+
+    star: int = 0
+    lstar: int = 0
+    cstar: int = 0
+    sfmask: int = 0
+    kernel_gs_base: int = 0
+    cr8: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +73,8 @@ class CpuState:
     efer: int
     sysenter: list[int]
     """SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP."""
+    long: LongRegisters | None = None
+    """None on a CPU without long mode."""
 
     def copy(self) -> CpuState:
         """Give an independent copy; segment caches are immutable and shared."""
@@ -69,6 +95,7 @@ class CpuState:
             self.dr.copy(),
             self.efer,
             self.sysenter.copy(),
+            self.long,
         )
 
     @property
@@ -82,17 +109,56 @@ class CpuState:
         return bool(self.cr0 & Cr0.PG)
 
     @property
+    def is_long_active(self) -> bool:
+        """EFER.LMA is set: long mode, that is 64-bit mode or compatibility mode."""
+        return bool(self.efer & _LMA)
+
+    @property
+    def is_64bit(self) -> bool:
+        """64-bit mode: long mode is active, and the code segment has L set."""
+        return bool(self.efer & _LMA and self.segments[CS].access & _L_BIT)
+
+    @property
+    def address_mask(self) -> int:
+        """Linear addresses of the running program, their highest included."""
+        return ADDRESS_64 if self.efer & _LMA and self.segments[CS].access & _L_BIT else ADDRESS_32
+
+    @property
     def code_bits(self) -> int:
-        """Default operand and address size of the code segment: 16 or 32.
+        """Default address size of the code segment: 16, 32, or 64 in 64-bit mode.
 
         Also in real mode: there it is 32 between the clearing of CR0.PE in a 32-bit segment and the far jump.
         """
+        if self.efer & _LMA and self.segments[CS].access & _L_BIT:
+            return 64
         return 32 if self.segments[CS].db else 16
 
     @property
     def linear_eip(self) -> int:
         """Linear address of the next instruction."""
-        return (self.segments[CS].base + self.eip) & 0xFFFF_FFFF
+        return (self.segments[CS].base + self.eip) & self.address_mask
+
+    @property
+    def cr8(self) -> int:
+        """CR8, the task priority; 0 on a CPU that has none."""
+        return 0 if self.long is None else self.long.cr8
+
+    @property
+    def gpr_names(self) -> tuple[str, ...]:
+        """Names of the general registers this CPU has, at their full width."""
+        return GPR_NAMES if self.long is None else GPR_NAMES_64
+
+
+def is_canonical(address: int) -> bool:
+    """Tell whether bits 63 to 47 of a 64-bit linear address are all alike.
+
+    Source: Intel SDM Vol. 1, "Canonical Addressing".
+    """
+    return not (address + _HALF) & _NOT_CANONICAL
+
+
+_HALF = 1 << 47
+_NOT_CANONICAL = ADDRESS_64 & ~((1 << 48) - 1)
 
 
 @lru_cache(maxsize=8192)
@@ -116,14 +182,15 @@ def same_but_plain(a: CpuState, b: CpuState) -> bool:
         and a.dr == b.dr
         and a.efer == b.efer
         and a.sysenter == b.sysenter
+        and a.long == b.long
     )
 
 
 def fields_of(state: CpuState) -> dict[str, int]:
     """Flatten a state into named integers, in a fixed order: for comparison, hashing and display."""
-    fields: dict[str, int] = dict(zip(("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"), state.gpr, strict=True))
-    fields["eip"] = state.eip
-    fields["eflags"] = state.eflags
+    fields: dict[str, int] = dict(zip(state.gpr_names, state.gpr, strict=True))
+    fields[instruction_pointer_name(state)] = state.eip
+    fields[flags_name(state)] = state.eflags
     names = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
     for name, cache in zip(names, (*state.segments, state.ldtr, state.tr), strict=True):
         fields[name] = cache.selector
@@ -138,7 +205,25 @@ def fields_of(state: CpuState) -> dict[str, int]:
         fields[f"dr{number}"] = state.dr[number]
     for name, value in zip(("sysenter_cs", "sysenter_esp", "sysenter_eip"), state.sysenter, strict=True):
         fields[name] = value
+    if state.long is not None:
+        fields |= state.long._asdict()
     return fields
+
+
+def instruction_pointer_name(state: CpuState) -> str:
+    """Give the name of the instruction pointer on this CPU."""
+    return "eip" if state.long is None else "rip"
+
+
+def flags_name(state: CpuState) -> str:
+    """Give the name of the flags register on this CPU."""
+    return "eflags" if state.long is None else "rflags"
+
+
+def code_cache(state: CpuState, selector: int, descriptor: Descriptor) -> SegmentCache:
+    """Give CS as it is after a load. The base of 64-bit code does not count, and reads as 0."""
+    base = 0 if state.is_long_active and descriptor.l else descriptor.base
+    return segment(selector, base, descriptor.limit, descriptor.access)
 
 
 def real_mode_cache(value: int, access: int = 0x93) -> SegmentCache:

@@ -13,7 +13,7 @@ from ringviz.machine.state import EAX, ESP, CpuState
 
 _SEGMENT = struct.Struct("<HHIQ")
 SAVE_AREA_BYTES = 0x280
-"""As far as the fields of a 32-bit guest go."""
+"""As far as the fields of a guest go."""
 
 
 def _at(name: str) -> int:
@@ -24,6 +24,7 @@ _SEGMENT_OFFSETS = tuple(_at(f"{name}.selector") for name in ("ES", "CS", "SS", 
 _GDTR, _LDTR, _IDTR, _TR = (_at(f"{name}.selector") for name in ("GDTR", "LDTR", "IDTR", "TR"))
 _CPL, _EFER, _CR2 = _at("CPL"), _at("EFER"), _at("CR2")
 _QUADS = tuple(_at(name) for name in ("CR4", "CR3", "CR0", "DR7", "DR6", "RFLAGS", "RIP", "RSP", "RAX"))
+_LONG = tuple(_at(name) for name in ("STAR", "LSTAR", "CSTAR", "SFMASK", "KernelGsBase"))
 _SYSENTER = tuple(_at(name) for name in ("SYSENTER_CS", "SYSENTER_ESP", "SYSENTER_EIP"))
 
 
@@ -45,4 +46,7 @@ def encode_save_area(state: CpuState) -> bytes:
     for offset, value in zip(_SYSENTER, state.sysenter, strict=True):
         put("<Q", area, offset, value)
     put("<Q", area, _CR2, state.cr2)
+    if state.long is not None:
+        for offset, value in zip(_LONG, state.long[:5], strict=True):
+            put("<Q", area, offset, value)
     return bytes(area)

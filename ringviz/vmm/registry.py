@@ -148,6 +148,9 @@ def check_fits(scenario: Scenario, technique: str) -> None:
     technique_facts(technique)
     if variant_for(technique) not in scenario.variants:
         raise UnsupportedError(refusal(scenario, technique))
+    why = _CLASSES[technique].no_long_mode
+    if scenario.guest.long and why:
+        raise UnsupportedError(f"{scenario.id} is a 64-bit guest, and {technique} does not run those: {why}")
 
 
 def variant_for(technique: str) -> Variant:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringviz.errors import InputError, UnsupportedError
-from ringviz.facts.registers import EFLAGS_FIXED, Eflags
+from ringviz.facts.registers import EFLAGS_FIXED, GPR_NAMES, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.disk import read_disks
@@ -27,7 +27,17 @@ from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion, Machine
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CS, CpuState, TableRegister, fields_of, real_mode_cache, same_but_plain
+from ringviz.machine.state import (
+    CS,
+    CpuState,
+    LongRegisters,
+    TableRegister,
+    fields_of,
+    flags_name,
+    instruction_pointer_name,
+    real_mode_cache,
+    same_but_plain,
+)
 from ringviz.machine.stops import Stop
 from ringviz.vmm.controls import Control, take
 from ringviz.vmm.events import Change, Event
@@ -36,8 +46,6 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.walks import TableWalk, Walks
 
-_GPR_NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
-
 
 class Technique(ABC):
     """Base of all techniques; one instance runs one guest."""
@@ -45,6 +53,8 @@ class Technique(ABC):
     id: ClassVar[str]
     mmus: ClassVar[tuple[str, ...]]
     """Ways of memory virtualization that it has; the first is the default."""
+    no_long_mode: ClassVar[str] = ""
+    """Why it cannot run a 64-bit guest; empty where it can."""
     guest_base: ClassVar[int] = 0
     """RAM address at which guest-physical 0 lies."""
 
@@ -53,8 +63,9 @@ class Technique(ABC):
         self.setup = setup
         self.guest_bytes = scenario.guest.memory_mib << 20
         ram_bytes = self.guest_base + self.guest_bytes
-        bus = Bus(_devices_of(scenario))
-        self.machine = Machine(bus, ram_bytes, profile_cpuid(setup.cpu))
+        is_long = scenario.guest.long
+        cpuid = profile_cpuid(setup.cpu, has_long_mode=is_long)
+        self.machine = Machine(Bus(_devices_of(scenario)), ram_bytes, cpuid, has_long_mode=is_long)
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0
@@ -89,7 +100,7 @@ class Technique(ABC):
             self.machine.ram.write(self.guest_base + segment.address, segment.data)
         for port, value in image.ports:
             self.machine.bus.write(port, 1, value, 0)
-        self.power_on(initial_state(image))
+        self.power_on(initial_state(image, has_long_mode=self.scenario.guest.long))
 
     @abstractmethod
     def power_on(self, state: CpuState) -> None:
@@ -235,23 +246,28 @@ def changes_between(before: CpuState, after: CpuState, *, is_real: bool) -> tupl
     """List the registers that differ between two states, EIP apart."""
     if same_but_plain(before, after):
         old_gpr, new_gpr = before.gpr, after.gpr
-        changes = [Change(_GPR_NAMES[i], is_real, old_gpr[i], new_gpr[i]) for i in range(8) if old_gpr[i] != new_gpr[i]]
+        changes = [
+            Change(name, is_real, old, new)
+            for name, old, new in zip(before.gpr_names, old_gpr, new_gpr, strict=True)
+            if old != new
+        ]
         if before.eflags != after.eflags:
-            changes.append(Change("eflags", is_real, before.eflags, after.eflags))
+            changes.append(Change(flags_name(before), is_real, before.eflags, after.eflags))
         if before.cr2 != after.cr2:
             changes.append(Change("cr2", is_real, before.cr2, after.cr2))
         return tuple(changes)
     old, new = fields_of(before), fields_of(after)
+    place = instruction_pointer_name(before)
     return tuple(
-        Change(name, is_real, old[name], new[name]) for name in old if old[name] != new[name] and name != "eip"
+        Change(name, is_real, old[name], new[name]) for name in old if old[name] != new[name] and name != place
     )
 
 
-def initial_state(image: Image) -> CpuState:
+def initial_state(image: Image, *, has_long_mode: bool = False) -> CpuState:
     """The CPU at the guest's first instruction, as the image's format defines it."""
-    gpr = [0] * 8
+    gpr = [0] * (16 if has_long_mode else 8)
     for name, value in image.registers:
-        gpr[_GPR_NAMES.index(name)] = value
+        gpr[GPR_NAMES.index(name)] = value
     eflags = EFLAGS_FIXED | (Eflags.IF if image.interrupts_on else 0)
     table = null_cache()
     task = SegmentCache(0, 0, 0xFFFF, 0x8B)
@@ -267,5 +283,5 @@ def initial_state(image: Image) -> CpuState:
         cr0, idtr = 0x11, TableRegister(0, 0)
     return CpuState(
         gpr, image.entry, eflags, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
-        [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0], LongRegisters() if has_long_mode else None,
     )  # fmt: skip

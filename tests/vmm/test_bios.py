@@ -241,7 +241,8 @@ text:   db 'Hi', 13, 10, 0
 def test_without_a_second_boot_sector_int_19h_boots_again_and_int_18h_says_so(tmp_path: Path) -> None:
     again = boot_sector(
         tmp_path,
-        "inc byte [0x600]\ncmp byte [0x600], 2\njae 0x7C20\nint 0x19\ntimes 32 - ($ - $$) nop\nmov al, 0\nout 0xF4, al\n",
+        "inc byte [0x600]\ncmp byte [0x600], 2\njae 0x7C20\nint 0x19\n"
+        "times 32 - ($ - $$) nop\nmov al, 0\nout 0xF4, al\n",
     )
     assert finished(again, "native").technique.guest_ram()[0x600] == 2
     none = Run(boot_sector(tmp_path, "int 0x18"), "native")

@@ -68,7 +68,7 @@ def popf(env: Environment, instruction: Instruction) -> Effect:
     _check_v86(state)
     size = instruction.operand_size_bits // 8
     value = peek_stack(env, 0, size)
-    mask = poppable_flags(state) & (0xFFFF_FFFF if size == 4 else 0xFFFF)
+    mask = poppable_flags(state) & (0xFFFF if size == 2 else 0xFFFF_FFFF)
     kept = state.eflags & ~(mask | Eflags.RF)
     add_to_stack_pointer(state, size)
     state.eflags = kept | value & mask | EFLAGS_FIXED

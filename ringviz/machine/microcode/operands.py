@@ -7,18 +7,26 @@ instruction must not obey a rule that its neighbours do not.
 from __future__ import annotations
 
 from ringviz.facts.exceptions import Vector
-from ringviz.facts.registers import Eflags
+from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Eflags
 from ringviz.guest.instruction import Instruction, Operand
 from ringviz.machine.microcode.environment import Environment, GuestFault
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CS, ESP, SS, CpuState
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, ESP, SS, CpuState
 
 SEGMENT_INDEX = {"es": 0, "cs": 1, "ss": 2, "ds": 3, "fs": 4, "gs": 5}
-_GPR32 = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
-REGISTERS: dict[str, tuple[int, int, int]] = {name: (i, 0, 4) for i, name in enumerate(_GPR32)}
-REGISTERS |= {name[1:]: (i, 0, 2) for i, name in enumerate(_GPR32)}
+REGISTERS: dict[str, tuple[int, int, int]] = {name: (i, 0, 4) for i, name in enumerate(GPR_NAMES)}
+"""By name: number, lowest bit, bytes."""
+REGISTERS |= {name[1:]: (i, 0, 2) for i, name in enumerate(GPR_NAMES)}
 REGISTERS |= {name: (i, 0, 1) for i, name in enumerate(("al", "cl", "dl", "bl"))}
 REGISTERS |= {name: (i, 8, 1) for i, name in enumerate(("ah", "ch", "dh", "bh"))}
+REGISTERS |= {name: (i, 0, 8) for i, name in enumerate(GPR_NAMES_64)}
+REGISTERS |= {name: (i, 0, 1) for i, name in enumerate(("spl", "bpl", "sil", "dil"), 4)}
+REGISTERS |= {
+    f"r{number}{suffix}": (number, 0, size)
+    for number in range(8, 16)
+    for suffix, size in (("d", 4), ("w", 2), ("b", 1))
+}
+_FS, _GS = SEGMENT_INDEX["fs"], SEGMENT_INDEX["gs"]
 
 
 def read_register(state: CpuState, name: str) -> int:
@@ -30,8 +38,11 @@ def read_register(state: CpuState, name: str) -> int:
 
 
 def write_register(state: CpuState, name: str, value: int) -> None:
-    """Write a general register by name; the rest of a wider register stays."""
+    """Write a general register by name; the rest of a wider register stays, but of a 64-bit one 32 bits clear it."""
     number, shift, size = REGISTERS[name]
+    if size == 4:
+        state.gpr[number] = value & ADDRESS_32
+        return
     mask = ((1 << 8 * size) - 1) << shift
     state.gpr[number] = state.gpr[number] & ~mask | value << shift & mask
 
@@ -48,8 +59,20 @@ def effective_offset(state: CpuState, operand: Operand, address_bits: int) -> in
 
 def linear_address(state: CpuState, operand: Operand, address_bits: int) -> int:
     """Linear address of a memory operand."""
-    segment = state.segments[SEGMENT_INDEX[operand.segment or "ds"]]
-    return (segment.base + effective_offset(state, operand, address_bits)) & 0xFFFF_FFFF
+    index = SEGMENT_INDEX[operand.segment or "ds"]
+    return (segment_base(state, index) + effective_offset(state, operand, address_bits)) & state.address_mask
+
+
+def segment_base(state: CpuState, index: int) -> int:
+    """Base of a segment as accesses through it use it: in 64-bit mode 0, but for FS and GS."""
+    return 0 if state.is_64bit and index not in (_FS, _GS) else state.segments[index].base
+
+
+def stack_mask(state: CpuState) -> int:
+    """The bits of the stack pointer that pushes and pops use."""
+    if state.is_64bit:
+        return ADDRESS_64
+    return ADDRESS_32 if state.segments[SS].db else 0xFFFF
 
 
 def user(state: CpuState) -> bool:
@@ -91,33 +114,38 @@ def memory_address(env: Environment, instruction: Instruction, index: int = 0) -
 def advance(state: CpuState, instruction: Instruction) -> None:
     """Complete the instruction: EIP moves behind it, and RF, good for one instruction, is clear."""
     state.eflags &= ~Eflags.RF
-    mask = 0xFFFF_FFFF if state.segments[CS].db or not state.is_protected else 0xFFFF
-    state.eip = (state.eip + instruction.size) & mask
+    is_16bit = state.is_protected and state.code_bits == 16
+    state.eip = (state.eip + instruction.size) & (0xFFFF if is_16bit else state.address_mask)
 
 
 def push(env: Environment, value: int, size: int) -> None:
     """Push on the current stack, as the running program."""
     state = env.state
-    stack = state.segments[SS]
-    mask = 0xFFFF_FFFF if stack.db else 0xFFFF
+    mask = stack_mask(state)
     low = (state.gpr[ESP] - size) & mask
-    env.memory.write_int(stack.base + low, value, size, is_user=user(state))
-    state.gpr[ESP] = state.gpr[ESP] & ~mask | low
+    address = (segment_base(state, SS) + low) & state.address_mask
+    env.memory.write_int(address, value, size, is_user=user(state))
+    put_stack_pointer(state, low)
 
 
 def peek_stack(env: Environment, offset: int, size: int) -> int:
     """Read `offset` bytes above the stack pointer, as the running program."""
     state = env.state
-    stack = state.segments[SS]
-    mask = 0xFFFF_FFFF if stack.db else 0xFFFF
-    address = stack.base + ((state.gpr[ESP] + offset) & mask)
+    mask = stack_mask(state)
+    address = (segment_base(state, SS) + ((state.gpr[ESP] + offset) & mask)) & state.address_mask
     return env.memory.read_int(address, size, Access(is_user=user(state)))
 
 
 def add_to_stack_pointer(state: CpuState, count: int) -> None:
     """Release bytes of the current stack."""
-    mask = 0xFFFF_FFFF if state.segments[SS].db else 0xFFFF
-    state.gpr[ESP] = state.gpr[ESP] & ~mask | (state.gpr[ESP] + count) & mask
+    put_stack_pointer(state, state.gpr[ESP] + count)
+
+
+def put_stack_pointer(state: CpuState, value: int) -> None:
+    """Set as much of the stack pointer as this stack uses; 16 bits leave the rest, 32 bits clear it."""
+    mask = stack_mask(state)
+    kept = state.gpr[ESP] & ~0xFFFF if mask == 0xFFFF else 0
+    state.gpr[ESP] = kept | value & mask
 
 
 def require_ring_0(state: CpuState) -> None:

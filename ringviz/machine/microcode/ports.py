@@ -9,8 +9,16 @@ from ringviz.facts.exceptions import Vector
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.linear import LinearMemory
+from ringviz.machine.microcode.canonical import faulting
 from ringviz.machine.microcode.environment import Effect, Environment, GuestFault
-from ringviz.machine.microcode.operands import SEGMENT_INDEX, advance, read_register, user, write_register
+from ringviz.machine.microcode.operands import (
+    SEGMENT_INDEX,
+    advance,
+    read_register,
+    segment_base,
+    user,
+    write_register,
+)
 from ringviz.machine.paging import Access
 from ringviz.machine.state import ECX, EDI, ES, ESI, CpuState
 
@@ -57,6 +65,7 @@ def port_io(env: Environment, instruction: Instruction) -> Effect:
     return transfer(env, instruction)
 
 
+@faulting
 def transfer(env: Environment, instruction: Instruction) -> Effect:
     """Move the data of a port instruction that is allowed.
 
@@ -76,7 +85,10 @@ def transfer(env: Environment, instruction: Instruction) -> Effect:
             env.write_port(port, size, read_register(state, instruction.ops[1].register or "eax"))
         advance(state, instruction)
         return Effect.DONE
-    mask = 0xFFFF_FFFF if instruction.address_size_bits == 32 else 0xFFFF
+    bits = instruction.address_size_bits
+    mask = (1 << bits) - 1
+    # In 64-bit mode what 32 bits are written to loses the upper half, as everywhere.
+    kept = ~mask if bits == 16 else 0
     step = -size if state.eflags & Eflags.DF else size
     pointer = EDI if is_input else ESI
     patience = _PATIENCE_ELEMENTS
@@ -86,18 +98,18 @@ def transfer(env: Environment, instruction: Instruction) -> Effect:
         patience -= 1
         offset = state.gpr[pointer] & mask
         if is_input:
-            address = state.segments[ES].base + offset
+            address = (segment_base(state, ES) + offset) & state.address_mask
             # The page is checked before the port is read: a fault must not lose a byte of the device.
-            env.memory.translate(address & 0xFFFF_FFFF, Access(is_write=True, is_user=user(state)), touch=False)
+            env.memory.translate(address, Access(is_write=True, is_user=user(state)), touch=False)
             env.memory.write_int(address, env.read_port(port, size), size, is_user=user(state))
         else:
-            segment = state.segments[SEGMENT_INDEX[instruction.ops[1].segment or "ds"]]
-            value = env.memory.read_int(segment.base + offset, size, Access(is_user=user(state)))
+            base = segment_base(state, SEGMENT_INDEX[instruction.ops[1].segment or "ds"])
+            value = env.memory.read_int((base + offset) & state.address_mask, size, Access(is_user=user(state)))
             env.write_port(port, size, value)
-        state.gpr[pointer] = state.gpr[pointer] & ~mask | (offset + step) & mask
+        state.gpr[pointer] = state.gpr[pointer] & kept | (offset + step) & mask
         if not instruction.rep:
             break
-        state.gpr[ECX] = state.gpr[ECX] & ~mask | (state.gpr[ECX] - 1) & mask
+        state.gpr[ECX] = state.gpr[ECX] & kept | (state.gpr[ECX] - 1) & mask
         if state.eflags & Eflags.TF and state.gpr[ECX] & mask:
             return Effect.UNFINISHED  # the single-step trap comes after every round
     advance(state, instruction)

@@ -29,6 +29,8 @@ from ringviz.machine.paging import Access
 from ringviz.machine.state import CS, SS, CpuState, reloaded_in_real_mode
 
 _LAR_SYSTEM_TYPES = frozenset({1, 2, 3, 4, 5, 9, 0xB, 0xC})
+_LONG_SYSTEM_TYPES = frozenset({2, 9, 0xB, 0xC})
+"""Those of long mode: there are no 16-bit ones, and no task gates."""
 _LSL_SYSTEM_TYPES = frozenset({1, 2, 3, 9, 0xB})
 
 
@@ -43,7 +45,8 @@ def load_segment(state: CpuState, memory: LinearMemory, index: int, selector: in
         return
     chosen = Selector(selector)
     if chosen.is_null:
-        if index == SS:
+        # 64-bit mode needs no stack segment in rings 0 to 2: interrupts leave a null one there.
+        if index == SS and (not state.is_64bit or state.cpl == 3 or chosen.rpl != state.cpl):
             raise GuestFault(Vector.GP, 0)
         state.segments[index] = null_cache(selector)
         return
@@ -132,7 +135,10 @@ def _visible(env: Environment, instruction: Instruction, source: int) -> tuple[D
     if Selector(selector).is_null:
         return None
     entry = find_entry(env.state, env.memory, selector)
-    return None if entry is None else (entry.descriptor, selector & 3)
+    if entry is None:
+        return None
+    is_known = entry.descriptor.s or not env.state.is_long_active or entry.descriptor.type in _LONG_SYSTEM_TYPES
+    return (entry.descriptor, selector & 3) if is_known else None
 
 
 def _outranks(state: CpuState, descriptor: Descriptor, rpl: int) -> bool:

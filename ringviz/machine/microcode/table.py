@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ringviz.guest.instruction import Instruction
-from ringviz.machine.microcode import control, flags, identity, ports, segments, tables, transfer
+from ringviz.machine.microcode import control, flags, identity, ports, segments, system_calls, tables, transfer
+from ringviz.machine.microcode.canonical import faulting
 from ringviz.machine.microcode.environment import Effect, Environment
 
 Routine = Callable[[Environment, Instruction], Effect]
@@ -41,14 +42,14 @@ FORMS: Mapping[str, Routine] = MappingProxyType(
         "rdmsr": identity.rdmsr,
         "wrmsr": identity.wrmsr,
         "hlt": identity.hlt,
-        "sysenter": identity.sysenter,
-        "sysexit": identity.sysexit,
+        "sysenter": system_calls.sysenter,
+        "sysexit": system_calls.sysexit,
         "rdtscp": identity.undefined,
         "rdrand": identity.undefined,
         "rdseed": identity.undefined,
-        "syscall": identity.undefined,
-        "sysret": identity.undefined,
-        "swapgs": identity.undefined,
+        "syscall": system_calls.syscall,
+        "sysret": system_calls.sysret,
+        "swapgs": system_calls.swapgs,
         "clac": identity.undefined,
         "stac": identity.undefined,
         "monitor": identity.undefined,
@@ -83,6 +84,7 @@ FORMS: Mapping[str, Routine] = MappingProxyType(
 """By form, as in `ringviz.facts.instructions`. INT n, INT3, INTO and INT1 go through `delivery` instead."""
 
 
+@faulting
 def execute(env: Environment, instruction: Instruction) -> Effect:
     """Execute one instruction on the state of `env`, EIP included.
 

@@ -6,7 +6,7 @@ Source: Intel SDM Vol. 2, the instructions' pages.
 from __future__ import annotations
 
 from ringviz.facts.exceptions import Vector, selector_error
-from ringviz.facts.segments import Selector, load_cache, null_cache
+from ringviz.facts.segments import Descriptor, Selector, load_cache, null_cache
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.descriptors import TableEntry, find_entry
 from ringviz.machine.microcode.environment import Effect, Environment, GuestFault
@@ -19,7 +19,7 @@ from ringviz.machine.microcode.operands import (
     write_operand,
 )
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CpuState, TableRegister
+from ringviz.machine.state import CpuState, TableRegister, is_canonical
 
 
 def _require_protected_mode(state: CpuState) -> None:
@@ -31,6 +31,11 @@ def _read_pseudo_descriptor(env: Environment, instruction: Instruction) -> Table
     access = Access(is_user=user(env.state))
     address = memory_address(env, instruction)
     limit = env.memory.read_int(address, 2, access)
+    if env.state.is_64bit:
+        base = env.memory.read_int(address + 2, 8, access)
+        if not is_canonical(base):
+            raise GuestFault(Vector.GP, 0)
+        return TableRegister(base, limit)
     base = env.memory.read_int(address + 2, 4, access)
     return TableRegister(base & 0xFF_FFFF if instruction.operand_size_bits == 16 else base, limit)
 
@@ -53,19 +58,20 @@ def lidt(env: Environment, instruction: Instruction) -> Effect:
 
 def _store(env: Environment, instruction: Instruction, register: TableRegister) -> Effect:
     address = memory_address(env, instruction)
-    data = register.limit.to_bytes(2, "little") + register.base.to_bytes(4, "little")
+    size = 8 if env.state.is_64bit else 4
+    data = register.limit.to_bytes(2, "little") + (register.base & ((1 << 8 * size) - 1)).to_bytes(size, "little")
     env.memory.write(address, data, is_user=user(env.state))
     advance(env.state, instruction)
     return Effect.DONE
 
 
 def sgdt(env: Environment, instruction: Instruction) -> Effect:
-    """Store GDTR: six bytes, in every ring."""
+    """Store GDTR: six bytes, or ten in 64-bit mode, in every ring."""
     return _store(env, instruction, env.state.gdtr)
 
 
 def sidt(env: Environment, instruction: Instruction) -> Effect:
-    """Store IDTR: six bytes, in every ring."""
+    """Store IDTR: six bytes, or ten in 64-bit mode, in every ring."""
     return _store(env, instruction, env.state.idtr)
 
 
@@ -94,7 +100,22 @@ def _system_entry(env: Environment, selector: int, types: tuple[int, ...]) -> Ta
         raise GuestFault(Vector.GP, error)
     if not entry.descriptor.present:
         raise GuestFault(Vector.NP, error)
-    return entry
+    return wide_entry(env, entry, selector) if env.state.is_long_active else entry
+
+
+def wide_entry(env: Environment, entry: TableEntry, selector: int) -> TableEntry:
+    """Read the second half of a system descriptor, as long mode has them: 16 bytes, with a base of 64 bits.
+
+    Source: Intel SDM Vol. 3A, "TSS Descriptor in 64-bit mode".
+    """
+    if Selector(selector).offset + 15 > env.state.gdtr.limit:
+        raise GuestFault(Vector.GP, selector_error(selector))
+    upper = env.memory.read_int(entry.linear + 8, 8)
+    old = entry.descriptor
+    base = old.base | (upper & 0xFFFF_FFFF) << 32
+    if upper >> 40 & 0x1F or not is_canonical(base):
+        raise GuestFault(Vector.GP, selector_error(selector))
+    return TableEntry(Descriptor(base, old.limit, old.access), entry.linear, entry.raw)
 
 
 def lldt(env: Environment, instruction: Instruction) -> Effect:
@@ -119,7 +140,7 @@ def ltr(env: Environment, instruction: Instruction) -> Effect:
     selector = read_operand(env, instruction, 0, 2)
     if Selector(selector).is_null:
         raise GuestFault(Vector.GP, 0)
-    entry = _system_entry(env, selector, (1, 9))
+    entry = _system_entry(env, selector, (9,) if state.is_long_active else (1, 9))
     env.memory.write_int(entry.linear + 5, entry.raw >> 40 & 0xFF | 2, 1)
     cache = load_cache(selector, entry.descriptor)
     state.tr = type(cache)(selector, cache.base, cache.limit, cache.access | 2)

@@ -48,7 +48,7 @@ class ExceptionExits(MemoryExits):
         """INT n has an intercept of its own, INT1 as well; INT3 and INTO are intercepted as their exceptions."""
         instruction = stop.instruction
         before, at = self.machine.state.copy(), self.machine.retired
-        next_eip = (before.eip + instruction.size) & 0xFFFF_FFFF
+        next_eip = (before.eip + instruction.size) & before.address_mask
         what = Interruption(stop.vector, is_software=not stop.is_privileged_gate_exempt, next_eip=next_eip)
         if instruction.form in ("int", "int1"):
             maps = (layout.IO_MAP, layout.MSR_MAP)

@@ -13,7 +13,7 @@ from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import port_of
-from ringviz.machine.state import EAX, ECX, CpuState
+from ringviz.machine.state import ADDRESS_32, EAX, ECX, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
     Fault,
@@ -66,7 +66,7 @@ class InstructionExits(ExceptionExits):
         if isinstance(stop, Fault):  # an SVM instruction that is not intercepted
             return self._exception(Interruption(stop.vector), stop, instruction)
         before, at = self.machine.state.copy(), self.machine.retired
-        if instruction.form == "wrmsr" and before.gpr[ECX] == EFER_MSR and not before.cpl:
+        if instruction.form == "wrmsr" and _msr(before) == EFER_MSR and not before.cpl:
             raise UnsupportedError(
                 f"{self.scenario.id}, at {before.eip:08X}h: the guest writes the real EFER, for no intercept stops it;"
                 " without SVME in it the next VMRUN ends with VMEXIT_INVALID"
@@ -74,7 +74,7 @@ class InstructionExits(ExceptionExits):
         completion = self._execute(instruction, is_in_guest=True)
         if isinstance(completion, Interruption):
             return self._exception(completion, stop, instruction)
-        if instruction.form == "rdmsr" and before.gpr[ECX] == EFER_MSR:
+        if instruction.form == "rdmsr" and _msr(before) == EFER_MSR:
             self.machine.state.gpr[EAX] |= Efer.SVME  # the real register: in guest mode the bit is set
         return self._told_in_guest(stop, before, at, completion, has_retired=completion is not Effect.UNFINISHED)
 
@@ -115,8 +115,8 @@ class InstructionExits(ExceptionExits):
         return {
             "cpuid": "CPUID of the virtual machine",
             "hlt": "the virtual CPU waits for an interrupt",
-            "rdmsr": f"virtual MSR {before.gpr[ECX]:X}h read",
-            "wrmsr": f"virtual MSR {before.gpr[ECX]:X}h written",
+            "rdmsr": f"virtual MSR {_msr(before):X}h read",
+            "wrmsr": f"virtual MSR {_msr(before):X}h written",
             "pushf": f"flags pushed: {before.eflags:X}",
             "popf": f"flags popped: {after.eflags:X}",
             "iret": f"on to {after.segments[1].selector:04X}:{after.eip:08X}",
@@ -168,3 +168,8 @@ class InstructionExits(ExceptionExits):
         if effect is not Effect.UNFINISHED:
             machine.retire()
         return effect
+
+
+def _msr(state: CpuState) -> int:
+    """Number of the model-specific register that RDMSR and WRMSR mean."""
+    return state.gpr[ECX] & ADDRESS_32

@@ -18,7 +18,7 @@ from ringviz.facts.svm import EVENTINJ_FIELDS, IOIO_EXITINFO1_FIELDS, EventType
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.microcode.operands import read_register
-from ringviz.machine.state import ECX, CpuState
+from ringviz.machine.state import ADDRESS_32, ECX, CpuState
 from ringviz.machine.stops import PortIo
 
 ReadByte = Callable[[int], int]
@@ -155,7 +155,7 @@ def instruction_exit(
         return SvmReport("VMEXIT_IOIO", "IOIO_PROT", _ioio_info(port), next_eip)
     if form in _MSR_FORMS:
         is_write = form == "wrmsr"
-        marked = _msr_is_marked(maps[1], state.gpr[ECX], is_write, read)
+        marked = _msr_is_marked(maps[1], state.gpr[ECX] & ADDRESS_32, is_write, read)
         if "MSR_PROT" not in intercepts or state.cpl or not marked:
             return None
         return SvmReport("VMEXIT_MSR", "MSR_PROT", int(is_write))

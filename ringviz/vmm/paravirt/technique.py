@@ -88,6 +88,9 @@ class Paravirt(Technique):
 
     id: ClassVar[str] = "paravirt"
     mmus: ClassVar[tuple[str, ...]] = ("direct",)
+    no_long_mode: ClassVar[str] = (
+        "Xen ran 64-bit kernels in ring 3, and this VMM is the one for 32-bit kernels, in ring 1"
+    )
     guest_base: ClassVar[int] = layout.GUEST_BASE
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ringviz.facts.segments import Descriptor, Gate, SegmentCache, decode_descriptor, encode_descriptor, encode_gate
 from ringviz.machine.memory import PAGE, Ram
-from ringviz.machine.paging import ACCESSED, Access, Walk, walk
+from ringviz.machine.paging import Access, Walk, walk
 from ringviz.machine.state import CpuState
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.ring_compression import layout
@@ -91,7 +91,7 @@ def _guest_table(guest: CpuState, space: GuestSpace, base: int, limit: int) -> b
     table = bytearray(min(limit + 1, 0x1_0000))
     empty: set[int] = set()
     for offset, count, done in pages_of(guest, space, base, limit):
-        if done.physical is not None and all(entry.level == 3 or entry.value & ACCESSED for entry in done.entries):
+        if done.physical is not None and done.is_accessed:
             table[offset : offset + count] = space.read_physical(done.physical, count)
         else:
             empty.update(range(offset & ~7, offset + count, 8))

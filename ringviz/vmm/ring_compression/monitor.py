@@ -122,6 +122,9 @@ class RingCompression(Technique):
 
     guest_base: ClassVar[int] = layout.GUEST_BASE
     mmus: ClassVar[tuple[str, ...]] = ("shadow",)
+    no_long_mode: ClassVar[str] = (
+        "64-bit mode has no segment limits, which are what keeps the guest out of this VMM's memory"
+    )
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)

@@ -37,12 +37,18 @@ _BY_FEATURE: Mapping[str, tuple[str, ...]] = {
     "unrestricted-guest": ("unrestricted-guest",),
 }  # fmt: skip
 """Which controls come with which feature of a profile."""
+_LONG_MODE = (
+    "host-address-space-size-on-exit", "ia-32e-mode-guest-on-entry", "cr8-load-exiting", "cr8-store-exiting",
+)  # fmt: skip
+"""What a CPU with Intel 64 offers besides, from the first edition on."""
 OFFERED = Source.ringviz("settings that no feature of a profile tells are those of the first edition of VT-x")
 
 REVISION = 1
 """The VMCS revision identifier; a real CPU has its own."""
 CR3_TARGETS = 4
 PHYSICAL_BITS = 36
+LONG_PHYSICAL_BITS = 40
+"""As CPUID leaf 8000_0008h says on a machine with long mode."""
 _DEFAULT1_THAT_MAY_BE_0 = ("cr3-load-exiting", "cr3-store-exiting")
 
 
@@ -60,6 +66,13 @@ class Capabilities:
     """CR0 bits that must be 1 in VMX operation (IA32_VMX_CR0_FIXED0)."""
     cr4_fixed_1: int
     cr4_may_be_1: int
+    has_long_mode: bool
+    """The machine's CPU has Intel 64, and this VMM is a 64-bit one."""
+
+    @property
+    def physical_bits(self) -> int:
+        """Width of the addresses that CR3 may hold."""
+        return LONG_PHYSICAL_BITS if self.has_long_mode else PHYSICAL_BITS
 
     def allows(self, control: str, *, value: bool) -> bool:
         """Tell whether a control may have a setting."""
@@ -93,8 +106,8 @@ class Capabilities:
 
 
 @cache
-def _capabilities(title: str, features: frozenset[str]) -> Capabilities:
-    offered = set(_FIRST_GENERATION)
+def _capabilities(title: str, features: frozenset[str], has_long_mode: bool) -> Capabilities:
+    offered = {*_FIRST_GENERATION, *(_LONG_MODE if has_long_mode else ())}
     for feature, controls in _BY_FEATURE.items():
         if feature in features:
             offered.update(controls)
@@ -106,17 +119,20 @@ def _capabilities(title: str, features: frozenset[str]) -> Capabilities:
     for control in offered:
         row = VMX_CONTROLS[control]
         may[row.word] |= row.mask
-    return Capabilities(
-        title, features, must, may, Cr0.PE | Cr0.NE | Cr0.PG, int(Cr4.VMXE), ~CR4_RESERVED & 0xFFFF_FFFF
-    )
+    fixed_cr0, fixed_cr4, may_cr4 = Cr0.PE | Cr0.NE | Cr0.PG, int(Cr4.VMXE), ~CR4_RESERVED & 0xFFFF_FFFF
+    return Capabilities(title, features, must, may, fixed_cr0, fixed_cr4, may_cr4, has_long_mode)
 
 
-def capabilities_of(cpu: CpuProfile) -> Capabilities:
+def capabilities_of(cpu: CpuProfile, *, has_long_mode: bool = False) -> Capabilities:
     """Give what a CPU's VMX can do.
+
+    Args:
+        cpu: its profile.
+        has_long_mode: it is the CPU of a machine with long mode.
 
     Raises:
         UnsupportedError: the CPU has no VT-x.
     """
     if "vt-x" not in cpu.features:
         raise UnsupportedError(f"{cpu.title} has no VT-x")
-    return _capabilities(cpu.title, cpu.features)
+    return _capabilities(cpu.title, cpu.features, has_long_mode)

@@ -1,8 +1,8 @@
 """What a VM entry checks before the guest may run: controls, host state, guest state.
 
 Each function gives the first rule that a VMCS breaks, in the words of the manual, or None. The order is the manual's.
-Rules about what this CPU model does not offer (long mode, SMM, an APIC, posted interrupts) reduce to "the control must
-be 0", which the allowed settings say already.
+Rules about what this CPU model does not offer (SMM, an APIC, posted interrupts, long mode on a machine without it)
+reduce to "the control must be 0", which the allowed settings say already.
 
 Source: Intel SDM Vol. 3C, "Checks on VMX Controls and Host-State Area", "Checking and Loading Guest State".
 """
@@ -21,6 +21,7 @@ from ringviz.facts.vmx import (
     EntryFailure,
     InterruptionType,
 )
+from ringviz.machine.state import is_canonical
 from ringviz.vmm.vtx.capabilities import CR3_TARGETS, PHYSICAL_BITS, Capabilities
 
 Fields = Mapping[str, int]
@@ -31,6 +32,7 @@ _NO_LINK = (1 << 64) - 1
 _VECTORS_WITH_ERROR_CODE = frozenset({8, 10, 11, 12, 13, 14, 17})
 _DATA_SEGMENTS = ("DS", "ES", "FS", "GS")
 _CODE_TYPES = (9, 11, 13, 15)
+_L, _DB = 1 << 13, 1 << 14
 
 
 def _is_set(fields: Fields, control: str) -> bool:
@@ -38,6 +40,11 @@ def _is_set(fields: Fields, control: str) -> bool:
     if row.word == "secondary" and not _is_set(fields, "activate-secondary-controls"):
         return False
     return bool(fields[CONTROL_FIELDS[row.word]] & row.mask)
+
+
+def _is_long(fields: Fields) -> bool:
+    """The guest runs in long mode after the entry."""
+    return _is_set(fields, "ia-32e-mode-guest-on-entry")
 
 
 def _beyond(address: int) -> bool:
@@ -99,6 +106,8 @@ def _control_rules(fields: Fields, capabilities: Capabilities) -> Iterator[str]:
         address, count = fields[f"{what}_ADDR"], fields[f"{what}_COUNT"]
         if count and (address & 15 or _beyond(address + 16 * count - 1)):
             yield f"{what.replace('_', ' ')}: bits 3:0 of the address must be 0, and the list within the width"
+    if not _is_set(fields, "host-address-space-size-on-exit") and _is_long(fields):
+        yield "a VMM that is not in 64-bit mode must leave “IA-32e mode guest” 0"
     yield from _injection_rules(fields, capabilities)
 
 
@@ -148,7 +157,7 @@ def _host_rules(fields: Fields, capabilities: Capabilities) -> Iterator[str]:
         yield "host CR0 must have the bits set that VMX operation fixes to 1: PE, NE, PG"
     if capabilities.cr4_fixed_1 & ~fields["HOST_CR4"] or fields["HOST_CR4"] & ~capabilities.cr4_may_be_1:
         yield "host CR4 must have VMXE set, and no bit that the CPU does not have"
-    if _beyond(fields["HOST_CR3"]):
+    if fields["HOST_CR3"] >> capabilities.physical_bits:
         yield "host CR3 must be within the physical-address width"
     for name in ("CS", "SS", "DS", "ES", "FS", "GS", "TR"):
         if fields[f"HOST_{name}_SELECTOR"] & 7:
@@ -161,6 +170,12 @@ def _host_rules(fields: Fields, capabilities: Capabilities) -> Iterator[str]:
             yield "the host SS selector must not be 0000h unless the host is in 64-bit mode"
         if fields["HOST_RIP"] >> 32:
             yield "bits 63:32 of host RIP must be 0 unless the host is in 64-bit mode"
+        return
+    if not fields["HOST_CR4"] & Cr4.PAE:
+        yield "host CR4 must have PAE set if the host is in 64-bit mode"
+    for name in ("FS_BASE", "GS_BASE", "TR_BASE", "GDTR_BASE", "IDTR_BASE", "RIP"):
+        if not is_canonical(fields[f"HOST_{name}"]):
+            yield f"the host {name.replace('_BASE', ' base')} must be canonical"
 
 
 # ---- guest state -----------------------------------------------------------------------------------------------------
@@ -170,6 +185,8 @@ def _guest_rules(fields: Fields, capabilities: Capabilities) -> Iterator[str]:
     yield from _control_register_rules(fields, capabilities)
     yield from _segment_rules(fields)
     for name in ("GDTR", "IDTR"):
+        if not is_canonical(fields[f"GUEST_{name}_BASE"]):
+            yield f"the guest {name} base must be canonical"
         if fields[f"GUEST_{name}_LIMIT"] >> 16:
             yield f"bits 31:16 of the guest {name} limit must be 0"
     yield from _flag_rules(fields)
@@ -190,7 +207,15 @@ def _control_register_rules(fields: Fields, capabilities: Capabilities) -> Itera
         yield "guest CR4 must have VMXE set: VMX operation fixes it to 1"
     if cr4 & ~capabilities.cr4_may_be_1:
         yield "guest CR4 must not have bits set that the CPU does not have"
-    if _beyond(fields["GUEST_CR3"]):
+    if _is_long(fields):
+        if not cr0 & Cr0.PG:
+            yield "guest CR0.PG must be 1 if “IA-32e mode guest” is 1"
+        if not cr4 & Cr4.PAE:
+            yield "guest CR4.PAE must be 1 if “IA-32e mode guest” is 1"
+    for name in ("SYSENTER_ESP", "SYSENTER_EIP"):
+        if not is_canonical(fields[f"GUEST_{name}"]):
+            yield f"guest IA32_{name} must be canonical"
+    if fields["GUEST_CR3"] >> capabilities.physical_bits:
         yield "guest CR3 must be within the physical-address width"
     if _is_set(fields, "load-debug-controls-on-entry"):
         if fields["GUEST_IA32_DEBUGCTL"] & ~0x3:
@@ -201,9 +226,9 @@ def _control_register_rules(fields: Fields, capabilities: Capabilities) -> Itera
         efer = fields["GUEST_IA32_EFER"]
         if efer & ~(Efer.SCE | Efer.LME | Efer.LMA | Efer.NXE):
             yield "reserved bits of the guest IA32_EFER must be 0"
-        if efer & Efer.LMA:
+        if bool(efer & Efer.LMA) != _is_long(fields):
             yield "EFER.LMA must equal the “IA-32e mode guest” control"
-        if cr0 & Cr0.PG and efer & Efer.LME:
+        if cr0 & Cr0.PG and bool(efer & Efer.LME) != bool(efer & Efer.LMA):
             yield "EFER.LME must equal EFER.LMA while CR0.PG is 1"
 
 
@@ -223,6 +248,21 @@ def _segment_rules(fields: Fields) -> Iterator[str]:
     else:
         yield from _protected_rules(fields, selectors, rights, is_unrestricted)
     yield from _system_segment_rules(fields, rights)
+    yield from _base_rules(fields, rights)
+
+
+def _base_rules(fields: Fields, rights: Mapping[str, int]) -> Iterator[str]:
+    """Bases as a CPU with Intel 64 wants them: 32 bits where a segment has no more, and canonical where it has."""
+    for name in ("TR", "FS", "GS", "LDTR"):
+        is_used = name != "LDTR" or not rights["LDTR"] & _UNUSABLE
+        if is_used and not is_canonical(fields[f"GUEST_{name}_BASE"]):
+            yield f"the guest {name} base must be canonical"
+    for name in ("CS", "SS", "DS", "ES"):
+        is_used = name == "CS" or not rights[name] & _UNUSABLE
+        if is_used and fields[f"GUEST_{name}_BASE"] >> 32:
+            yield f"bits 63:32 of the guest {name} base must be 0"
+    if _is_long(fields) and rights["CS"] & _L and rights["CS"] & _DB:
+        yield "D/B of guest CS must be 0 if “IA-32e mode guest” is 1 and L is 1"
 
 
 def _v86_rules(fields: Fields, selectors: Mapping[str, int], rights: Mapping[str, int]) -> Iterator[str]:
@@ -282,8 +322,8 @@ def _system_segment_rules(fields: Fields, rights: Mapping[str, int]) -> Iterator
     task = rights["TR"]
     if task & _UNUSABLE:
         yield "guest TR must be usable"
-    if task & 15 not in (3, 11):
-        yield "the type of guest TR must be that of a busy TSS: 3 or 11"
+    if task & 15 not in ((11,) if _is_long(fields) else (3, 11)):
+        yield "the type of guest TR must be that of a busy TSS: 3 or 11, or 11 alone if “IA-32e mode guest” is 1"
     if task & 0x10:
         yield "S of guest TR must be 0"
     if not task & 0x80:
@@ -315,12 +355,17 @@ def _common_rules(fields: Fields, name: str, rights: int) -> Iterator[str]:
 
 def _flag_rules(fields: Fields) -> Iterator[str]:
     flags = fields["GUEST_RFLAGS"]
-    if fields["GUEST_RIP"] >> 32:
+    if _is_long(fields) and fields["GUEST_CS_ACCESS_RIGHTS"] & _L:
+        if not is_canonical(fields["GUEST_RIP"]):
+            yield "guest RIP must be canonical in 64-bit mode"
+    elif fields["GUEST_RIP"] >> 32:
         yield "bits 63:32 of guest RIP must be 0 outside 64-bit mode"
     if flags >> 22 or flags & 0x8028:
         yield "reserved bits 63:22, 15, 5 and 3 of guest RFLAGS must be 0"
     if not flags & 2:
         yield "bit 1 of guest RFLAGS must be 1"
+    if flags & Eflags.VM and _is_long(fields):
+        yield "guest RFLAGS.VM must be 0 if “IA-32e mode guest” is 1"
     if flags & Eflags.VM and not fields["GUEST_CR0"] & Cr0.PE:
         yield "guest RFLAGS.VM must be 0 if CR0.PE is 0"
     info = fields["VM_ENTRY_INTR_INFO"]
@@ -372,7 +417,7 @@ def _non_register_rules(fields: Fields) -> Iterator[str]:
 def _pdptes_are_bad(fields: Fields) -> bool:
     """With EPT, PAE paging starts from the PDPTEs in the VMCS."""
     uses = _is_set(fields, "enable-ept") and fields["GUEST_CR0"] & Cr0.PG and fields["GUEST_CR4"] & Cr4.PAE
-    if not uses:
+    if not uses or _is_long(fields):
         return False
     entries = [fields[f"GUEST_PDPTE{number}"] for number in range(4)]
     return any(entry & 1 and (entry & 0x1E6 or entry >> PHYSICAL_BITS) for entry in entries)

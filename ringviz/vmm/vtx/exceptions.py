@@ -62,7 +62,7 @@ class ExceptionExits(MemoryExits):
     def _soft_interrupt(self, stop: SoftInterrupt) -> Outcome:
         """INT n never exits; INT3, INTO and INT1 do as their exceptions."""
         is_software = not stop.is_privileged_gate_exempt
-        next_eip = (self.machine.state.eip + stop.instruction.size) & 0xFFFF_FFFF
+        next_eip = (self.machine.state.eip + stop.instruction.size) & self.machine.state.address_mask
         is_exception = stop.instruction.form != "int"
         event = Interruption(stop.vector, is_software=is_software, next_eip=next_eip)
         if is_exception or self._running is Running.EMULATED:

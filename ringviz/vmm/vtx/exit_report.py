@@ -5,13 +5,15 @@ Source: Intel SDM Vol. 3C, "Recording VM-Exit Information and Updating VM-Entry 
 
 from __future__ import annotations
 
-from ringviz.facts.vmx import Reason
+from ringviz.facts.vmx import CONTROL_FIELDS, VMX_CONTROLS, Reason
 from ringviz.machine.state import CpuState
 from ringviz.vmm.vtx.exits import VmExit
 from ringviz.vmm.vtx.guest_area import store_guest
 from ringviz.vmm.vtx.vmcs import Vmcs
 
 _ENTRY_EVENT_VALID = 1 << 31
+_ENTRY_CONTROLS = CONTROL_FIELDS["entry"]
+_LONG_MODE_GUEST = VMX_CONTROLS["ia-32e-mode-guest-on-entry"].mask
 
 READS = ("VM_EXIT_REASON", "IDT_VECTORING_INFO", "GUEST_RIP")
 """What the VMM reads at every exit."""
@@ -34,11 +36,19 @@ MORE_READS: dict[Reason, tuple[str, ...]] = {
 """What it reads besides, by exit reason."""
 
 
-def write_exit(vmcs: Vmcs, leaves: VmExit, state: CpuState, blocking: int, *, saves_efer: bool) -> None:
-    """Do the hardware's part of a VM exit: save the guest, say why, and forget the event that was injected last."""
+def write_exit(
+    vmcs: Vmcs, leaves: VmExit, state: CpuState, blocking: int, *, saves_efer: bool, is_unrestricted: bool
+) -> None:
+    """Do the hardware's part of a VM exit: save the guest, say why, and forget the event that was injected last.
+
+    An unrestricted guest may have entered or left long mode by itself: the control that says so follows.
+    """
     store_guest(vmcs, state, blocking)
     if saves_efer:
         vmcs.put("GUEST_IA32_EFER", state.efer)
+    if is_unrestricted:
+        entry = vmcs.get(_ENTRY_CONTROLS) & ~_LONG_MODE_GUEST
+        vmcs.put(_ENTRY_CONTROLS, entry | (_LONG_MODE_GUEST if state.is_long_active else 0))
     report = {
         "VM_EXIT_REASON": leaves.reason,
         "EXIT_QUALIFICATION": leaves.qualification,

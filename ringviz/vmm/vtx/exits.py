@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringviz.facts.exceptions import Vector
-from ringviz.facts.registers import GPR_NAMES, Cr0, Cr4
+from ringviz.facts.registers import Cr0, Cr4
 from ringviz.facts.vmx import (
     CONTROL_FIELDS,
     CR_QUALIFICATION,
@@ -29,9 +29,15 @@ from ringviz.facts.vmx import (
 from ringviz.guest.instruction import Instruction, Operand
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory, PageFault
-from ringviz.machine.microcode.operands import SEGMENT_INDEX, linear_address, read_register
+from ringviz.machine.microcode.operands import (
+    REGISTERS,
+    SEGMENT_INDEX,
+    linear_address,
+    read_register,
+    segment_base,
+)
 from ringviz.machine.paging import Access
-from ringviz.machine.state import ECX, EDI, ESI, CpuState
+from ringviz.machine.state import ADDRESS_32, ECX, EDI, ES, ESI, CpuState
 from ringviz.machine.stops import PortIo
 from ringviz.vmm.vtx.instruction_information import instruction_information
 
@@ -184,13 +190,13 @@ def _plain_qualification(instruction: Instruction, guest: CpuState) -> int:
         ):
             # The displacement of the memory operand, which the VMM needs to find it.
             memory = next((operand for operand in instruction.ops if operand.kind == "mem"), None)
-            return 0 if memory is None else memory.displacement & 0xFFFF_FFFF
+            return 0 if memory is None else memory.displacement & guest.address_mask
         case _:
             return 0
 
 
 def _gpr(operand: Operand) -> int:
-    return GPR_NAMES.index(operand.register or "eax")
+    return REGISTERS[operand.register or "eax"][0]
 
 
 def _ruled_exit(
@@ -214,7 +220,7 @@ def _ruled_exit(
         case "lmsw":
             return _lmsw(controls, instruction, guest, memory)
         case "rdmsr" | "wrmsr":
-            rule = _msr_rule(controls, guest.gpr[ECX], row.form == "wrmsr", read)
+            rule = _msr_rule(controls, guest.gpr[ECX] & ADDRESS_32, row.form == "wrmsr", read)
             return None if rule is None else VmExit(row.reason, rule, length=instruction.size)
         case _:
             assert port is not None, "the caller knows the port"
@@ -233,6 +239,8 @@ def _mov_to_cr(controls: Controls, instruction: Instruction, guest: CpuState) ->
             rule = "“CR3-load exiting” is 1"
             if controls.cr3_targets:
                 rule += ", and the value is none of the CR3-target values"
+        case 8 if controls.has("cr8-load-exiting"):
+            rule = "“CR8-load exiting” is 1"
         case _:
             return None
     return _cr_exit(instruction, CrAccess.MOV_TO_CR, rule, number, _gpr(general))
@@ -240,9 +248,11 @@ def _mov_to_cr(controls: Controls, instruction: Instruction, guest: CpuState) ->
 
 def _mov_from_cr(controls: Controls, instruction: Instruction) -> VmExit | None:
     general, register = instruction.ops
-    if register.register != "cr3" or not controls.has("cr3-store-exiting"):
+    if register.register not in ("cr3", "cr8") or not controls.has(f"{register.register}-store-exiting"):
         return None
-    return _cr_exit(instruction, CrAccess.MOV_FROM_CR, "“CR3-store exiting” is 1", 3, _gpr(general))
+    number = int(register.register[2:])
+    rule = f"“CR{number}-store exiting” is 1"
+    return _cr_exit(instruction, CrAccess.MOV_FROM_CR, rule, number, _gpr(general))
 
 
 def _lmsw(controls: Controls, instruction: Instruction, guest: CpuState, memory: LinearMemory) -> VmExit | None:
@@ -327,9 +337,9 @@ def _port_exit(controls: Controls, port: PortIo, guest: CpuState, read: ReadByte
 def _string_address(guest: CpuState, port: PortIo) -> int:
     """Linear address of the memory side of INS or OUTS."""
     instruction = port.instruction
-    segment = guest.segments[0] if port.is_input else guest.segments[_segment_of(instruction)]
+    base = segment_base(guest, ES if port.is_input else _segment_of(instruction))
     offset = guest.gpr[EDI if port.is_input else ESI]
-    return (segment.base + (offset & ((1 << instruction.address_size_bits) - 1))) & 0xFFFF_FFFF
+    return (base + (offset & ((1 << instruction.address_size_bits) - 1))) & guest.address_mask
 
 
 def _segment_of(instruction: Instruction) -> int:

@@ -17,6 +17,7 @@ _SELECTORS = struct.Struct("<8Q")
 _DOUBLES = struct.Struct("<22Q")
 _NATURALS = struct.Struct("<20Q")
 _UNUSABLE = 1 << 16
+_DPL = 0x60
 _ACCESSED = 1
 _CODE_OR_DATA = 0x10
 
@@ -28,7 +29,7 @@ def access_rights(cache: SegmentCache) -> int:
     IRET loads CS.
     """
     if not cache.access & 0x80:
-        return _UNUSABLE
+        return _UNUSABLE | cache.access & _DPL  # the DPL of SS is the CPL, though it be null: in 64-bit mode it may be
     accessed = _ACCESSED if cache.access & _CODE_OR_DATA else 0
     return cache.access & 0xFF | accessed | (cache.access & 0xF00) << 4
 
@@ -115,7 +116,7 @@ def load_guest(fields: dict[str, int], beside: CpuState) -> CpuState:
 
 def _load_segment(fields: dict[str, int], name: str) -> SegmentCache:
     rights = fields[f"GUEST_{name}_ACCESS_RIGHTS"]
-    access = 0 if rights & _UNUSABLE else rights & 0xFF | rights >> 4 & 0xF00
+    access = rights & _DPL if rights & _UNUSABLE else rights & 0xFF | rights >> 4 & 0xF00
     return segment(
         fields[f"GUEST_{name}_SELECTOR"], fields[f"GUEST_{name}_BASE"], fields[f"GUEST_{name}_LIMIT"], access
     )

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ringviz.guest.instruction import Instruction
-from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.microcode.operands import linear_address, segment_base
 from ringviz.machine.paging import Access, walk
-from ringviz.machine.state import DS, EDI, ES, ESI, ESP, SS, CpuState
+from ringviz.machine.state import DS, EDI, ES, ESI, ESP, SS, CpuState, is_canonical
 from ringviz.machine.stops import NestedFault
 from ringviz.vmm.guest_space import GuestSpace
-
-_WORD = 4
 
 
 def linear_behind(guest: CpuState, space: GuestSpace, stop: NestedFault) -> tuple[int, bool] | None:
@@ -33,12 +31,15 @@ def linear_behind(guest: CpuState, space: GuestSpace, stop: NestedFault) -> tupl
         return int.from_bytes(space.read_physical(address, size), "little")
 
     page = stop.gpa >> 12
-    for linear in _addresses(guest, stop.instruction, is_fetch=stop.is_fetch):
-        done = walk(read, guest.cr0, guest.cr3, guest.cr4, guest.efer, linear & 0xFFFF_FFFF, Access())
+    for found in _addresses(guest, stop.instruction, is_fetch=stop.is_fetch):
+        linear = found & guest.address_mask
+        if guest.is_long_active and not is_canonical(linear):
+            continue
+        done = walk(read, guest.cr0, guest.cr3, guest.cr4, guest.efer, linear, Access())
         if any(entry.address >> 12 == page for entry in done.entries):
-            return linear & 0xFFFF_FFFF, True
+            return linear, True
         if done.physical is not None and done.physical >> 12 == page:
-            return linear & 0xFFFF_F000 | stop.gpa & 0xFFF, False
+            return linear & ~0xFFF | stop.gpa & 0xFFF, False
     return None
 
 
@@ -54,9 +55,10 @@ def _addresses(guest: CpuState, instruction: Instruction | None, *, is_fetch: bo
             yield first
             yield first + max(1, operand.size_bytes) - 1
     if instruction.is_string:
-        yield guest.segments[ES].base + guest.gpr[EDI]
-        yield guest.segments[DS].base + guest.gpr[ESI]
-    stack = guest.segments[SS].base + guest.gpr[ESP]
-    for offset in (-_WORD, 0, -1, -2 * _WORD, _WORD):
-        yield (stack + offset) & 0xFFFF_FFFF
+        yield segment_base(guest, ES) + guest.gpr[EDI]
+        yield segment_base(guest, DS) + guest.gpr[ESI]
+    stack = segment_base(guest, SS) + guest.gpr[ESP]
+    word = 8 if guest.is_64bit else 4
+    for offset in (-word, 0, -1, -2 * word, word):
+        yield stack + offset
     yield guest.linear_eip

@@ -5,10 +5,9 @@ Source: Intel SDM Vol. 3C, "Information for VM Exits Due to Instruction Executio
 
 from __future__ import annotations
 
-from ringviz.facts.registers import GPR_NAMES
 from ringviz.facts.vmx import INSTRUCTION_INFORMATION
 from ringviz.guest.instruction import Instruction, Operand
-from ringviz.machine.microcode.operands import SEGMENT_INDEX
+from ringviz.machine.microcode.operands import REGISTERS, SEGMENT_INDEX
 
 _SCALES = {1: 0, 2: 1, 4: 2, 8: 3}
 _IDENTITIES = {"sgdt": 0, "sidt": 1, "lgdt": 2, "lidt": 3, "sldt": 0, "str": 1, "lldt": 2, "ltr": 3}
@@ -56,9 +55,9 @@ def _memory_parts(memory: Operand) -> dict[str, int]:
 
 
 def _gpr(name: str | None) -> int:
-    """Number of a general-purpose register of 16 or 32 bits."""
-    wide = name if name in GPR_NAMES else f"e{name}"
-    return GPR_NAMES.index(wide) if wide in GPR_NAMES else 0
+    """Number of a general-purpose register of 16 bits or more; 0 for anything else."""
+    number, _, size_bytes = REGISTERS.get(name or "", (0, 0, 0))
+    return number if size_bytes > 1 else 0
 
 
 def _put(parts: dict[str, int]) -> int:

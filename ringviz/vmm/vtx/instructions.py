@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ringviz.facts.exceptions import Vector
+from ringviz.facts.registers import Efer
 from ringviz.facts.vmx import (
     INSTRUCTION_EXITS,
 )
@@ -105,7 +106,9 @@ class InstructionExits(ExceptionExits):
         controls = self._controls
         lost_0 = self.policy.fixed_cr0 & ~controls.cr0_mask & ~guest.cr0
         lost_4 = self.policy.capabilities.cr4_fixed_1 & ~controls.cr4_mask & ~guest.cr4
-        if lost_0 or lost_4:
+        # A guest that has EFER for itself meets the real paging, which is on although it believes that it is off.
+        touches_lme = self._owns_cr3 and (guest.efer ^ self._virtual_efer) & Efer.LME
+        if lost_0 or lost_4 or touches_lme:
             raise GuestFault(Vector.GP, 0)
 
     def _merge(self, guest: CpuState) -> None:
@@ -117,7 +120,7 @@ class InstructionExits(ExceptionExits):
         guest.cr4 = guest.cr4 & ~controls.cr4_mask | real.cr4 & controls.cr4_mask
         if self._owns_cr3:
             guest.cr3 = real.cr3
-        if not self._loads_efer:
+        if not self._loads_efer or self._owns_cr3:
             guest.efer = real.efer
         self.machine.cpu.adopt(guest)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ringviz.facts.exceptions import EXCEPTIONS
 from ringviz.facts.layout import BitField
-from ringviz.facts.registers import CR0_BITS, CR4_BITS, GPR_NAMES, RegisterBit
+from ringviz.facts.registers import CR0_BITS, CR4_BITS, GPR_NAMES, GPR_NAMES_64, RegisterBit
 from ringviz.facts.vmx import (
     CONTROL_FIELDS,
     CR_QUALIFICATION,
@@ -107,11 +107,11 @@ def _reason(value: int, _fields: Mapping[str, int]) -> str:
 def _qualification(value: int, fields: Mapping[str, int]) -> str:
     match fields["VM_EXIT_REASON"] & 0xFFFF:
         case Reason.CR_ACCESS:
-            return _cr_qualification(value)
+            return _cr_qualification(value, fields)
         case Reason.MOV_DR:
             get = _getter(DR_QUALIFICATION, value)
             to_from = "from" if get("DIRECTION") else "to"
-            return f"MOV {to_from} DR{get('NUMBER')}, {GPR_NAMES[get('GPR') & 7].upper()}"
+            return f"MOV {to_from} DR{get('NUMBER')}, {_gpr_name(get('GPR'), fields)}"
         case Reason.IO_INSTRUCTION:
             get = _getter(IO_QUALIFICATION, value)
             what = "IN" if get("DIRECTION") else "OUT"
@@ -129,17 +129,23 @@ def _qualification(value: int, fields: Mapping[str, int]) -> str:
             return ""
 
 
-def _cr_qualification(value: int) -> str:
+def _cr_qualification(value: int, fields: Mapping[str, int]) -> str:
     get = _getter(CR_QUALIFICATION, value)
     match get("TYPE"):
         case CrAccess.MOV_TO_CR:
-            return f"MOV to CR{get('NUMBER')} from {GPR_NAMES[get('GPR') & 7].upper()}"
+            return f"MOV to CR{get('NUMBER')} from {_gpr_name(get('GPR'), fields)}"
         case CrAccess.MOV_FROM_CR:
-            return f"MOV from CR{get('NUMBER')} to {GPR_NAMES[get('GPR') & 7].upper()}"
+            return f"MOV from CR{get('NUMBER')} to {_gpr_name(get('GPR'), fields)}"
         case CrAccess.CLTS:
             return "CLTS"
         case _:
             return f"LMSW of {get('LMSW_SOURCE'):04X}h"
+
+
+def _gpr_name(number: int, fields: Mapping[str, int]) -> str:
+    """Name of a general register, at the width of the machine: one whose VMM is 64-bit has sixteen of 64 bits."""
+    is_long = fields[CONTROL_FIELDS["exit"]] & VMX_CONTROLS["host-address-space-size-on-exit"].mask
+    return (GPR_NAMES_64[number] if is_long else GPR_NAMES[number & 7]).upper()
 
 
 def _getter(fields: Mapping[str, BitField], value: int) -> Callable[[str], int]:

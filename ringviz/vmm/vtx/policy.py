@@ -28,6 +28,8 @@ _OWN = frozenset({"external-interrupt-exiting", "nmi-exiting", "hlt-exiting", "r
 tells it that the guest is idle. CPUID and INVD exit whether it wants or not, and all MSRs while no bitmap is used."""
 _OWN_CR3 = frozenset({"invlpg-exiting", "cr3-load-exiting", "cr3-store-exiting"})
 """While the real CR3 is the VMM's."""
+_LONG_MODE = frozenset({"host-address-space-size-on-exit", "cr8-load-exiting", "cr8-store-exiting"})
+"""For a 64-bit guest: this VMM is a 64-bit one itself, or no VM entry would lead to long mode, and keeps its CR8."""
 _EPT = frozenset({"activate-secondary-controls", "enable-ept"})
 _WHERE_OFFERED = ("enable-vpid", "unrestricted-guest", "load-ia32_efer-on-entry", "save-ia32_efer-on-exit")
 _EXECUTION = ("pin", "primary", "secondary")
@@ -105,8 +107,8 @@ class Composition:
 class Policy:
     """The choices of one run."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.capabilities = capabilities_of(setup.cpu)
+    def __init__(self, setup: Setup, *, has_long_mode: bool = False) -> None:
+        self.capabilities = capabilities_of(setup.cpu, has_long_mode=has_long_mode)
         self.uses_ept = setup.mmu == "nested"
         self._chosen = take("vt-x", setup.controls, controls(setup))
         self.is_unrestricted = self.uses_ept and self._is_on(
@@ -156,6 +158,8 @@ class Policy:
         loads_efer = "load-ia32_efer-on-entry" in wanted
         if not loads_efer:
             real.efer = 0
+        elif owns_cr3:
+            real.efer &= ~Efer.LME  # the real paging is on, and the guest's 32-bit one is not what it believes to use
         if shadow is not None:
             real.cr0 |= _SHADOW_CR0
             real.cr3 = shadow.cr3
@@ -164,6 +168,8 @@ class Policy:
         elif owns_cr3:
             real.cr3 = EPT_DIRECTORY_GPA
             real.cr4 |= Cr4.PSE
+        if real.is_long_active:
+            wanted |= {"ia-32e-mode-guest-on-entry"}
         fields = {
             name: self.capabilities.adjusted(word, wanted)
             for word, name in CONTROL_FIELDS.items()
@@ -177,7 +183,7 @@ class Policy:
             "CR4_READ_SHADOW": guest.cr4,
         }
         if loads_efer:
-            fields["GUEST_IA32_EFER"] = guest.efer
+            fields["GUEST_IA32_EFER"] = real.efer
         return Composition(real, fields, owns_cr3, loads_efer, running, held)
 
     def _controls(self, *, owns_cr3: bool) -> frozenset[str]:
@@ -188,6 +194,8 @@ class Policy:
             wanted |= {control for control in _WHERE_OFFERED if self.capabilities.allows(control, value=True)}
         if self.capabilities.allows("activate-secondary-controls", value=True):
             wanted.add("activate-secondary-controls")
+        if self.capabilities.has_long_mode:
+            wanted |= _LONG_MODE
         for control, value in self._chosen.items():
             if control in VMX_CONTROLS:
                 (wanted.add if value else wanted.discard)(control)

@@ -42,7 +42,7 @@ def fixed_fields(capabilities: Capabilities, eptp: int | None) -> dict[str, int]
         "VMCS_LINK_POINTER": _NO_LINK,
         "HOST_CR0": Cr0.PE | Cr0.NE | Cr0.PG | Cr0.ET | Cr0.WP,
         "HOST_CR3": layout.HOST_DIRECTORY,
-        "HOST_CR4": int(Cr4.VMXE),
+        "HOST_CR4": Cr4.VMXE | (Cr4.PAE if capabilities.has_long_mode else 0),
         "HOST_CS_SELECTOR": layout.HOST_CODE,
         "HOST_TR_SELECTOR": layout.HOST_TASK,
         "HOST_RIP": layout.HOST_ENTRY,

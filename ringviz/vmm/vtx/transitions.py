@@ -68,7 +68,7 @@ class Transitions(HardwarePaging):
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
         ram = self.machine.ram
-        self.policy = Policy(setup)
+        self.policy = Policy(setup, has_long_mode=scenario.guest.long)
         self._cpuid = hypervisor_cpuid(self.machine.cpuid) if self.policy.shows_itself else self.machine.cpuid
         self._space: NotingSpace = NotingSpace(ram, self.guest_base, self.guest_bytes)
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
@@ -119,7 +119,7 @@ class Transitions(HardwarePaging):
         guest.cr4 = real.cr4 & ~controls.cr4_mask | controls.cr4_shadow & controls.cr4_mask
         if self._owns_cr3:
             guest.cr3 = self._virtual_cr3
-        if not self._loads_efer:
+        if not self._loads_efer or self._owns_cr3:
             guest.efer = self._virtual_efer
         return guest
 
@@ -173,8 +173,7 @@ class Transitions(HardwarePaging):
         self._owns_cr3 = made.owns_cr3
         if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
-        if not made.loads_efer:
-            self._virtual_efer = guest.efer
+        self._virtual_efer = guest.efer
         if self.ept is not None and not self.policy.is_unrestricted:
             self.ept.show(EPT_DIRECTORY_GPA, layout.IDENTITY_DIRECTORY if made.owns_cr3 else None)
         return made
@@ -251,7 +250,14 @@ class Transitions(HardwarePaging):
         if not self._controls.has("enable-vpid"):
             self.machine.lose_translations()
         before = vmcs.image()
-        write_exit(vmcs, leaves, state, self._blocking(), saves_efer=self._controls.has("save-ia32_efer-on-exit"))
+        write_exit(
+            vmcs,
+            leaves,
+            state,
+            self._blocking(),
+            saves_efer=self._controls.has("save-ia32_efer-on-exit"),
+            is_unrestricted=self.policy.is_unrestricted,
+        )
         self._images = Images(before, vmcs.image())
         self.vmx.reads = self.vmx.writes = 0
         for name in (*READS, *MORE_READS.get(leaves.reason, ())):

@@ -7,7 +7,7 @@ from ringviz.facts.vmx import INSTRUCTION_EXITS, VMX_CONTROLS
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.bus import Bus
 from ringviz.machine.microcode.ports import port_of
-from ringviz.machine.state import ECX, CpuState
+from ringviz.machine.state import ADDRESS_32, ECX, CpuState
 from ringviz.machine.stops import PortIo
 from ringviz.vmm import describe
 from ringviz.vmm.vtx.exits import Controls
@@ -31,8 +31,8 @@ def emulated_text(instruction: Instruction, old: CpuState, new: CpuState, bus: B
     return {
         "cpuid": "CPUID of the virtual machine",
         "hlt": "the virtual CPU waits for an interrupt",
-        "rdmsr": f"virtual MSR {old.gpr[ECX]:X}h read",
-        "wrmsr": f"virtual MSR {old.gpr[ECX]:X}h written",
+        "rdmsr": f"virtual MSR {old.gpr[ECX] & ADDRESS_32:X}h read",
+        "wrmsr": f"virtual MSR {old.gpr[ECX] & ADDRESS_32:X}h written",
         "invlpg": "the page's translation is forgotten",
         "invd": "the virtual CPU's caches are forgotten; the real ones stay",
         "wbinvd": "the virtual CPU's caches are written back; the real ones stay",

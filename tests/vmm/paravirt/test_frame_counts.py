@@ -167,7 +167,7 @@ def test_frames_of_others_are_refused_wherever_they_are_named_and_count_as_attem
     ):
         before = model.snapshot()
         with pytest.raises(Refused, match=f"frame {frame:X}h is not the guest's") as refused:
-            act(*arguments)  # type: ignore[operator]
+            act(*arguments)
         assert refused.value.is_attempt
         assert model.snapshot() == before
 
@@ -281,7 +281,8 @@ def test_taking_an_ldts_page_out_of_its_place_lets_the_ldt_go(model: Model) -> N
     model.mmu.get(4, FrameType.LDT)
     model.domain.ldt_pages = (4,)
     model.mmu.update(machine(1, 4), 0)
-    assert (model.domain.ldt_pages, model.domain.is_ldt_stale) == ((), True)
+    let_go = model.domain.ldt_pages, model.domain.is_ldt_stale
+    assert let_go == ((), True)
     model.mmu.update(machine(1, 4), entry(4))
     assert model.use(4) == (FrameType.WRITABLE, 1)
 

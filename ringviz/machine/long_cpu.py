@@ -1,0 +1,163 @@
+"""The emulated CPU with long mode: sixteen registers of 64 bits, and a host that is in long mode itself.
+
+Its guest may be in any mode, from real mode up; what is the same in all of them is in `cpu`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from unicorn import UC_MODE_64
+from unicorn import x86_const as x86
+
+from ringviz.facts.registers import Cr4, Efer, Eflags
+from ringviz.facts.segments import SegmentCache, null_cache
+from ringviz.machine import layout
+from ringviz.machine.cpu import INTERCEPT_CR, Cpu
+from ringviz.machine.frames import FrameMap, LongFrameMap
+from ringviz.machine.state import (
+    ADDRESS_32,
+    ADDRESS_64,
+    CS,
+    FS,
+    GS,
+    CpuState,
+    LongRegisters,
+    TableRegister,
+    segment,
+)
+
+_EFER_MSR = 0xC000_0080
+_INTERCEPT_MORE_CR = 1 << 8 | 1 << 24 | 1 << 19  # CR8, for which there is no APIC; writes of CR3: see INTERCEPT_CR
+_LDTR, _TR = 6, 7
+_WIDE_BASES = frozenset({FS, GS, _LDTR, _TR})
+"""Segment registers whose bases have 64 bits."""
+
+
+@lru_cache(maxsize=4096)
+def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
+    """Make a segment cache of QEMU's fields."""
+    return segment(selector & 0xFFFF, base, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
+
+
+class LongCpu(Cpu):
+    """A CPU that can enter long mode."""
+
+    _mode = UC_MODE_64
+    _frame_map: type[FrameMap] = LongFrameMap
+    _registers = (
+        x86.UC_X86_REG_RAX,
+        x86.UC_X86_REG_RCX,
+        x86.UC_X86_REG_RDX,
+        x86.UC_X86_REG_RBX,
+        x86.UC_X86_REG_RSP,
+        x86.UC_X86_REG_RBP,
+        x86.UC_X86_REG_RSI,
+        x86.UC_X86_REG_RDI,
+        *range(x86.UC_X86_REG_R8, x86.UC_X86_REG_R8 + 8),
+    )
+    _instruction_pointer = x86.UC_X86_REG_RIP
+    _xmm_count = 16
+    _intercept_cr = INTERCEPT_CR | _INTERCEPT_MORE_CR
+    _cr8 = 0
+
+    def paging_registers(self) -> tuple[int, int, int, int]:
+        """CR0, CR3, CR4 and EFER as the emulator holds them, current inside callbacks too."""
+        cr0, _, _, cr3, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
+        return cr0, cr3, cr4, self._efer
+
+    def _update_context(self) -> None:
+        super()._update_context()
+        self.address_mask = ADDRESS_64 if self._hidden_flags() & layout.CODE_IS_64BIT else ADDRESS_32
+
+    def _hidden_flags(self) -> int:
+        return int.from_bytes(self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 4], "little")
+
+    def _code_bits(self) -> int:
+        flags = self._hidden_flags()
+        if flags & layout.CODE_IS_64BIT:
+            return 64
+        return 32 if flags & layout.CODE_IS_32BIT else 16
+
+    def _code_base_and_eip(self) -> tuple[int, int]:
+        segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
+        return segments[4 * CS + 1], layout.LONG_REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[16]
+
+    def _read_state(self, eflags: int | None = None) -> CpuState:
+        view = self._view
+        *gpr, rip = layout.LONG_REGISTERS.unpack_from(view, layout.REGISTERS_AT)
+        fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
+        caches = []
+        for index in range(8):
+            selector, base, limit, flags = fields[4 * index : 4 * index + 4]
+            caches.append(_cache(selector, base if index in _WIDE_BASES else base & ADDRESS_32, limit, flags))
+        cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
+        star, lstar, cstar, sfmask, kernel_gs_base = layout.LONG_MSRS.unpack_from(view, layout.LONG_MSRS_AT)
+        dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
+        dr[4] = dr[5] = 0
+        if eflags is None:
+            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
+            self._real_rf = bool(eflags & Eflags.RF)
+        return CpuState(
+            gpr,
+            rip & self.address_mask,
+            eflags & ~Eflags.RF,
+            caches[:6],
+            caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
+            caches[7],
+            TableRegister(fields[33], fields[34]),
+            TableRegister(fields[37], fields[38]),
+            cr0,
+            cr2,
+            cr3,
+            cr4,
+            self._hidden_flags() & 3,
+            dr,
+            self._efer,
+            self._sysenter.copy(),
+            LongRegisters(star, lstar, cstar, sfmask, kernel_gs_base, self._cr8),
+        )
+
+    def _enter(self, state: CpuState) -> None:
+        assert state.long is not None, "a CPU with long mode is in a state of such a CPU"
+        self._cr8 = state.long.cr8
+        super()._enter(state)
+
+    def _pack_registers(self, host: Any, gpr: list[int]) -> None:
+        layout.LONG_REGISTERS.pack_into(host, layout.REGISTERS_AT, *gpr, layout.STUB)
+
+    def _prepare_host_segments(self) -> None:
+        """Match every guest it may enter: VMRUN looks at the host's LME and PAE where the guest has paging on."""
+        uc = self.uc
+        uc.reg_write(x86.UC_X86_REG_CR4, uc.reg_read(x86.UC_X86_REG_CR4) | Cr4.PAE)
+        uc.msr_write(_EFER_MSR, uc.msr_read(_EFER_MSR) | Efer.LME)
+
+    def save(self) -> Any:
+        """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
+        return super().save(), self._cr8
+
+    def restore(self, saved: Any) -> None:
+        """Return to a saved state. Memory is the caller's to restore."""
+        inner, self._cr8 = saved
+        super().restore(inner)
+        self._update_context()
+
+    def _telling_state(self) -> CpuState:
+        state = super()._telling_state()
+        state.gpr = [0x1111_1111_1111_1111 * i for i in range(16)]
+        state.eip = 0xFFFF_8000_0000_1234
+        state.segments[CS] = segment(0x0B, 0, 0xFFFF_FFFF, 0xAFB)
+        for index in (FS, GS):
+            old = state.segments[index]
+            state.segments[index] = segment(old.selector, 0x1234_5678_9A00 + index, old.limit, old.access)
+        high = 0xFFFF_8000_0000_0000
+        state.ldtr = segment(0x50, high + 0x55_0000, 0x7F, 0x082)
+        state.tr = segment(0x58, high + 0x66_0000, 0x67, 0x08B)
+        state.gdtr = TableRegister(high + 0x77_0000, 0x3F)
+        state.idtr = TableRegister(high + 0x88_0000, 0x7FF)
+        state.cr0, state.cr2, state.cr4 = 0x8000_0011, high + 0xABC, 0x0000_0230
+        state.efer = Efer.SCE | Efer.LME | Efer.LMA
+        state.sysenter = [0x10, high + 0x20, high + 0x30]
+        state.long = LongRegisters(0x0102_0304_0506_0708, high + 1, high + 2, 0x4_7700, high + 4, 5)
+        return state
