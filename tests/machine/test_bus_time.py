@@ -1,6 +1,6 @@
 """The bus makes up for what nobody could notice: a guest sees no difference to devices that act at every event."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringviz.machine.bus import Bus, Device, Timed
@@ -105,6 +105,7 @@ class Eager(Watched):
                 device.advance(now)
 
 
+@settings(deadline=None)
 @given(DEEDS, st.none() | WAITS_FOR_ACKNOWLEDGE)
 def test_a_guest_notices_no_event_that_was_made_up_for(
     deeds: list[tuple[int, tuple[int, int | None]]], patience: int | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringviz.machine.bus import Bus
@@ -220,6 +220,7 @@ DEEDS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(mode=st.integers(0, 5), gate=st.booleans(), first=st.integers(2, 9), deeds=DEEDS)
 def test_whatever_is_done_to_a_counter_it_does_as_one_that_ticks(
     mode: int, gate: bool, first: int, deeds: list[tuple[int, bool | int]]
@@ -413,6 +414,7 @@ def test_a_control_word_moves_the_line_at_once(chip: Driver) -> None:
     assert chip.edges == [(0, True), (0, False)]
 
 
+@settings(deadline=None)
 @given(st.sampled_from([0, 2, 3, 4]), st.integers(0, 400), st.integers(1, 5000))
 def test_the_line_ends_alike_whether_or_not_every_event_was_a_stop(mode: int, count: int, later: int) -> None:
     stepwise, at_once = Driver(), Driver()

@@ -1,6 +1,6 @@
 """A snapshot is complete: whatever came before it, what follows is the same."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringviz.machine.bus import Bus, InterruptController
@@ -60,6 +60,7 @@ def _read_everything(bus: Bus, now: int) -> tuple[list[int], str, int | None]:
     return indexed + [bus.read(port, 1, now) for port in CLAIMED], bus.console, bus.exit_code
 
 
+@settings(deadline=None)
 @given(ACCESSES, ACCESSES, ACCESSES, st.sets(st.sampled_from(FREE_IRQS)))
 def test_a_restored_bus_goes_on_as_the_saved_one(
     before: list[Access], between: list[Access], after: list[Access], irqs: set[int]
@@ -91,6 +92,7 @@ def test_a_restored_bus_goes_on_as_the_saved_one(
     assert _read_everything(bus, expected[1]) == expected_rest
 
 
+@settings(deadline=None)
 @given(ACCESSES, st.lists(st.integers(0, 5_000), max_size=30))
 def test_looking_whether_anything_is_due_changes_nothing(accesses: list[Access], waits: list[int]) -> None:
     # One technique stops far more often than another; what the guest sees must not come from that.
@@ -105,6 +107,7 @@ def test_looking_whether_anything_is_due_changes_nothing(accesses: list[Access],
         assert restless.save() == calm.save()
 
 
+@settings(deadline=None)
 @given(ACCESSES)
 def test_saving_changes_nothing(accesses: list[Access]) -> None:
     watched, plain = _pc(), _pc()
