@@ -15,8 +15,9 @@
 ;    8. Devices            clock, console, disk; each has an interrupt
 ;    9. System calls       what a program can ask for
 ;   10. Saying things      numbers and texts on the console; panic
-;   11. Programs           what runs in ring 3: a shell and those it starts
-;   12. Tables             descriptors, vectors, names
+;   11. For a hypervisor   what only the second build has (see below)
+;   12. Programs           what runs in ring 3: a shell and those it starts
+;   13. Tables             descriptors, vectors, names
 ;
 ; Four rules hold throughout the kernel:
 ;  - EAX, ECX and EDX are scratch; every routine gives back all other registers as they were.
@@ -27,7 +28,7 @@
 ;  - What the console shows does not depend on how fast the machine is. Counts that do
 ;    go to the debug console (port E9h).
 ;
-; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor: section 13 has what
+; With PARAVIRT defined this becomes a kernel for a Xen-like hypervisor: section 11 has what
 ; it takes. It runs in ring 1 and knows it. Its interrupt flag is a byte in a page shared
 ; with the hypervisor, its page tables are checked before the CPU may use them and changed
 ; by request, the clock is an event, the console a hypercall, and the disk a copy in memory
@@ -67,7 +68,6 @@ PAGE_LARGE      equ 1 << 7          ; in a directory: no table, this entry maps 
 PAGE_COPY       equ 1 << 9          ; ours, the CPU ignores it: copy this page before writing
 FAULT_PRESENT   equ 1 << 0          ; error code of a page fault: there, but not for this access
 FAULT_WRITE     equ 1 << 1
-FAULT_USER      equ 1 << 2
 FLAG_IF         equ 1 << 9          ; EFLAGS: interrupts enabled
 FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
 
@@ -279,7 +279,7 @@ section .bss nobits vfollows=.kernel valign=4096
 
 ; What a kernel does to its interrupt flag and its page tables. On bare metal these are one
 ; instruction each, or none: an entry of a page table is a physical address with flags, and
-; changing one is a store. For a hypervisor see section 13.
+; changing one is a store. For a hypervisor see section 11.
 %ifdef PARAVIRT
 %macro interrupts_off 0
     mov byte [shared_info + UPCALL_MASK], 1
@@ -2005,7 +2005,7 @@ panic:
     jmp leave_machine
 
 %ifdef PARAVIRT
-; ==== 13. For a hypervisor ==========================================================================
+; ==== 11. For a hypervisor ==========================================================================
 ; All that only ring 0 may do, as requests. Registers: these routines change none, unless they
 ; say so.
 
@@ -2334,7 +2334,7 @@ trap_table:
     trap_gate 0, 0, 0               ; the end
 %endif
 
-; ==== 11. Programs ==================================================================================
+; ==== 12. Programs ==================================================================================
 ; Ring 3 begins here. All programs share these pages, which none can write to; what differs
 ; is where they begin. They find their arguments at EBX, and know nothing of the kernel but
 ; the numbers of its calls.
@@ -2879,7 +2879,7 @@ user_help:
     db "halt       end everything", 10, 0
 times USER_TEXT_BYTES - ($ - $$) db 0
 
-; ==== 12. Tables ====================================================================================
+; ==== 13. Tables ====================================================================================
 
 section .kernel
 align PAGE_BYTES, db 0              ; never on a page with code

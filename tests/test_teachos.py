@@ -1,0 +1,174 @@
+"""The small operating system: what it prints and how it ends, in QEMU, on bare metal and under every technique.
+
+It is too long to be compared instruction by instruction with the other scenarios; here it is compared at its end.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ringviz.engine.fidelity import check_fidelity
+from ringviz.engine.state_hash import guest_state_sha256
+from ringviz.guest import load_source_map
+from ringviz.guest.decode import decode
+from ringviz.guest.scenario import Variant, find_scenario
+from ringviz.machine.devices.uart import Uart
+from tests.consoles import GOLDEN
+from tests.vmm.lockstep import Run
+
+TEACHOS = find_scenario("teachos")
+SAID_IN_QEMU = (GOLDEN / "teachos.console.txt").read_text(encoding="ascii")
+WELCOME = SAID_IN_QEMU.partition("$ ")[0]
+OK, ASSERTION_FAILED = 1, 0x7E << 1 | 1
+WAYS = (
+    ("emulation", None, None),
+    ("classic", None, None),
+    ("binary-translation", None, None),
+    ("vt-x", "shadow", "p4-672"),
+    ("vt-x", "nested", "nehalem"),
+    ("amd-v", "shadow", None),
+    ("amd-v", "nested", None),
+)
+"""Technique, way of memory virtualization, CPU."""
+
+
+LOAD, USER_TEXT, KERNEL_BASE, PAGE = 0x10_0000, 0x40_0000, 0xC000_0000, 4096
+DATA = frozenset({"db", "dw", "dd", "dq", "times", "align", "incbin"})
+both_builds = pytest.mark.parametrize("variant", list(Variant))
+
+
+def physical(address: int) -> int:
+    """Where the loader puts what the source has at an address: its three parts are linked for different ones."""
+    if address >= KERNEL_BASE:
+        return address - KERNEL_BASE
+    return address if address < USER_TEXT else address - USER_TEXT + LOAD + PAGE
+
+
+def is_code(text: str, macros: set[str]) -> bool:
+    """Tell whether a line of the source is one instruction."""
+    words = text.partition(";")[0].split()
+    words = words[1:] if words[0].endswith(":") else words
+    return not words[0].startswith("%") and words[0] not in DATA | macros
+
+
+def played(technique: str, typed: bytes = b"", mmu: str | None = None, cpu: str | None = None) -> Run:
+    """Run it to its end; `typed` comes in from the terminal from the start."""
+    run = Run(TEACHOS, technique, cpu, mmu=mmu)
+    terminal = Uart()
+    terminal.feed(typed)
+    bus = run.technique.machine.bus
+    bus.restore(tuple((name, terminal.save() if name == Uart.name else state) for name, state in bus.save()))
+    run.finish()
+    return run
+
+
+def said(run: Run) -> str:
+    return run.technique.machine.bus.printed(Uart.name)
+
+
+def ended(run: Run) -> tuple[str, int | None]:
+    assert run.ended is not None
+    return run.ended.how, run.technique.machine.bus.exit_code
+
+
+def counts(run: Run) -> dict[str, int]:
+    """What it counted, as it says on the debug console."""
+    parts = run.technique.machine.bus.printed("debug-console").strip().split(", ")
+    return {name: int(count) for count, _, name in (part.partition(" ") for part in parts)}
+
+
+@both_builds
+def test_every_instruction_decodes_to_what_nasm_assembled_and_none_shares_a_page_with_data(variant: Variant) -> None:
+    source_map, image = load_source_map(TEACHOS, variant), TEACHOS.files(variant).image.read_bytes()
+    macros = {line.split()[1] for line in source_map.source if line.startswith("%macro")}
+    code_pages, data_pages, instructions = set(), set(), 0
+    for line in source_map.lines:
+        text = source_map.source[line.number - 1]
+        if is_code(text, macros):
+            instruction = decode(image[physical(line.address) - LOAD :][:15], line.address)
+            assert instruction is not None, text
+            assert instruction.size == line.size_bytes, text
+            code_pages.add(line.address // PAGE)
+            instructions += 1
+        elif text.split()[0] not in ("align", "times", "%endrep", "program", "trap_gate", "gate"):
+            first = text.partition(";")[0].replace(":", ": ").split()
+            if first[0] in DATA or (first[0].endswith(":") and first[1] in DATA):
+                data_pages.add(line.address // PAGE)
+    assert instructions > 1_000
+    assert len(data_pages) > 3
+    assert code_pages & data_pages == {LOAD // PAGE}  # the Multiboot header is where a loader looks for it
+
+
+def test_the_tables_that_a_vmm_watches_have_a_page_each() -> None:
+    source_map = load_source_map(TEACHOS)
+    for name in ("gdt", "idt", "tss"):
+        address = source_map.address_of(name)
+        assert address is not None
+        assert address % PAGE == 0
+        others = {symbol.name for symbol in source_map.symbols if symbol.address // PAGE == address // PAGE}
+        assert {other.partition("_")[0] for other in others} == {name}
+
+
+def test_bare_metal_says_what_qemu_says_and_runs_long_enough() -> None:
+    run = played("native")
+    assert said(run) == SAID_IN_QEMU
+    assert ended(run) == ("exit", OK)
+    assert run.position > 10_000_000
+    told = counts(run)
+    assert abs(told["ticks"] - run.technique.machine.now // 10_000) <= 1  # a hundred a second
+    assert told["switches"] > 1_000
+    assert told["sectors read"] == 7
+    assert told["pages brought"] == 72
+    assert run.technique.machine.idle > 900_000  # it sleeps while nobody types
+
+
+def test_recompiled_for_a_hypervisor_it_means_the_same_at_every_marker() -> None:
+    verdict = check_fidelity(TEACHOS, "paravirt")
+    assert verdict.identical, verdict.first_divergence
+    assert verdict.markers == SAID_IN_QEMU.count("\n$ ")
+
+
+def test_under_trap_and_emulate_it_finds_out_in_its_first_critical_section() -> None:
+    run = played("trap-emulate")
+    assert said(run) == WELCOME + "panic: interrupts are on inside a critical section (processes)\n"
+    assert ended(run) == ("exit", ASSERTION_FAILED)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_every_faithful_technique_ends_in_the_same_state(technique: str, mmu: str | None, cpu: str | None) -> None:
+    here, native = played(technique, mmu=mmu, cpu=cpu), played("native", cpu=cpu)
+    assert said(here) == SAID_IN_QEMU
+    assert ended(here) == ("exit", OK)
+    assert here.position == native.position
+    assert guest_state_sha256(here.technique) == guest_state_sha256(native.technique)
+
+
+@pytest.mark.parametrize("technique", ["native", "paravirt", "amd-v"])
+def test_what_somebody_types_comes_before_the_script(technique: str) -> None:
+    run = played(technique, b"echo hi there\nnonsense\nhalt\n")
+    assert said(run).startswith(
+        WELCOME + "$ echo hi there\nhi there\n$ nonsense\nno such program: nonsense\n$ halt\nhalted: "
+    )
+    assert ended(run) == ("exit", OK)
+
+
+def test_a_terminal_that_falls_silent_is_as_good_as_halt() -> None:
+    run = played("native", b"echo last words\r")
+    assert said(run).startswith(WELCOME + "$ echo last words\nlast words\n$ halt\nhalted: ")
+    assert run.technique.machine.now > 10_000_000  # ten seconds of silence
+
+
+def test_control_d_ends_the_shell_and_so_the_system() -> None:
+    run = played("native", b"\x04")
+    assert said(run).startswith(WELCOME + "$ \nhalted: 0 pages brought")
+
+
+def test_a_line_that_is_too_long_is_cut_and_one_that_waits_is_not_lost() -> None:
+    typed = b"".join(b"echo %d %s\n" % (number, b"x" * 40) for number in range(4)) + b"echo " + b"y" * 70 + b"\nhalt\n"
+    run = played("native", typed)
+    lines = said(run).splitlines()
+    assert [line for line in lines if line.endswith("x") and not line.startswith("$")] == [
+        f"{number} {'x' * 40}" for number in range(4)
+    ]
+    assert "no such program: " + "y" * 11 in lines
