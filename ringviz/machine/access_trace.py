@@ -13,7 +13,7 @@ from typing import Protocol
 from ringviz.facts.registers import Cr0
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
-from ringviz.machine.machine import Machine
+from ringviz.machine.machine import LOADS_DESCRIPTORS, Machine
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.paging import Access
@@ -22,6 +22,7 @@ from ringviz.machine.state import DS, EDI, ES, ESI, ESP, SS, CpuState
 
 _NEAR_THE_STACK = 256
 """An instruction that pushes or pops does so within so many bytes of ESP."""
+_LONGEST_STRING_STEP = 4
 _LAST_PAGE = 0xF_FFFF
 _BLOCKS_OF_A_FLUSH = 2
 """MOV to CR3 ends its block: in the second one from there CR3 has changed."""
@@ -217,24 +218,24 @@ def _decoded(code: bytes, bits: int) -> Instruction | None:
 def _pages_with_offset(state: CpuState, instruction: Instruction, offset: int) -> set[int]:
     """Give the linear pages in which an instruction accesses a byte at an offset of the page."""
     bits = instruction.address_size_bits
-    starts = [
+    ranges = [
         (linear_address(state, operand, bits), max(operand.size_bytes, 1))
         for operand in instruction.ops
         if operand.kind == "mem"
     ]
     if instruction.is_string:
-        starts += [
-            ((state.segments[ES].base + state.gpr[EDI]) & 0xFFFF_FFFF, 4),
-            ((state.segments[DS].base + state.gpr[ESI]) & 0xFFFF_FFFF, 4),
-        ]
-    pages = {
-        (start + at) >> PAGE_SHIFT & _LAST_PAGE
-        for start, size in starts
-        for at in range(size)
-        if (start + at) & (PAGE - 1) == offset
-    }
+        for segment, register in ((ES, EDI), (DS, ESI)):
+            ranges.append(((state.segments[segment].base + state.gpr[register]) & 0xFFFF_FFFF, _LONGEST_STRING_STEP))
+    if instruction.form in LOADS_DESCRIPTORS:
+        ranges += [(table.base, table.limit + 1) for table in (state.gdtr, state.ldtr)]
+    pages = {page for start, size in ranges for page in _pages_in(start, size, offset)}
     if pages:
         return pages
     stack = (state.segments[SS].base + state.gpr[ESP]) & 0xFFFF_FFFF
-    near = [(stack & ~(PAGE - 1)) + step + offset for step in (-PAGE, 0, PAGE)]
-    return {at >> PAGE_SHIFT & _LAST_PAGE for at in near if abs(at - stack) <= _NEAR_THE_STACK}
+    return _pages_in(stack - _NEAR_THE_STACK, 2 * _NEAR_THE_STACK, offset)
+
+
+def _pages_in(start: int, size: int, offset: int) -> set[int]:
+    """Give the pages of a range whose byte at an offset of the page lies in the range."""
+    first = start + (offset - start) % PAGE
+    return {at >> PAGE_SHIFT & _LAST_PAGE for at in range(first, start + size, PAGE)}

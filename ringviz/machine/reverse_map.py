@@ -28,6 +28,8 @@ class ReverseMap:
         self._read_page = read_page
         self._known: dict[int, tuple[bytes, dict[int, list[_Slot]]]] = {}
         """By page of a table: its bytes, and the entries that lead to each physical page."""
+        self._known_directories: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
+        """By page of a directory: its bytes, and the entries that are present."""
         self.table_pages: set[int] = set()
         """Physical pages met so far that hold tables: a write there may change everything."""
 
@@ -41,11 +43,11 @@ class ReverseMap:
             is_user: only those that ring 3 may use.
         """
         found: list[int] = []
-        for first, tables in self._directories(cr3, cr4):
-            size, bits = (8, 9) if cr4 & Cr4.PAE else (4, 10)
-            has_large = bool(cr4 & (Cr4.PAE | Cr4.PSE))
-            for slot, entry in enumerate(struct.unpack("<512Q" if size == 8 else "<1024I", tables)):
-                if not entry & P or (is_user and not entry & US):
+        size, bits = (8, 9) if cr4 & Cr4.PAE else (4, 10)
+        has_large = bool(cr4 & (Cr4.PAE | Cr4.PSE))
+        for first, number in self._directories(cr3, cr4):
+            for slot, entry in self._directory(number, size):
+                if is_user and not entry & US:
                     continue
                 base = first + (slot << bits)
                 if has_large and entry & PS:
@@ -57,20 +59,28 @@ class ReverseMap:
                 found += [base + at for at, allows_user in slots if allows_user or not is_user]
         return found
 
-    def _directories(self, cr3: int, cr4: int) -> Iterator[tuple[int, bytes]]:
-        """Give each page directory, and the first linear page that it maps."""
+    def _directories(self, cr3: int, cr4: int) -> Iterator[tuple[int, int]]:
+        """Give the first linear page that each page directory maps, and the physical page that holds it."""
         if not cr4 & Cr4.PAE:
-            self.table_pages.add(cr3 >> PAGE_SHIFT)
-            yield 0, self._read_page(cr3 >> PAGE_SHIFT)
+            yield 0, cr3 >> PAGE_SHIFT
             return
         self.table_pages.add(cr3 >> PAGE_SHIFT)
         at = cr3 & (PAGE - 1) & ~(_PDPT_BYTES - 1)
         pointers = struct.unpack_from("<4Q", self._read_page(cr3 >> PAGE_SHIFT), at)
         for number, pointer in enumerate(pointers):
             if pointer & P:
-                page = (pointer & _FRAME) >> PAGE_SHIFT
-                self.table_pages.add(page)
-                yield number << 18, self._read_page(page)
+                yield number << 18, (pointer & _FRAME) >> PAGE_SHIFT
+
+    def _directory(self, page: int, size: int) -> list[tuple[int, int]]:
+        """Give the slots and entries of one page directory that are present."""
+        self.table_pages.add(page)
+        content = self._read_page(page)
+        known = self._known_directories.get(page)
+        if known is None or known[0] != content:
+            entries = enumerate(struct.unpack("<512Q" if size == 8 else "<1024I", content))
+            known = content, [(slot, entry) for slot, entry in entries if entry & P]
+            self._known_directories[page] = known
+        return known[1]
 
     def _table(self, page: int, size: int) -> dict[int, list[_Slot]]:
         """Give the slots of one page table by the page that they lead to."""
