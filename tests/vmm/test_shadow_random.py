@@ -22,6 +22,7 @@ from tests.vmm.paged_guests import (
     OTHER_TABLE,
     PAE,
     PAE_DIRECTORIES,
+    PAE_LOW_TABLES,
     PAE_TABLE,
     PAGED,
     POINTERS,
@@ -54,6 +55,12 @@ _FLUSH_HANDLER = 0x7380
 _FLUSH_CODE = bytes.fromhex("50 0f20d8 0f22d8 58 cf")  # push eax; mov eax, cr3; mov cr3, eax; pop eax; iret
 OFFSETS = (4, 8, 20, 0x3F8, 0xFFC, 0xFFE)
 """Where guests store: never in the half of a page that code is fetched from, nor on entries that map the kernel."""
+PAE_OFFSETS = (12, *OFFSETS[1:])
+"""With entries of 8 bytes, 4 is in the middle of the first."""
+_ACROSS = 0xFFE
+"""A store there goes on into the next page, whose first entry may be one that maps the kernel."""
+_FIRST_PUSH = 8
+"""What is pushed there stays behind the first entry of its page."""
 CODE_OFFSETS = (0x800, 0xC00)
 
 BITS = st.sampled_from([0, P, P | W, P | U, P | W | U, P | W | U, P | U | A, P | W | U | A | D, P | W | A, U | W])
@@ -95,13 +102,14 @@ def guests(draw: st.DrawFn) -> tuple[Body, dict[str, object]]:
         lambda block, page, offset: WINDOW + (block << shift) + (page << 12) + offset,
         st.sampled_from([0, 0, 0, 1]),
         st.integers(0, PAGES - 1),
-        st.sampled_from(OFFSETS),
+        st.sampled_from(PAE_OFFSETS if pae else OFFSETS),
     )
     code = st.builds(
         lambda page, offset: WINDOW + (page << 12) + offset, st.integers(0, 7), st.sampled_from(CODE_OFFSETS)
     )
     own_table = PAE_TABLE if pae else TABLE
     own_directory = PAE_DIRECTORIES if pae else DIRECTORY
+    first_entry = (PAE_LOW_TABLES if pae else LOW_TABLE) | P | W | U
     first = WINDOW >> shift
     body = Body()
     ring = 0
@@ -111,9 +119,13 @@ def guests(draw: st.DrawFn) -> tuple[Body, dict[str, object]]:
             case "r":
                 body.slot(read(draw(addresses)))
             case "w":
-                body.slot(write(draw(addresses), draw(values)), FLUSH)
+                address, value = draw(addresses), draw(values)
+                if address & 0xFFF == _ACROSS:  # the half that may fall on an entry for the kernel is that entry's own
+                    value = value & 0xFFFF | (first_entry & 0xFFFF) << 16
+                body.slot(write(address, value), FLUSH)
             case "c":
-                body.slot(change(draw(addresses)), FLUSH)
+                address = draw(addresses)
+                body.slot(change(address - (2 if address & 0xFFF == _ACROSS else 0)), FLUSH)
             case "m":
                 count = draw(st.integers(1, 5))
                 # Not across the end of a page: the next may hold the entries that map the kernel.
@@ -121,6 +133,7 @@ def guests(draw: st.DrawFn) -> tuple[Body, dict[str, object]]:
                 body.slot(b"\xbe" + le(source) + b"\xbf" + le(target), b"\xb9" + le(count) + b"\xf3\xa5", FLUSH)
             case "p" if ring == 3:
                 top = draw(addresses)
+                top = top & ~0xFFF | max(top & 0xFFF, _FIRST_PUSH)
                 body.slot(b"\xbc" + le(top) + b"\x54\x58", FLUSH + b"\xbc" + le(STACK_TOP - 0x1000))
             case "f":
                 body.fetch(draw(code))
