@@ -41,6 +41,14 @@ BILL = (
     Column("Share", is_number=True),
     Column("What it is", wraps=True),
 )
+REASONS = (
+    Column("Count", is_number=True),
+    Column("Kind"),
+    Column("Cause", wraps=True),
+    Column("At"),
+)
+MOST_REASONS = 12
+"""Lines shown; the JSON has all."""
 GUEST_INSTRUCTION = "guest-instruction"
 
 
@@ -94,6 +102,10 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     yield ""
     yield from table(BILL, list(_bill(result)), width_cells())
     yield ""
+    if result.reasons:
+        yield "Why the VMM was entered:"
+        yield from table(REASONS, list(_reasons(result)), width_cells())
+        yield ""
     overhead = run_report.share(result.cycles.overhead, result.cycles.total)
     yield f"Overhead, which bare metal does not have: {result.cycles.overhead:,} cycles, {overhead} of all"
     yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
@@ -113,6 +125,15 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
         yield ""
         yield "The guest printed:"
         yield from (f"  {one_line(line)}" for line in result.console.splitlines())
+
+
+def _reasons(result: "Stat") -> Iterator[tuple[str, ...]]:
+    """Give the most frequent reasons, and a line for what is left."""
+    for reason in result.reasons[:MOST_REASONS]:
+        yield f"{reason.count:,}", reason.kind.value, reason.cause, reason.form
+    left = result.reasons[MOST_REASONS:]
+    if left:
+        yield f"{sum(reason.count for reason in left):,}", "", f"{len(left)} reasons more", ""
 
 
 def _bill(result: "Stat") -> Iterator[tuple[str, ...]]:

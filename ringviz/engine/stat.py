@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
+from ringviz.engine.reasons import Reason, reasons_of
 from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
 from ringviz.engine.scorecard import scorecard, scorecard_json
@@ -79,6 +80,8 @@ class Stat:
     safety: Safety
     vmm_calls: int = 0
     """How often the guest was left for the VMM: traps, exits, callouts, hypercalls."""
+    reasons: tuple[Reason, ...] = ()
+    """Why, the most frequent first."""
     walks: WalkCount | None = None
     """TLB misses and page-walk references, where they were asked for."""
 
@@ -148,6 +151,7 @@ def stat(
         fidelity=verdict,
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
         vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
+        reasons=reasons_of(log.raw),
         walks=counted,
     )
 
@@ -191,6 +195,10 @@ def stat_json(result: Stat) -> dict[str, object]:
         },
         "slowdown": result.slowdown,
         "events": [{"cause": e.cause, "count": e.count, "cycles": e.cycles} for e in result.events],
+        "reasons": [
+            {"kind": reason.kind.value, "cause": reason.cause, "form": reason.form or None, "count": reason.count}
+            for reason in result.reasons
+        ],
         "guest_state_sha256": result.guest_state_sha256,
         "fidelity": None if result.fidelity is None else _fidelity_json(result.fidelity),
         "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},

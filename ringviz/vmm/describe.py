@@ -56,6 +56,10 @@ def page_fault_text(error_code: int) -> str:
     return f"{ring}, {what}, {'not allowed' if error_code & PageFaultError.P else 'no page'}"
 
 
+EXTERNAL = "external interrupt"
+"""Cause of the events in which a device calls and the guest does not hear of it yet."""
+
+
 def interrupt_request(vector: int) -> str:
     """`interrupt 20h`: what the interrupt controller gave the CPU."""
     return f"interrupt {vector:02X}h"

@@ -90,7 +90,6 @@ _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _INTERPRETED = "interpreted"
 _VMM_RING = 0
 _HANDLER = "VMM in ring 0"
-EXTERNAL = "external interrupt"
 _WINDOW = "the guest's virtual IF is 1"
 _BEYOND_THE_LIMIT = (
     "The VMM has these linear addresses for itself: the guest's segments are cut off below, so an access of the "
@@ -462,7 +461,7 @@ class RingCompression(Technique):
             real,
             self.machine.retired,
             Kind.TRAP,
-            EXTERNAL,
+            describe.EXTERNAL,
             "an interrupt enters ring 0 through the VMM's table, whatever the guest thinks of IF",
             action="noted for the virtual interrupt controller; the guest lets nothing in just now",
             charges=("trap-emulate",),
