@@ -350,10 +350,10 @@ class Machine:
         due = self.bus.next_event()
         event = None if due is None else due - self.idle
         following = self.retired + 1
+        # Whether the last instruction before an event holds interrupts off is to be seen before it runs.
+        goal = following if event == following else limit if event is None or event > limit else event - 1
         if not waits and event != following:
-            # Whether the last instruction before an event holds interrupts off is to be seen before it runs.
-            return (limit if event is None or event > limit else event - 1), False
-        goal = following if event == following else limit
+            return goal, False
         instruction = self.next_instruction()
         if instruction is None or instruction.form not in GATES:
             return (following if self.inhibited_at == self.retired else goal), False
