@@ -82,7 +82,7 @@ def test_page_walks_are_counted_where_they_are_asked_for() -> None:
     assert "Modelled TLB: 64 entries, 4 ways, LRU" in result.stdout
     for number in (walks["accesses"], walks["misses"]["data"], walks["references"]["cpu"]):
         assert any(line.split()[:1] == [f"{number:,}"] for line in result.stdout.splitlines())
-    section = result.stdout[result.stdout.index("Page walks") :]
+    section = result.stdout[result.stdout.index("Page walks") : result.stdout.index("The guest printed")]
     assert max(len(line) for line in section.splitlines()) <= 80
     assert "Page walks" not in ringviz(*arguments).stdout
 
