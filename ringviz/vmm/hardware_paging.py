@@ -14,7 +14,7 @@ from ringviz.facts.paging import PagingMode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, Stop, has_completed
 from ringviz.vmm.guest_code import decode_here
@@ -208,7 +208,7 @@ class HardwarePaging(Technique):
             return
         state = self.machine.state
         memory = self._memory_of_the_cpu(self.instruction_here()).told_to(None)
-        with suppress(PageFault):
+        with suppress(PageFault, NotCanonical):
             memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
 
