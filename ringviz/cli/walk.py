@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ringviz.engine.session import Session
     from ringviz.engine.walks import AgreementView, ReadRow, TableWalkView, WalkView
 
-_HIGHEST = 0xFFFF_FFFF
 _READS = (
     Column("", is_number=True),
     Column("Entry"),
@@ -120,12 +119,22 @@ def _address(session: "Session", text: str) -> int:
             value = int(digits, 16)
         except ValueError:
             value = -1
-        if 0 <= value <= _HIGHEST:
+        if _is_linear(session, value):
             return value
+    highest = "0xffffffff" if not session.scenario.guest.long else "0xffffffffffffffff and canonical"
     raise InputError(
-        f'"{word}" is no linear address: expected 0x0 to 0xffffffff, such as 0x100040 or 100040h, or a symbol of'
+        f'"{word}" is no linear address: expected 0x0 to {highest}, such as 0x100040 or 100040h, or a symbol of'
         f" {session.scenario.id}"
     )
+
+
+def _is_linear(session: "Session", value: int) -> bool:
+    """Tell whether a number is a linear address of the guest's CPU: of 32 bits, or on a 64-bit one canonical."""
+    from ringviz.machine.state import ADDRESS_32, ADDRESS_64, is_canonical
+
+    if session.scenario.guest.long:
+        return 0 <= value <= ADDRESS_64 and is_canonical(value)
+    return 0 <= value <= ADDRESS_32
 
 
 def _go_to(session: "Session", text: str | None) -> None:

@@ -41,24 +41,24 @@ def build_code(technique: Technique, source: SourceMap, guest: CpuState) -> tupl
 
 def _around(memory: LinearMemory, source: SourceMap, guest: CpuState) -> list[Instruction]:
     """Decode up to 24 instructions before EIP and 40 after."""
-    base, bits = guest.segments[CS].base, guest.code_bits
+    base, bits, mask = guest.segments[CS].base, guest.code_bits, guest.address_mask
     start = guest.eip
     named = source.symbol_at(guest.eip)
     if named is not None and 0 < named[1] <= _MOST_BYTES_BACK:
         start = guest.eip - named[1]
-    ahead = _decode_from(memory, base, start, bits, guest.eip)
+    ahead = _decode_from(memory, base, start, bits, mask, guest.eip)
     if not any(instruction.address == guest.eip for instruction in ahead):
-        ahead = _decode_from(memory, base, guest.eip, bits, guest.eip)
+        ahead = _decode_from(memory, base, guest.eip, bits, mask, guest.eip)
     index = next((i for i, instruction in enumerate(ahead) if instruction.address == guest.eip), 0)
     return ahead[max(0, index - _BEFORE) : index + _AFTER]
 
 
-def _decode_from(memory: LinearMemory, base: int, start: int, bits: int, current: int) -> list[Instruction]:
+def _decode_from(memory: LinearMemory, base: int, start: int, bits: int, mask: int, current: int) -> list[Instruction]:
     """Decode on from an address, through `current` and 40 instructions beyond, while there is code."""
     found: list[Instruction] = []
     eip, beyond = start, 0
     while beyond < _AFTER:
-        code = memory.peek((base + eip) & 0xFFFF_FFFF, 15)
+        code = memory.peek((base + eip) & mask, 15)
         instruction = None if code is None else decode(code, eip, bits)
         if instruction is None:
             break

@@ -16,7 +16,7 @@ from ringviz.engine.markers import check_at_markers
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
 from ringviz.guest.scenario import Scenario
-from ringviz.machine.linear import PageFault
+from ringviz.machine.linear import NotCanonical, PageFault
 from ringviz.machine.paging import Access
 from ringviz.machine.state import fields_of
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
@@ -234,7 +234,7 @@ def _fetch_next(technique: Technique) -> None:
     """Mark the page of the next instruction accessed, as the CPU does that fetches it: perhaps only one run has."""
     state = technique.guest_state()
     if state.is_paged:
-        with suppress(PageFault):
+        with suppress(PageFault, NotCanonical):
             technique.guest_memory().translate(state.linear_eip, Access(is_fetch=True, is_user=state.cpl == 3))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ringviz.engine.view import RegisterRow
-from ringviz.facts.registers import Eflags, iopl
+from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Eflags, iopl
 from ringviz.facts.residents import RESIDENTS, Residents
 from ringviz.facts.techniques import TechniqueFacts
-from ringviz.machine.state import CS, DS, SS, CpuState
+from ringviz.machine.state import CS, DS, FS, GS, SS, CpuState
 
 if TYPE_CHECKING:
     from ringviz.engine.snapshots import Moment
@@ -19,6 +19,10 @@ _Show = Callable[[CpuState], str]
 
 def _hex32(value: int) -> str:
     return f"{value >> 16:04x}_{value & 0xFFFF:04x}"
+
+
+def _hex64(value: int) -> str:
+    return f"{value >> 32:08x}_{value & 0xFFFF_FFFF:08x}"
 
 
 def _table(base: int, limit: int) -> str:
@@ -58,6 +62,37 @@ _ROWS: tuple[tuple[str, _Show, str, str], ...] = (
 )
 """Name, how it is written, why belief and truth may differ, and who can see it where a technique breaks its promise."""
 
+
+def _general(number: int) -> _Show:
+    return lambda state: _hex64(state.gpr[number])
+
+
+_WIDE: Mapping[str, tuple[str, _Show]] = {
+    "CR2": ("CR2", lambda s: _hex64(s.cr2)),
+    "CR3": ("CR3", lambda s: _hex64(s.cr3)),
+    "GDTR": ("GDTR", lambda s: f"{_hex64(s.gdtr.base)}:{s.gdtr.limit:04x}"),
+    "IDTR": ("IDTR", lambda s: f"{_hex64(s.idtr.base)}:{s.idtr.limit:04x}"),
+    "EFLAGS": ("RFLAGS", lambda s: _hex32(s.eflags)),
+    "EIP": ("RIP", lambda s: _hex64(s.eip)),
+    **{name.upper(): (GPR_NAMES_64[number].upper(), _general(number)) for number, name in enumerate(GPR_NAMES)},
+}
+"""By name of a row above: what it is called and how it is written on a CPU with long mode."""
+
+_LONG_ROWS: tuple[tuple[str, _Show, str, str], ...] = (
+    *((*_WIDE.get(name, (name, show)), why, leak) for name, show, why, leak in _ROWS),
+    *((GPR_NAMES_64[number].upper(), _general(number), "", "") for number in range(8, 16)),
+    ("EFER", lambda s: _hex32(s.efer), "some bits are the VMM's", ""),
+    ("CR8", lambda s: f"{s.cr8:x}", "", ""),
+    ("FS base", lambda s: _hex64(s.segments[FS].base), "", ""),
+    ("GS base", lambda s: _hex64(s.segments[GS].base), "", ""),
+)
+"""The rows of a CPU with long mode."""
+
+
+def _rows_of(state: CpuState) -> tuple[tuple[str, _Show, str, str], ...]:
+    return _ROWS if state.long is None else _LONG_ROWS
+
+
 _IN_MEMORY = "in memory"
 
 _TOLD = {
@@ -77,7 +112,7 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
     if picture.guest_is_data:
         return _data_rows(picture, now, before)
     rows = [RegisterRow("mode", "—", None, picture.guest_mode or "—", None, False, "")]
-    for name, show, why, leak in _ROWS:
+    for name, show, why, leak in _rows_of(now.guest):
         if technique.alignment == "marker":
             why = _TOLD.get(name, why)
         guest, real = show(now.guest), show(now.real)
@@ -103,7 +138,7 @@ def _data_rows(picture: Residents, now: Moment, before: Moment | None) -> tuple[
     """Make the rows of a guest whose CPU is data: the real CPU runs the program that owns them."""
     ring = str(picture.always_in)
     rows = [RegisterRow("mode", "a CPU", None, "a program", None, True, "the guest's whole CPU is a program's data")]
-    for name, show, _, _ in _ROWS:
+    for name, show, _, _ in _rows_of(now.guest):
         guest = show(now.guest)
         old = show(before.guest) if before is not None else guest
         is_ring = name == "ring"

@@ -167,8 +167,13 @@ def mark_path(write: WriteEntry, refused: Walk) -> None:
     """Set the accessed bits that a walk leaves behind which ends in a fault: of the entries that led to the last one.
 
     The manual lets the CPU mark every entry it uses, and the emulated CPU marks a directory entry on the way to its
-    table; the entry that refuses stays as it is.
+    table; the entry that refuses stays as it is, but where it maps 1 GiB and the access has too few rights.
     """
-    for number, entry in enumerate(refused.entries[:-1]):
+    *path, last = refused.entries
+    lacks_rights = (
+        refused.fault is not None and refused.fault & (PageFaultError.P | PageFaultError.R) == PageFaultError.P
+    )
+    is_1_gib = last.level == 3 and bool(last.value & PS) and refused.has_accessed_bit(len(path))
+    for number, entry in enumerate(refused.entries if is_1_gib and lacks_rights else path):
         if refused.has_accessed_bit(number) and not entry.value & ACCESSED:
             write(entry.address, entry.value | ACCESSED, entry.size_bytes)

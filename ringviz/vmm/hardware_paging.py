@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import suppress
+from typing import ClassVar
 
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.paging import PagingMode
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, Stop, has_completed
 from ringviz.vmm.guest_code import decode_here
@@ -38,6 +39,10 @@ _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 
 class HardwarePaging(Technique):
     """Base of the techniques that let hardware run the guest's kernel in ring 0."""
+
+    no_long_shadows: ClassVar[str] = (
+        "its shadow page tables have no four levels; take --mmu nested and a CPU that has it"
+    )
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
@@ -208,7 +213,7 @@ class HardwarePaging(Technique):
             return
         state = self.machine.state
         memory = self._memory_of_the_cpu(self.instruction_here()).told_to(None)
-        with suppress(PageFault):
+        with suppress(PageFault, NotCanonical):
             memory.translate(state.linear_eip, Access(is_user=state.cpl == 3, is_fetch=True))
 
 

@@ -28,7 +28,7 @@ from ringviz.facts.vmx import (
 )
 from ringviz.guest.instruction import Instruction, Operand
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.linear import LinearMemory, PageFault
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
 from ringviz.machine.microcode.operands import (
     REGISTERS,
     SEGMENT_INDEX,
@@ -264,7 +264,7 @@ def _lmsw(controls: Controls, instruction: Instruction, guest: CpuState, memory:
         address = linear_address(guest, operand, instruction.address_size_bits)
         try:
             source = memory.read_int(address, 2, Access(is_user=guest.cpl == 3))
-        except PageFault:
+        except (PageFault, NotCanonical):
             return None  # the operand is read first
     mask, shadow = controls.cr0_mask, controls.cr0_shadow
     sets_pe = bool(source & Cr0.PE and mask & Cr0.PE and not shadow & Cr0.PE)

@@ -1,0 +1,235 @@
+"""A 64-bit guest behaves alike on bare metal, emulated, and under hardware assistance; others refuse it in one line."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ringviz.engine.recording import Recording
+from ringviz.engine.session import Session
+from ringviz.errors import UnsupportedError
+from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_SAVE
+from ringviz.facts.vmx import VMX_CONTROLS
+from ringviz.guest import Scenario
+from ringviz.guest.scenario import load_scenario
+from ringviz.vmm.amdv import layout as amdv_layout
+from ringviz.vmm.events import Kind
+from ringviz.vmm.registry import available, choose, power_on
+from ringviz.vmm.vtx.technique import VtX
+from tests.machine.guests import NASM, assemble
+from tests.vmm.lockstep import Run, assert_lockstep, difference
+
+SOURCE = Path(__file__).with_name("long_mode.asm")
+QEMU = shutil.which("qemu-system-x86_64")
+CONSOLE = "long mode\nxUV"
+WAYS = (
+    ("emulation", None, None),
+    ("vt-x", "nested", "westmere"),
+    ("vt-x", "nested", "nehalem"),
+    ("amd-v", "nested", None),
+)
+"""Technique, way of memory virtualization, CPU. Westmere has the unrestricted guest, and Nehalem has not."""
+_TOML = """\
+schema = 1
+title = "Long mode"
+summary = "For the tests."
+level = "advanced"
+[guest]
+source = "guest.asm"
+image = "guest.bin"
+format = "multiboot"
+memory_mib = 4
+paging = true
+long = true
+[limits]
+instructions = 100_000
+"""
+
+pytestmark = pytest.mark.skipif(NASM is None, reason="NASM is not installed (apt-get install nasm)")
+
+
+def scenario_of(folder: Path, source: str) -> Scenario:
+    """Assemble a guest, and load it."""
+    made = folder / "guest"
+    made.mkdir()
+    (made / "scenario.toml").write_text(_TOML, encoding="utf-8")
+    (made / "guest.asm").write_text(source, encoding="ascii")
+    (made / "guest.bin").write_bytes(assemble(source, folder))
+    return load_scenario(made)
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Scenario:
+    return scenario_of(tmp_path, SOURCE.read_text(encoding="ascii"))
+
+
+def test_it_runs_to_its_end_on_bare_metal(guest: Scenario) -> None:
+    run = Run(guest, "native")
+    run.finish()
+    assert run.ended is not None
+    assert run.ended.how == "exit"
+    assert run.technique.machine.bus.console == CONSOLE
+
+
+@pytest.mark.skipif(QEMU is None, reason="QEMU is not installed (apt-get install qemu-system-x86)")
+def test_qemu_sees_the_same_guest(guest: Scenario) -> None:
+    assert QEMU is not None
+    command = [QEMU, "-kernel", str(guest.image_path), "-m", "4", "-display", "none", "-no-reboot", "-cpu", "max"]
+    command += ["-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.stdout.decode("ascii").replace("\r", "") == CONSOLE
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_every_instruction_leaves_the_same_behind(
+    technique: str, mmu: str | None, cpu: str | None, guest: Scenario
+) -> None:
+    run = assert_lockstep(guest, technique, mmu=mmu, cpu=cpu, times=20)
+    assert run.technique.machine.bus.console == CONSOLE
+
+
+@pytest.mark.parametrize("technique", ["classic", "trap-emulate", "binary-translation", "paravirt"])
+def test_the_software_techniques_refuse_it_in_one_line(technique: str, guest: Scenario) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        power_on(guest, technique)
+    assert "\n" not in str(refused.value)
+    if technique != "paravirt":
+        assert "64-bit mode has no segment limits" in str(refused.value)
+
+
+def test_every_technique_runs_it_or_says_why_not() -> None:
+    refusing = {name for name in available() if _class_of(name).no_long_mode}
+    assert set(available()) - refusing == {"native", "emulation", "vt-x", "amd-v"}
+
+
+def _class_of(technique: str) -> type:
+    from ringviz.vmm import registry
+
+    return registry._CLASSES[technique]
+
+
+def test_the_vmcb_holds_what_long_mode_has_besides(guest: Scenario) -> None:
+    run = Run(guest, "amd-v")
+    run.finish()
+    state, ram = run.technique.guest_state(), run.technique.machine.ram
+    assert state.long is not None
+
+    def field(name: str) -> int:
+        return ram.read_int(amdv_layout.VMCB + VMCB_SAVE[name].offset, 8)
+
+    assert SAVE_AREA_OFFSET
+    assert field("EFER") & 0x500 == 0x500
+    assert (field("STAR"), field("LSTAR"), field("SFMASK")) == (state.long.star, state.long.lstar, state.long.sfmask)
+    assert field("KernelGsBase") == state.long.kernel_gs_base
+    assert field("RIP") >> 47 == 0x1FFFF
+
+
+@pytest.mark.parametrize("cpu", ["westmere", "nehalem"])
+def test_the_vmcs_says_that_the_guest_is_in_long_mode(cpu: str, guest: Scenario) -> None:
+    run = Run(guest, "vt-x", cpu, mmu="nested")
+    control = VMX_CONTROLS["ia-32e-mode-guest-on-entry"].mask
+    technique = run.technique
+    assert isinstance(technique, VtX)
+    assert not technique.vmx.vmcs.get("VM_ENTRY_CONTROLS") & control
+    run.finish()
+    vmcs = technique.vmx.vmcs
+    assert vmcs.get("VM_ENTRY_CONTROLS") & control
+    assert vmcs.get("GUEST_IA32_EFER") & 0x500 == 0x500
+    assert vmcs.get("VM_EXIT_CONTROLS") & VMX_CONTROLS["host-address-space-size-on-exit"].mask
+    assert vmcs.get("GUEST_RIP") >> 47 == 0x1FFFF
+
+
+def test_cr8_belongs_to_the_vmm_under_vt_x(guest: Scenario) -> None:
+    run = Run(guest, "vt-x", "westmere", mmu="nested")
+    run.finish()
+    exits = [event for event in run.events if event.kind is Kind.EXIT and "cr8" in event.instruction]
+    assert len(exits) == 3
+    assert all("CR access" in event.cause or "Control-register" in event.cause for event in exits)
+
+
+@pytest.mark.parametrize("technique", ["native", "amd-v"])
+def test_time_travel_is_exact(technique: str, guest: Scenario) -> None:
+    tape = Recording(guest, technique, choose(technique))
+    tape.play_to_the_end()
+    for position in (6000, 5200, 5743, 40, 6100):
+        tape.seek(position)
+        fresh = Run(guest, technique)
+        fresh.reach(position)
+        assert tape.technique.guest_state() == fresh.technique.guest_state()
+        assert tape.technique.guest_ram() == fresh.technique.guest_ram()
+
+
+def test_running_freely_and_stepping_give_the_same(guest: Scenario) -> None:
+    free, stepped = Run(guest, "native"), Run(guest, "native")
+    free.finish()
+    while stepped.ended is None:
+        stepped.reach(stepped.position + 1)
+    assert difference(free, stepped) is None
+
+
+def test_views_show_the_registers_at_their_width(guest: Scenario) -> None:
+    session = Session(guest, "amd-v")
+    session.seek(5750)
+    snapshot = session.snapshot()
+    rows = {row.name: row.guest for row in snapshot.registers}
+    assert rows["RIP"].startswith("ffff8000_")
+    assert {"RAX", "R8", "R15", "EFER", "FS base", "RFLAGS"} <= rows.keys()
+    assert "EAX" not in rows
+    assert any(row.is_current and row.address >> 47 == 0x1FFFF for row in snapshot.code)
+
+
+# ---- any code at all -------------------------------------------------------------------------------------------------
+
+_RANDOM_ALU = ("add", "sub", "xor", "and", "or", "adc", "sbb", "cmp", "test", "imul")
+_RANDOM_REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15")
+_RANDOM_SPECIAL = (
+    "cpuid", "rdtsc", "pushfq\npopfq", "swapgs\nswapgs", "sgdt [rdi]", "sidt [rdi]", "str ax", "sldt rax", "smsw rax",
+    "mov rax, cr0", "mov rax, cr3\nmov cr3, rax", "mov rax, cr4", "mov rax, cr8", "mov ecx, 0xC0000080\nrdmsr",
+    "mov ecx, 0xC0000100\nrdmsr\nwrmsr", "mov ax, gs\nmov ax, ds", "in al, 0x64", "mov al, 'r'\nout 0xe9, al",
+    "mov rax, dr6", "mov rax, dr7\nmov dr7, rax", "invlpg [rdi]", "wbinvd", "clts", "cli\nsti", "int 0x40", "int3",
+    "push fs\npop fs", "lar eax, cx", "verr cx", "lea r8, [rel $]", "rep stosq",
+    "cmpxchg8b [rdi]", "bswap rax", "movsxd rax, ecx", "xchg rax, r8",
+)  # fmt: skip
+
+
+def random_body(seed: int, count: int = 120) -> str:
+    """Some 64-bit kernel code: arithmetic, memory, and everything that a VMM may have to look at."""
+    rng = random.Random(seed)
+    lines = ["mov rdi, 0xFFFF800000180000", "mov rcx, 3"]
+    for _ in range(count):
+        kind = rng.random()
+        one, two = rng.choice(_RANDOM_REGISTERS), rng.choice(_RANDOM_REGISTERS)
+        if kind < 0.35:
+            lines.append(f"{rng.choice(_RANDOM_ALU)} {one}, {two}")
+        elif kind < 0.45:
+            lines.append(f"mov {one}, {rng.randrange(1 << 64):#x}")
+        elif kind < 0.55:
+            lines.append(f"mov [rdi+{8 * rng.randrange(64)}], {one}")
+        elif kind < 0.65:
+            lines.append(f"mov {one}, [rdi+{8 * rng.randrange(64)}]")
+        else:
+            lines.append(rng.choice(_RANDOM_SPECIAL))
+            lines += ["mov rdi, 0xFFFF800000180000", "mov ecx, 3"]
+    return "\n".join(lines)
+
+
+def random_guest(folder: Path, seed: int) -> Scenario:
+    """The kernel above, with random code in the place of its own."""
+    source = SOURCE.read_text(encoding="ascii")
+    begin, end = source.index("    mov rax, cr8\n"), source.index("    ; ring 3\n")
+    return scenario_of(folder, source[:begin] + random_body(seed) + "\n" + source[end:])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS[1:])
+def test_random_64_bit_kernels_run_alike(
+    technique: str, mmu: str | None, cpu: str | None, seed: int, tmp_path: Path
+) -> None:
+    run = assert_lockstep(random_guest(tmp_path, seed), technique, mmu=mmu, cpu=cpu, times=12)
+    assert run.ended is not None
+    assert run.ended.how == "exit"
