@@ -16,9 +16,11 @@ from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_SAVE
 from ringviz.facts.vmx import VMX_CONTROLS
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import load_scenario
+from ringviz.vmm import registry
 from ringviz.vmm.amdv import layout as amdv_layout
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose, power_on
+from ringviz.vmm.technique import Technique
 from ringviz.vmm.vtx.technique import VtX
 from tests.machine.guests import NASM, assemble
 from tests.vmm.lockstep import Run, assert_lockstep, difference
@@ -107,9 +109,7 @@ def test_every_technique_runs_it_or_says_why_not() -> None:
     assert set(available()) - refusing == {"native", "emulation", "vt-x", "amd-v"}
 
 
-def _class_of(technique: str) -> type:
-    from ringviz.vmm import registry
-
+def _class_of(technique: str) -> type[Technique]:
     return registry._CLASSES[technique]
 
 
