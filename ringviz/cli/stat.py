@@ -110,6 +110,12 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     yield f"Overhead, which bare metal does not have: {result.cycles.overhead:,} cycles, {overhead} of all"
     yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
     yield f"Attempts on what is not the guest's own: {run_report.attempts(result)}"
+    for stranger in result.strangers:
+        times = "once" if stranger.count == 1 else f"{stranger.count:,} times"
+        yield (
+            f"No device has port {stranger.port:X}h, used {times}, first by {stranger.instruction}"
+            f" at {stranger.address:08X}h"
+        )
     if port is not None:
         yield f"Recompiled: {run_report.port(port)}; `ringviz build --diff` shows them"
     if result.walks is not None:

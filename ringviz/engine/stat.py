@@ -13,6 +13,7 @@ from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
 from ringviz.engine.scorecard import scorecard, scorecard_json
 from ringviz.engine.state_hash import guest_state_sha256
+from ringviz.engine.strangers import Stranger, strangers
 from ringviz.engine.walk_count import WalkCount, count_json, count_walks
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
@@ -82,6 +83,8 @@ class Stat:
     """How often the guest was left for the VMM: traps, exits, callouts, hypercalls."""
     reasons: tuple[Reason, ...] = ()
     """Why, the most frequent first."""
+    strangers: tuple[Stranger, ...] = ()
+    """Ports that the guest used and no device has."""
     walks: WalkCount | None = None
     """TLB misses and page-walk references, where they were asked for."""
 
@@ -152,6 +155,7 @@ def stat(
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
         vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
         reasons=reasons_of(log.raw),
+        strangers=strangers(log.raw),
         walks=counted,
     )
 
@@ -198,6 +202,10 @@ def stat_json(result: Stat) -> dict[str, object]:
         "reasons": [
             {"kind": reason.kind.value, "cause": reason.cause, "form": reason.form or None, "count": reason.count}
             for reason in result.reasons
+        ],
+        "unclaimed_ports": [
+            {"port": row.port, "address": row.address, "instruction": row.instruction, "count": row.count}
+            for row in result.strangers
         ],
         "guest_state_sha256": result.guest_state_sha256,
         "fidelity": None if result.fidelity is None else _fidelity_json(result.fidelity),

@@ -104,10 +104,19 @@ def delivered_text(result: Delivered | Shutdown, state: CpuState) -> str:
     return text
 
 
+_NO_DEVICE = "no device at port"
+
+
 def device_title(bus: Bus, port: int) -> str:
     """The device at a port, by its common name."""
     name = bus.device_at(port)
-    return "no device" if name is None else _DEVICE_TITLES.get(name, name)
+    return f"{_NO_DEVICE} {port:X}h" if name is None else _DEVICE_TITLES.get(name, name)
+
+
+def unclaimed_port(action: str) -> int | None:
+    """Give the port that nobody claims, out of what `port_action` says; None if a device has it."""
+    _, _, rest = action.partition(f"{_NO_DEVICE} ")
+    return int(rest.partition("h")[0], 16) if rest else None
 
 
 def register_action(bus: Bus, gpa: int) -> str:
