@@ -4,6 +4,10 @@ Both runs go forward together. They are compared before and after every instruct
 trap, an exit, an exception, a silent instruction, port I/O, and now and then in between. That is enough for every
 instruction: what runs on the CPU without a stop is innocuous, and equal states stay equal under the same innocuous
 code (the test suite compares after every single instruction, to hold this argument to account).
+
+A guest that stops very often, an operating system, is compared so for its first stops, and from then on at every so
+many instructions, and wherever a silent instruction has told something else than bare metal. If states differ there,
+the stretch since the last agreement is gone through again, instruction by instruction.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from ringviz.vmm.technique import Technique, text_of
 __all__ = ["Divergence", "Fidelity", "check_fidelity"]
 
 _AT_LEAST_EVERY = 200_000
+_CLOSELY_COMPARED = 4_000
+"""Stops after which the two runs are compared at intervals only."""
+_INTERVAL = 10_000
 
 
 class _Runner:
@@ -44,6 +51,8 @@ class _Runner:
         self.is_pending = False
         """The stop has not been answered."""
         self._written: set[int] = set()
+        self.is_stuck = False
+        """The guest takes one exception after the other and completes no instruction."""
 
     @property
     def position(self) -> int:
@@ -76,6 +85,21 @@ class _Runner:
         while self.position < position and not self.is_over:
             if self.is_pending or (self.advance(position) and self.position < position):
                 self.answer()
+
+    def reach_or_lie(self, position: int) -> None:
+        """Go to a position, or only to where a silent instruction has told something else than bare metal."""
+        self.is_stuck = False
+        stuck = 0
+        while self.position < position and not self.is_spent:
+            before, known = self.position, len(self.events)
+            if self.advance(position):
+                self.answer()
+            if any(event.is_divergence for event in self.events[known:]):
+                return
+            stuck = 0 if self.position > before else stuck + 1
+            if stuck > MOST_EVENTS_WITHOUT_PROGRESS:
+                self.is_stuck = True
+                return
 
     def written(self) -> set[int]:
         """Guest pages written since they were last forgotten."""
@@ -129,11 +153,21 @@ def check_fidelity(
     setup = setup or choose(technique)
     here, native = _pair(scenario, technique, setup, limit)
     first: Divergence | None = None
-    stuck = 0
+    stuck = stops = 0
     compared = -1
     while first is None and not here.is_spent:
         if progress is not None:
             progress(f"comparing {technique} with bare metal", here.position, limit)
+        if stops > _CLOSELY_COMPARED and not here.is_pending:
+            agreed = here.position
+            here.reach_or_lie(agreed + _INTERVAL)
+            if here.is_stuck:
+                break
+            native.reach(here.position)
+            if _difference(here, native, here.position - 1, 0) is not None:
+                first = _search(here.technique, here.position, agreed)
+            compared = here.position
+            continue
         stopped = here.advance(here.position + _AT_LEAST_EVERY)
         position = here.position
         # Between a fault and the first instruction of its handler only one of the two has delivered it, and within a
@@ -143,6 +177,7 @@ def check_fidelity(
             first = _difference(here, native, position - 1)
             compared = position
         if stopped and first is None:
+            stops += 1
             where = here.technique.guest_state().eip
             instruction = here.technique.instruction_here()
             here.answer()
@@ -216,8 +251,10 @@ def _difference(
     form: str | None = None,
 ) -> Divergence | None:
     """Compare the two runs at the same position."""
-    for technique in (here.technique, native.technique):
-        _fetch_next(technique)
+    for runner in (here, native):
+        _fetch_next(runner.technique)
+        if here.is_pending != native.is_pending and not runner.is_pending and runner.technique.machine.is_halted:
+            runner.advance(runner.position + 1)  # both sleep in HLT, and the other one has been woken already
     found = _compare(here, native)
     if found is not None and here.is_pending != native.is_pending:
         # A trap follows its instruction: one of the runs has delivered it already.
@@ -268,9 +305,11 @@ def _quoted(console: str) -> str:
     return repr(console[-40:])
 
 
-def _search(technique: Technique, upto: int) -> Divergence | None:
-    """Find the instruction by single steps from the start: for differences that came without a stop."""
+def _search(technique: Technique, upto: int, start: int = 0) -> Divergence | None:
+    """Find the instruction by single steps from a place where both agree: for differences that came without a stop."""
     here, native = _pair(technique.scenario, technique.id, technique.setup, upto + 1)
+    for runner in (here, native):
+        runner.reach(start)
     while here.position <= upto and not here.is_over:
         at, where = here.position, here.technique.guest_state().eip
         instruction = here.technique.instruction_here()
