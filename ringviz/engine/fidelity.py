@@ -253,6 +253,7 @@ def _difference(
     """Compare the two runs at the same position."""
     for runner in (here, native):
         _fetch_next(runner.technique)
+        runner.technique.machine.catch_up_with_devices()  # perhaps only one run has looked at them here
         if here.is_pending != native.is_pending and not runner.is_pending and runner.technique.machine.is_halted:
             runner.advance(runner.position + 1)  # both sleep in HLT, and the other one has been woken already
     found = _compare(here, native)

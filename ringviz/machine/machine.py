@@ -132,7 +132,7 @@ class Machine:
         self.watch(frozenset())
         self._breakpoint_at: int | None = None
         self._more_breakpoints: frozenset[int] = frozenset()
-        self._is_at_gate = False
+        self._is_at_gate = self._has_risen = False
         self.step_trap_due = False
         """TF was set when an instruction began that was then completed by microcode: its #DB is still to come."""
         self._window = DeviceWindow(bus)
@@ -367,9 +367,14 @@ class Machine:
         was_halted = self.is_halted
         if was_halted and not self._sleep():
             return Halted()
-        if self.bus.advance(self.now) and self.reports_devices and not was_halted:
+        has_risen, self._has_risen = self.bus.advance(self.now) or self._has_risen, False
+        if has_risen and self.reports_devices and not was_halted:
             return ExternalInterrupt(self.next_instruction())
         return InterruptWindow(self.next_instruction()) if self.can_interrupt() else None
+
+    def catch_up_with_devices(self) -> None:
+        """Let devices do what is due now, as `run` would first do; whoever is to hear of it does so all the same."""
+        self._has_risen = self.bus.advance(self.now) or self._has_risen
 
     def can_interrupt(self) -> bool:
         """Tell whether INTR is asserted and the guest lets interrupts in."""
