@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 
 from ringviz.cli.list import can_run
+from ringviz.engine.fidelity import check_fidelity
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import UnsupportedError
 from ringviz.guest.scenario import find_scenario
@@ -80,6 +81,11 @@ def test_it_is_in_the_same_state_all_along(technique: str, mmu: str | None, cpu:
         run.reach(position)
         native.reach(position)
         assert difference(run, native) is None, position
+
+
+def test_fidelity_holds_across_ticks_and_sleep() -> None:
+    verdict = check_fidelity(TEACHOS64, "amd-v")
+    assert verdict.identical, verdict.first_divergence
 
 
 def test_nested_paging_hears_of_no_page_fault() -> None:
