@@ -42,6 +42,9 @@ MACHINE_DEPENDENT: Mapping[str, Mapping[str, str]] = {
         "  read FEATURE_CONTROL ": _NO_SUCH_MSR,
         "  read VMX_BASIC ": _NO_SUCH_MSR,
     },
+    "teachos64": {
+        "[stack: ": "an address that is not canonical, by way of RSP: #SS by the manual; QEMU raises #GP for any",
+    },
 }
 """By scenario: the label that a line starts with, and why machines may differ behind it."""
 

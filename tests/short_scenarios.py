@@ -1,6 +1,6 @@
 """The scenarios that a test can follow instruction by instruction, and tell event by event.
 
-An operating system runs for millions of instructions, and has tests of its own (`test_teachos`).
+An operating system runs for millions of instructions, and has tests of its own (`test_teachos`, `test_teachos64`).
 """
 
 from ringviz.guest import Scenario, list_scenarios

@@ -17,6 +17,7 @@ from tests.consoles import GOLDEN, comparable
 
 EXIT_CODES = GOLDEN / "exit_codes.toml"
 QEMU = shutil.which("qemu-system-i386")
+QEMU_64 = shutil.which("qemu-system-x86_64")
 TIMEOUT_S = 60
 SCENARIOS = [scenario for scenario in list_scenarios() if scenario.guest.format is ImageFormat.MULTIBOOT]
 
@@ -29,8 +30,9 @@ class Ending:
 
 def boot_in_qemu(scenario: Scenario) -> Ending:
     """Boot the image and wait for it to write to the exit port."""
-    assert QEMU is not None
-    command = [QEMU, "-kernel", str(scenario.image_path), "-m", str(scenario.guest.memory_mib)]
+    qemu = QEMU_64 if scenario.guest.long else QEMU
+    assert qemu is not None
+    command = [qemu, "-kernel", str(scenario.image_path), "-m", str(scenario.guest.memory_mib)]
     command += ["-accel", "tcg", "-display", "none", "-serial", "stdio", "-no-reboot", "-net", "none"]
     command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
     for number, disk in enumerate(scenario.disks):
@@ -48,7 +50,7 @@ def expected_ending(scenario: Scenario) -> Ending:
 
 
 @pytest.mark.qemu
-@pytest.mark.skipif(QEMU is None, reason="QEMU is not installed (apt-get install qemu-system-x86)")
+@pytest.mark.skipif(None in (QEMU, QEMU_64), reason="QEMU is not installed (apt-get install qemu-system-x86)")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.id)
 def test_a_guest_says_in_qemu_what_is_expected(scenario: Scenario) -> None:
     assert boot_in_qemu(scenario) == expected_ending(scenario)

@@ -256,6 +256,9 @@ def _difference(
         runner.technique.machine.catch_up_with_devices()  # perhaps only one run has looked at them here
         if here.is_pending != native.is_pending and not runner.is_pending and runner.technique.machine.is_halted:
             runner.advance(runner.position + 1)  # both sleep in HLT, and the other one has been woken already
+    if here.is_pending and not native.is_pending:
+        # Whoever stopped has let its devices act before; the other has only come to the same place.
+        native.technique.machine.bus.advance(native.technique.machine.now)
     found = _compare(here, native)
     if found is not None and here.is_pending != native.is_pending:
         # A trap follows its instruction: one of the runs has delivered it already.

@@ -252,9 +252,12 @@ class Cpu:
 
     @property
     def stands_at_gate(self) -> bool:
-        """The CPU is about to execute an instruction that it stops before while an interrupt waits, and no other."""
+        """The CPU is about to execute an instruction that it stops before while an interrupt waits.
+
+        One of `GATES` may also have a stop point of the CPU's own, where a block has to begin.
+        """
         linear = self.state.linear_eip
-        return linear in self._gates and linear not in self._points
+        return linear in self._gates or linear in self._points
 
     @property
     def stops_at_gates(self) -> bool:

@@ -359,7 +359,7 @@ class Machine:
             return (following if self.inhibited_at == self.retired else goal), False
         eip = self.cpu.state.eip
         is_breakpoint = eip == self._breakpoint_at and (eip, self.retired) != self._broke_at
-        self._is_at_gate = self.cpu.stands_at_gate and not is_breakpoint
+        self._is_at_gate = self.cpu.stands_at_gate and instruction.form not in self._watched and not is_breakpoint
         return following, holds_interrupts(instruction, had_if=self.interrupt_flag())
 
     def _interruption(self) -> Stop | None:

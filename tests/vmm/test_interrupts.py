@@ -128,3 +128,47 @@ def test_trap_and_emulate_loses_the_if_that_popf_should_set(tmp_path: Path) -> N
     native.finish()
     run.finish()
     assert ticks(run) < ticks(native)
+
+
+@pytest.mark.parametrize("load", ["mov fs, ax", "pop gs"])
+def test_a_segment_load_that_begins_a_block_lets_the_guest_go_on_while_an_interrupt_waits(
+    load: str, tmp_path: Path
+) -> None:
+    push = "push eax" if load.startswith("pop") else "nop"
+    source = f"""
+        bits 32
+        org {LOAD}
+        cli
+        mov esp, 0x8000
+        mov al, 0x11
+        out 0x20, al
+        mov al, 0x20
+        out 0x21, al
+        mov al, 4
+        out 0x21, al
+        mov al, 1
+        out 0x21, al
+        mov al, 0xFE
+        out 0x21, al
+        mov al, 0x34
+        out 0x43, al
+        mov al, 40
+        out 0x40, al
+        mov al, 0
+        out 0x40, al
+        mov ecx, 200
+    .wait:
+        loop .wait
+        xor eax, eax
+        {push}
+        inc ecx
+        {load}
+        inc ecx
+        mov al, 0
+        out 0xF4, al
+    """
+    run = Run(make_scenario(tmp_path, assemble(source, tmp_path), LOAD, entry=LOAD, limit=1_000), "native")
+    run.finish()
+    assert run.technique.machine.bus.is_requesting
+    assert run.ended is not None
+    assert run.ended.how == "exit"
