@@ -44,6 +44,8 @@ TEXT_ADDRESS, TEXT_CELLS = 0xB8000, 80 * 25
 _BLANK = b" \x07"
 STACK_TOP = 0x7000
 
+_EBDA_AT, _BASE_MEMORY_AT = 0x0E, 0x13
+"""Offsets in the data area: the segment of its extension; KiB of memory below that."""
 _BUFFER, _BUFFER_END = 0x1E, 0x3E
 _EQUIPMENT = 0x0222
 """A numeric coprocessor, a colour display with 80 columns, one serial port."""
@@ -91,6 +93,12 @@ def firmware(disk_sectors: Sequence[int]) -> tuple[tuple[int, bytes], ...]:
     )
 
 
+def base_memory() -> tuple[tuple[int, bytes], ...]:
+    """Give (physical address, bytes) of the two words of the data area that say where base memory ends."""
+    area = _data_area(0)
+    return tuple((DATA_ADDRESS + at, area[at : at + 2]) for at in (_EBDA_AT, _BASE_MEMORY_AT))
+
+
 def _vector_table() -> bytes:
     offsets = entries()
     table = bytearray()
@@ -106,9 +114,9 @@ def _data_area(disks: int) -> bytes:
     area = bytearray(DATA_BYTES)
     for offset, form, value in (
         (0x00, "<H", 0x3F8),  # first serial port
-        (0x0E, "<H", EBDA_ADDRESS >> 4),
+        (_EBDA_AT, "<H", EBDA_ADDRESS >> 4),
         (0x10, "<H", _EQUIPMENT),
-        (0x13, "<H", EBDA_ADDRESS >> 10),  # KiB of memory below it
+        (_BASE_MEMORY_AT, "<H", EBDA_ADDRESS >> 10),
         (0x1A, "<H", _BUFFER),  # keys: where the next one is taken, and put
         (0x1C, "<H", _BUFFER),
         (0x49, "<B", 3),  # video mode

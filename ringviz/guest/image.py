@@ -13,6 +13,7 @@ from ringviz.errors import ImageError
 from ringviz.guest import bootsector, firmware, flat, multiboot
 from ringviz.guest.bootsector import SECTOR_BYTES
 from ringviz.guest.layout import Layout
+from ringviz.guest.mp_tables import mp_tables
 from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, Variant, shown_path
 
 
@@ -78,6 +79,31 @@ def _with_firmware(image: Image, scenario: Scenario) -> Image:
         ports=firmware.PORTS,
         interrupts_on=True,
     )
+
+
+def with_mp_tables(image: Image, form: ImageFormat, signature: int, features: int) -> Image:
+    """Let a guest find what firmware says of the processor and its APICs; a flat image has had no firmware.
+
+    Multiboot leaves a kernel what was in memory before, so that it also finds where base memory ends.
+
+    Args:
+        image: the guest.
+        form: of its file.
+        signature: CPUID leaf 1, EAX.
+        features: CPUID leaf 1, EDX.
+    """
+    if form is ImageFormat.FLAT:
+        return image
+    found = [Segment(address, data) for address, data in mp_tables(signature, features)]
+    if form is ImageFormat.MULTIBOOT:
+        taken = [(part.address, part.address + len(part.data)) for part in image.segments]
+        taken += [(address, address + size) for address, size in image.zeroed]
+        found += [
+            Segment(address, data)
+            for address, data in firmware.base_memory()
+            if not any(begin < address + len(data) and address < end for begin, end in taken)
+        ]
+    return replace(image, segments=(*image.segments, *found))
 
 
 def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> bytes:

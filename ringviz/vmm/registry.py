@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
-from ringviz.guest.image import StartState, load_image
+from ringviz.guest.image import StartState, load_image, with_mp_tables
 from ringviz.guest.scenario import Scenario, Variant
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
@@ -183,5 +183,8 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
     if image.start is StartState.LONG:
         raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
     made = _CLASSES[technique](scenario, setup)
+    if variant_for(technique) is Variant.ORIGINAL:  # a recompiled guest asks its hypervisor, and no firmware
+        signature, _, _, features = made.machine.cpuid(1, 0)
+        image = with_mp_tables(image, scenario.guest.format, signature, features)
     made.boot(image)
     return made

@@ -2,6 +2,7 @@
 
 A guest reaches it through a select and a data register. What an entry makes of its input goes to the local APIC, the
 only one here. The 8259A is on input 0, the timer on input 2, every other request line on the input of its number.
+An entry's polarity is kept and has no effect: an input here is asserted or not, whatever its voltage.
 
 Source: Intel 82093AA data sheet, "I/O APIC Registers"; which line is on which input: as QEMU's pc machine has it.
 """
@@ -109,11 +110,18 @@ class IoApic:
                 if self._state.levels >> pin & 1:
                     self._serve(pin)
 
+    def retry(self) -> None:
+        """Send again what no one has taken: the local APIC may take other messages now."""
+        for pin, entry in enumerate(self._state.entries):
+            if entry & _LEVEL and self._state.levels >> pin & 1:
+                self._serve(pin)
+
     @property
-    def passes_extint(self) -> bool:
-        """The 8259A on input 0 gets through as such."""
+    def extint(self) -> Message | None:
+        """Where the 8259A on input 0 gets through as such, what says to whom; None if it does not get through."""
         entry = self._state.entries[0]
-        return not entry & _MASKED and entry >> 8 & 7 == Delivery.EXTINT
+        is_open = not entry & _MASKED and entry >> 8 & 7 == Delivery.EXTINT
+        return _message(entry) if is_open else None
 
     def listens_to(self, pin: int) -> bool:
         """An edge of this input would become a message."""
@@ -135,7 +143,7 @@ class IoApic:
             return
         if entry >> 8 & 7 not in (Delivery.FIXED, Delivery.LOWEST_PRIORITY):
             return  # NMI, SMI and INIT have no one to go to here; ExtINT is `passes_extint`
-        is_taken = self.send(Message(entry & _VECTOR, is_level, entry >> 56, bool(entry & _LOGICAL)))
+        is_taken = self.send(_message(entry))
         if is_level and is_taken:
             self._put(pin, entry | _REMOTE_IRR)
 
@@ -162,14 +170,18 @@ class IoApic:
         entry = state.entries[pin]
         if is_high_half:
             self._put(pin, entry & 0xFFFF_FFFF | (value & _WRITABLE_HIGH) << 32)
-            return
-        kept = entry & ~_WRITABLE_LOW
-        if not value & _LEVEL:
-            kept &= ~_REMOTE_IRR
-        self._put(pin, kept | value & _WRITABLE_LOW)
-        if value & _LEVEL and self._state.levels >> pin & 1:
+        else:
+            kept = entry & ~_WRITABLE_LOW
+            if not value & _LEVEL:
+                kept &= ~_REMOTE_IRR
+            self._put(pin, kept | value & _WRITABLE_LOW)
+        if self._state.entries[pin] & _LEVEL and self._state.levels >> pin & 1:
             self._serve(pin)
 
     def _put(self, pin: int, entry: int) -> None:
         entries = self._state.entries
         self._state = self._state._replace(entries=(*entries[:pin], entry, *entries[pin + 1 :]))
+
+
+def _message(entry: int) -> Message:
+    return Message(entry & _VECTOR, bool(entry & _LEVEL), entry >> 56, bool(entry & _LOGICAL))

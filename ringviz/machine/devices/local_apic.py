@@ -1,12 +1,16 @@
 """The local APIC at FEE00000h: the CPU's own interrupt controller, with a timer in it.
 
 All requests to the CPU go through it: its own timer and messages to itself, what the I/O APIC sends, and, on its input
-LINT0, the pair of 8259A. A guest finds it as a BIOS leaves it: software-disabled, LINT0 open for the 8259A ("virtual
-wire"), so that whoever knows nothing of APICs has a PC without any.
+LINT0, the pair of 8259A. A guest finds it as a BIOS leaves it: enabled, with LINT0 open for the 8259A ("virtual wire"),
+so that whoever knows nothing of APICs has a PC without any.
 
-The timer's clock is ours to choose: 1 GHz of device time, as QEMU's. There is one CPU, so messages to others are lost.
+The timer's clock is ours to choose: 1 GHz of device time, as QEMU's. There is one CPU, so messages to others are lost;
+so are NMI, SMI and INIT, and the 8259A's request where LINT0 has another delivery mode than ExtINT. Requests that came
+before the APIC was disabled by software wait in IRR until it is enabled again. Only a store to a reserved register is
+an error: reading one has no effect here.
 
-Source: Intel SDM Vol. 3A, "Advanced Programmable Interrupt Controller (APIC)".
+Source: Intel SDM Vol. 3A, "Advanced Programmable Interrupt Controller (APIC)"; what a BIOS leaves in the registers:
+SeaBIOS.
 """
 
 from enum import IntEnum, IntFlag
@@ -14,7 +18,7 @@ from typing import NamedTuple
 
 from ringviz.machine.bus import State
 from ringviz.machine.devices.device_time import INSTRUCTIONS_PER_SECOND
-from ringviz.machine.devices.io_apic import TIMER_IRQ, TIMER_PIN, IoApic, Message
+from ringviz.machine.devices.io_apic import TIMER_IRQ, TIMER_PIN, Delivery, IoApic, Message
 from ringviz.machine.devices.pic import CASCADE_LEVEL, PicPair
 
 BASE = 0xFEE0_0000
@@ -77,7 +81,7 @@ class Error(IntFlag):
     ILLEGAL_REGISTER = 1 << 7
 
 
-_EXTINT = 0x700
+_NMI, _EXTINT = 0x400, 0x700
 _ENABLED = 1 << 8
 """SVR: software enable."""
 _WRITABLE = {
@@ -89,6 +93,13 @@ _WRITABLE = {
     Register.LVT_ERROR: Lvt.VECTOR | Lvt.MASKED,
 }
 _LVTS = tuple(_WRITABLE)
+_READ_ONLY = frozenset((
+    Register.ID, Register.VERSION, Register.APR, Register.PPR, Register.CURRENT_COUNT, *range(0x100, 0x280, 0x10),
+))  # fmt: skip
+
+
+_BIOS_SVR = _ENABLED | 0xFF
+_BIOS_LVT = (Lvt.MASKED.value,) * 3 + (Lvt.LEVEL_TRIGGERED | _EXTINT, Lvt.LEVEL_TRIGGERED | _NMI, Lvt.MASKED.value)
 
 
 class LocalApicState(NamedTuple):
@@ -97,7 +108,7 @@ class LocalApicState(NamedTuple):
     tpr: int = 0
     ldr: int = 0
     dfr: int = 0xFFFF_FFFF
-    svr: int = 0xFF
+    svr: int = _BIOS_SVR
     isr: int = 0
     tmr: int = 0
     irr: int = 0
@@ -106,13 +117,13 @@ class LocalApicState(NamedTuple):
     """Errors since the error status register was last written."""
     icr_low: int = 0
     icr_high: int = 0
-    lvt: tuple[int, ...] = (
-        Lvt.MASKED.value, Lvt.MASKED.value, Lvt.MASKED.value, _EXTINT, Lvt.MASKED.value, Lvt.MASKED.value,
-    )  # fmt: skip
+    lvt: tuple[int, ...] = _BIOS_LVT
     divide: int = 0
     initial: int = 0
     started: int = 0
-    """Device time at which the timer was started last."""
+    """Device time from which the timer counts."""
+    first: int = 0
+    """What it counted down from then; 0 while it stands still."""
     fired: int = 0
     """How often it has reached 0 since."""
 
@@ -195,7 +206,10 @@ class LocalApic:
     def _passes_pic(self) -> bool:
         lint0 = self._state.lvt[_LVTS.index(Register.LVT_LINT0)]
         is_open = not lint0 & Lvt.MASKED and lint0 & Lvt.DELIVERY == _EXTINT
-        return is_open or (bool(self._state.svr & _ENABLED) and self._io_apic.passes_extint)
+        if is_open or not self._state.svr & _ENABLED:
+            return is_open
+        message = self._io_apic.extint
+        return message is not None and self._is_destination(message.destination, is_logical=message.is_logical)
 
     def _deliverable(self) -> int | None:
         """The most urgent request, if it is more urgent than what the CPU is doing."""
@@ -203,7 +217,10 @@ class LocalApic:
         if not state.irr or not state.svr & _ENABLED:
             return None
         vector = state.irr.bit_length() - 1
-        return vector if vector >> 4 > self._priority() >> 4 else None
+        return vector if self._is_urgent(vector) else None
+
+    def _is_urgent(self, vector: int) -> bool:
+        return vector >> 4 > self._priority() >> 4
 
     def _priority(self) -> int:
         """The processor priority register."""
@@ -214,14 +231,17 @@ class LocalApic:
     # ---- from others -------------------------------------------------------------------------------------------------
 
     def _receive(self, message: Message) -> bool:
-        """Take a message of the I/O APIC if it is meant for this CPU."""
-        destination = message.destination
-        is_mine = self._is_logical_destination(destination) if message.is_logical else destination in _PHYSICAL
-        if is_mine:
+        """Take a message of the I/O APIC if it is meant for this CPU, and tell whether that was so."""
+        is_taken = bool(self._state.svr & _ENABLED) and self._is_destination(
+            message.destination, is_logical=message.is_logical
+        )
+        if is_taken:
             self._accept(message.vector, is_level=message.is_level)
-        return is_mine
+        return is_taken
 
-    def _is_logical_destination(self, destination: int) -> bool:
+    def _is_destination(self, destination: int, *, is_logical: bool) -> bool:
+        if not is_logical:
+            return destination in _PHYSICAL
         ldr = self._state.ldr >> 24
         if self._state.dfr >> 28 == 0xF:  # flat model
             return bool(destination & ldr)
@@ -249,47 +269,49 @@ class LocalApic:
     # ---- timer -------------------------------------------------------------------------------------------------------
 
     def next_event(self, now: int) -> int | None:
-        """The next time at which the timer interrupts."""
+        """Give the next time at which the timer interrupts; one that waits behind something more urgent is no event."""
         state, entry = self._state, self._state.lvt[0]
-        if not state.initial or entry & Lvt.MASKED or not state.svr & _ENABLED:
+        if not state.first or entry & Lvt.MASKED or not self._is_timer_heard(entry & Lvt.VECTOR):
             return None
-        if state.fired and not entry & Lvt.PERIODIC:
+        fired = self._fired_by(now)
+        if fired and not entry & Lvt.PERIODIC:
             return None
-        return max(self._time_of(self._fired_by(now) + 1), now + 1)
+        ticks = (state.first + fired * state.initial) * divisor(state.divide)
+        return max(state.started - (-ticks // _TICKS_PER_INSTRUCTION), now + 1)
+
+    def _is_timer_heard(self, vector: int) -> bool:
+        if vector >= _LOWEST_VECTOR:
+            return self._is_urgent(vector)
+        entry = self._state.lvt[_LVTS.index(Register.LVT_ERROR)]  # an illegal vector makes an error of it
+        return not entry & Lvt.MASKED and self._is_urgent(entry & Lvt.VECTOR)
 
     def advance(self, now: int) -> None:
         """Count down, and interrupt at 0."""
-        state, entry = self._state, self._state.lvt[0]
-        if not state.initial:
+        entry, fired = self._state.lvt[0], self._fired_by(now)
+        if fired == self._state.fired:
             return
-        fired = self._fired_by(now)
-        if fired == state.fired:
-            return
-        self._state = state._replace(fired=fired)
+        self._state = self._state._replace(fired=fired)
         if not entry & Lvt.MASKED:
             self._accept(entry & Lvt.VECTOR)
 
+    def _ticks(self, now: int) -> int:
+        state = self._state
+        return max(now - state.started, 0) * _TICKS_PER_INSTRUCTION // divisor(state.divide)
+
     def _fired_by(self, now: int) -> int:
         """How often the timer has reached 0 by a time."""
-        state = self._state
-        ticks = max(now - state.started, 0) * _TICKS_PER_INSTRUCTION // divisor(state.divide)
-        times = ticks // state.initial
-        return times if state.lvt[0] & Lvt.PERIODIC else min(times, 1)
-
-    def _time_of(self, time: int) -> int:
-        """Device time at which the timer reaches 0 for the so-manieth time."""
-        state = self._state
-        ticks = time * state.initial * divisor(state.divide)
-        return state.started + -(-ticks // _TICKS_PER_INSTRUCTION)
+        state, ticks = self._state, self._ticks(now)
+        if not state.first or ticks < state.first:
+            return 0
+        return 1 + (ticks - state.first) // state.initial if state.lvt[0] & Lvt.PERIODIC else 1
 
     def _current_count(self, now: int) -> int:
-        state = self._state
-        if not state.initial:
+        state, ticks = self._state, self._ticks(now)
+        if ticks < state.first:
+            return state.first - ticks
+        if not state.first or not state.lvt[0] & Lvt.PERIODIC:
             return 0
-        ticks = (now - state.started) * _TICKS_PER_INSTRUCTION // divisor(state.divide)
-        if not state.lvt[0] & Lvt.PERIODIC:
-            return max(state.initial - ticks, 0)
-        return state.initial - ticks % state.initial
+        return state.initial - (ticks - state.first) % state.initial
 
     # ---- registers ---------------------------------------------------------------------------------------------------
 
@@ -344,10 +366,13 @@ class LocalApic:
                 self._end_of_interrupt()
             case Register.LDR:
                 self._state = state._replace(ldr=value & 0xFF00_0000)
+                self._io_apic.retry()
             case Register.DFR:
                 self._state = state._replace(dfr=value | 0x0FFF_FFFF)
+                self._io_apic.retry()
             case Register.SVR:
                 self._write_svr(value)
+                self._io_apic.retry()
             case Register.ESR:
                 self._state = state._replace(esr=state.errors, errors=0)
             case Register.ICR_LOW:
@@ -355,11 +380,11 @@ class LocalApic:
             case Register.ICR_HIGH:
                 self._state = state._replace(icr_high=value & 0xFF00_0000)
             case Register.INITIAL_COUNT:
-                self._state = state._replace(initial=value, started=now, fired=0)
+                self._state = state._replace(initial=value, started=now, first=value, fired=0)
             case Register.DIVIDE:
-                self._rescale(now, divide=value & 0xB)
-            case _:
-                pass
+                self._write_divide(value & 0xB, now)
+            case _ if offset not in _READ_ONLY:
+                self._note(Error.ILLEGAL_REGISTER)
 
     def _write_svr(self, value: int) -> None:
         lvt = self._state.lvt
@@ -369,23 +394,26 @@ class LocalApic:
 
     def _write_lvt(self, register: Register, value: int, now: int) -> None:
         entry = value & _WRITABLE[register]
-        if not self._state.svr & _ENABLED and register is not Register.LVT_LINT0:
+        if not self._state.svr & _ENABLED:
             entry |= Lvt.MASKED
         index = _LVTS.index(register)
         if register is Register.LVT_TIMER and (entry ^ self._state.lvt[0]) & Lvt.PERIODIC:
-            self._rescale(now)
+            self._change_mode()
         lvt = self._state.lvt
         self._state = self._state._replace(lvt=(*lvt[:index], int(entry), *lvt[index + 1 :]))
 
-    def _rescale(self, now: int, divide: int | None = None) -> None:
-        """Go on from the current count when the timer's way of counting changes."""
+    def _change_mode(self) -> None:
+        """Let the timer's present round be the first of its new mode; one-shot and over, it stands still."""
         state = self._state
-        left = self._current_count(now)
-        was_over = bool(state.initial) and not left
-        self._state = state._replace(divide=state.divide if divide is None else divide)
-        if state.initial and not was_over:
-            gone = (state.initial - left) * divisor(self._state.divide) // _TICKS_PER_INSTRUCTION
-            self._state = self._state._replace(started=now - gone, fired=0)
+        if state.fired:
+            is_running = bool(state.lvt[0] & Lvt.PERIODIC)
+            self._state = state._replace(first=state.first + state.fired * state.initial if is_running else 0, fired=0)
+
+    def _write_divide(self, divide: int, now: int) -> None:
+        """Go on from the current count at another pace."""
+        if divide != self._state.divide:
+            left = self._current_count(now)
+            self._state = self._state._replace(divide=divide, started=now, first=left, fired=0)
 
     def _end_of_interrupt(self) -> None:
         state = self._state
@@ -403,17 +431,17 @@ class LocalApic:
         destination = self._state.icr_high >> 24
         is_logical = bool(command >> 11 & 1)
         to_self = {
-            0: self._is_logical_destination(destination) if is_logical else destination in _PHYSICAL,
+            0: self._is_destination(destination, is_logical=is_logical),
             1: True,
             2: True,
             3: False,
         }[shorthand]
-        if mode not in (0, 1) or not to_self:
+        if mode not in (Delivery.FIXED, Delivery.LOWEST_PRIORITY):
             return
         if vector < _LOWEST_VECTOR:
             self._note(Error.SEND_ILLEGAL_VECTOR)
-            return
-        self._accept(vector)
+        elif to_self:
+            self._accept(vector)
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 
