@@ -47,6 +47,9 @@ FRAME_SECONDS = 1 / 30
 _RUNNING_SHARE = 4
 """A run spends at least so many times as long on running as on being shown."""
 
+_COMPARING_SECONDS = FRAME_SECONDS / 4
+"""How long at most a picture waits for what bare metal would have paid; standing still, it comes later."""
+
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
 _NO_EARLIER_EVENT = "There is no event before this one."
@@ -234,7 +237,16 @@ class EngineThread:
         if self._pair is not None:
             self._tell(PairShown(self._pair.view(), in_motion))
         elif self._sitting is not None:
-            self._tell(Shown(self._sitting.snapshot(), in_motion))
+            shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS))
+            self._tell(Shown(shown, in_motion))
+            if not in_motion and shown.ledger.native_cycles is None:
+                self._compare_with_bare_metal(self._sitting)
+
+    def _compare_with_bare_metal(self, sitting: Sitting) -> None:
+        """Standing still, find out what bare metal would have paid, until the user wants something else."""
+        compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty())
+        if compared.ledger.native_cycles is not None:
+            self._tell(Shown(compared, in_motion=False))
 
     def _tell(self, message: Message) -> None:
         if not self._stopping.is_set():
