@@ -12,6 +12,7 @@ from ringviz.engine.event_log import EventLog
 from ringviz.engine.recording import Cancelled, Recording
 from ringviz.engine.register_rows import build_registers
 from ringviz.engine.rings import build_rings
+from ringviz.engine.text_screen import text_screen
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import EventRow, Snapshot, TimelineView
 from ringviz.guest.instruction import Instruction
@@ -100,5 +101,6 @@ def build_snapshot(
         events=EventRows(log, count),
         ledger=session.ledger(cancelled),
         timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
+        screen=text_screen(technique),
         side=technique.side(),
     )

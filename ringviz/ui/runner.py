@@ -79,6 +79,8 @@ class EngineThread:
         self._sitting: Sitting | None = None
         self._pair: Pair | None = None
         self._last_shown = 0.0
+        self._not_compared: tuple[Sitting, int] | None = None
+        """Where the user did not want to wait for the comparison with bare metal."""
         # A daemon, so that not even an engine that never comes back can keep the app from quitting.
         self._thread = threading.Thread(target=self._serve, name="ringviz-engine", daemon=True)
 
@@ -239,7 +241,8 @@ class EngineThread:
         elif self._sitting is not None:
             shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS))
             self._tell(Shown(shown, in_motion))
-            if not in_motion and shown.ledger.native_cycles is None:
+            is_wanted = self._not_compared != (self._sitting, self._sitting.position)
+            if not in_motion and shown.ledger.native_cycles is None and is_wanted:
                 self._compare_with_bare_metal(self._sitting)
 
     def _compare_with_bare_metal(self, sitting: Sitting) -> None:
@@ -247,6 +250,8 @@ class EngineThread:
         compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty())
         if compared.ledger.native_cycles is not None:
             self._tell(Shown(compared, in_motion=False))
+        elif self._is_cancelled():
+            self._not_compared = (sitting, sitting.position)
 
     def _tell(self, message: Message) -> None:
         if not self._stopping.is_set():

@@ -92,7 +92,7 @@ class EventsPanel(TailView):
             return
         count = len(snapshot.events)
         title = Content.assemble(self.TITLE, (f" · {grouped(count)}", "bold"))
-        words = _last_words(snapshot.console)
+        words = _last_words(snapshot)
         # A short screen has no room for a lower edge, which is where the guest's words stand otherwise.
         has_lower_edge = not self.screen.has_class("-short")
         if has_lower_edge:
@@ -178,8 +178,11 @@ def event_text(row: EventRow, c: _Columns) -> str:
     )
 
 
-def _last_words(console: str) -> Content:
-    """Give the last line the guest printed, for the frame."""
+def _last_words(snapshot: Snapshot) -> Content:
+    """Give the last line the guest printed, or else the last one on its screen, for the frame."""
     # The end of the text is enough: a guest may print megabytes.
-    lines = [line for line in console[-400:].splitlines() if line.strip()]
-    return Content.assemble((f"guest prints: {printable(lines[-1])[:60]}", "$kind-io")) if lines else Content("")
+    lines = [line for line in snapshot.console[-400:].splitlines() if line.strip()]
+    what = "guest prints"
+    if not lines and snapshot.screen is not None:
+        lines, what = [row.strip() for row in snapshot.screen.written], "on the guest's screen"
+    return Content.assemble((f"{what}: {printable(lines[-1])[:60]}", "$kind-io")) if lines else Content("")
