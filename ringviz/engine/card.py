@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ringviz.engine.rings import VIRTUAL_8086
 from ringviz.engine.view import Card, CardPart
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.instructions import INSTRUCTIONS, PgClass
@@ -104,6 +105,8 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.TRAP if event.is_between:
             return _WHY_TAKES_INTERRUPTS
+        case Kind.TRAP if VIRTUAL_8086 in event.rule:
+            return "Real-mode code runs in virtual-8086 mode, in ring 3: what only ring 0 may do faults into the VMM."
         case Kind.TRAP:
             return _WHY_TRAPS.get(technique.id, _WHY_TRAPS["trap-emulate"])
         case Kind.REFLECT if event.is_between:

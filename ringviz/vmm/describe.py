@@ -6,7 +6,7 @@ from ringviz.facts.exceptions import EXCEPTIONS, PageFaultError, Vector
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.facts.virtual_8086 import IN_VIRTUAL_8086, InVirtual8086
 from ringviz.machine.bus import Bus
-from ringviz.machine.delivery import Delivered, Shutdown
+from ringviz.machine.delivery import Delivered, Interruption, Shutdown
 from ringviz.machine.devices.pic import PicPair
 from ringviz.machine.state import EAX, CpuState
 from ringviz.machine.stops import Fault, PortIo, SoftInterrupt
@@ -68,6 +68,15 @@ def interrupt_request(vector: int, bus: Bus) -> str:
     name = None if line is None else bus.device_on(line)
     whose = "" if name is None else f", {_DEVICE_TITLES.get(name, name)}"
     return f"interrupt {vector:02X}h{whose}"
+
+
+def interruption_name(what: Interruption, bus: Bus) -> str:
+    """`#GP`, `INT 10h` or `interrupt 08h, timer`: a vector's number alone does not say which of the three it is."""
+    if what.is_external:
+        return interrupt_request(what.vector, bus)
+    if what.is_software and what.vector not in (Vector.BP, Vector.OF):
+        return f"INT {what.vector:02X}h"
+    return vector_name(what.vector)
 
 
 def interrupt_name(stop: SoftInterrupt) -> str:

@@ -1,9 +1,12 @@
 """Texts that are too long for their column, in a shorter form that still says what matters."""
 
+import re
 from functools import lru_cache
 
 from ringviz.ui.widgets.panel import printable
 
+_EXIT_NUMBER = re.compile(r"^exit \d+, ")
+"""Before the words of a VM exit; the picture of the rings has the number too."""
 _SHORTER: tuple[tuple[str, str], ...] = (
     ("to the guest's handler at ", "guest's handler "),
     ("passed on guest's handler ", "guest's handler "),
@@ -30,7 +33,6 @@ _SHORTER: tuple[tuple[str, str], ...] = (
     ("dword ptr ", ""),
     ("word ptr ", ""),
     ("byte ptr ", ""),
-    ("exit ", ""),
     ("interrupt ", ""),
     ("INT 82h: ", ""),
 )
@@ -47,4 +49,6 @@ def fit(text: str, width: int) -> str:
         # A text that is nothing but the word would vanish.
         if short != long_form.strip():
             short = short.replace(long_form, short_form)
+    if len(short) > width:
+        short = _EXIT_NUMBER.sub("", short)
     return short.ljust(width) if len(short) <= width else f"{short[: max(0, width - 1)]}…"
