@@ -62,16 +62,16 @@ EXTERNAL = "external interrupt"
 
 
 def interrupt_request(vector: int, bus: Bus) -> str:
-    """`interrupt 20h, timer`: what the interrupt controller gave the CPU, and whose request that is, if it can tell."""
+    """`interrupt 20h (timer)`: what the interrupt controller gave the CPU, and whose request it is if known."""
     controller = bus.find(PicPair)
     line = None if controller is None else controller.line_in_service(vector)
     name = None if line is None else bus.device_on(line)
-    whose = "" if name is None else f", {_DEVICE_TITLES.get(name, name)}"
+    whose = "" if name is None else f" ({_DEVICE_TITLES.get(name, name)})"
     return f"interrupt {vector:02X}h{whose}"
 
 
 def interruption_name(what: Interruption, bus: Bus) -> str:
-    """`#GP`, `INT 10h` or `interrupt 08h, timer`: a vector's number alone does not say which of the three it is."""
+    """`#GP`, `INT 10h` or `interrupt 08h (timer)`: a vector's number alone does not say which of the three it is."""
     if what.is_external:
         return interrupt_request(what.vector, bus)
     if what.is_software and what.vector not in (Vector.BP, Vector.OF):

@@ -126,9 +126,11 @@ class EventsPanel(TailView):
         return Strip([Segment(event_text(row, self._columns(width)), style)])
 
     def _columns(self, width: int) -> _Columns:
-        count = self.line_count()
-        assert self.snapshot is not None or not count
-        return _columns(width, count, self.snapshot.events[-1].at if self.snapshot is not None and count else 0)
+        """Column widths for the list as it stands."""
+        if self.snapshot is None or not self.line_count():
+            return _columns(width, 0, 0)
+        last = self.snapshot.events[-1]
+        return _columns(width, last.number, last.at)
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Redraw the two lines that changed, and keep the new one in view."""

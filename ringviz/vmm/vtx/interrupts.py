@@ -22,9 +22,9 @@ from ringviz.vmm.technique import changes_between, text_of
 from ringviz.vmm.vtx.exits import VmExit
 from ringviz.vmm.vtx.instructions import InstructionExits
 
-_PIN = "the pin-based control “External-interrupt exiting” is 1"
+_PIN = "“External-interrupt exiting” is 1"
 _PRIMARY = "“Interrupt-window exiting” is 1, and so is the guest's IF"
-_WAITS = "kept waiting: the guest lets no interrupt in, an exit is asked for as soon as it does"
+_WAITS = "it waits: an exit is asked for as soon as the guest lets it in"
 
 
 class InterruptExits(InstructionExits):
