@@ -131,6 +131,10 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
         yield ""
         yield "The guest printed:"
         yield from (f"  {one_line(line)}" for line in result.console.splitlines())
+    if result.screen is not None:
+        yield ""
+        yield "On its text screen:"
+        yield from (f"  {one_line(row)}".rstrip() for row in result.screen)
 
 
 def _reasons(result: "Stat") -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ringviz.engine.rings import VIRTUAL_8086
 from ringviz.engine.view import Card, CardPart
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.instructions import INSTRUCTIONS, PgClass
@@ -47,7 +48,8 @@ def build_card(
 
 
 def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles: int | None) -> Card:
-    parts = [CardPart(event.instruction.upper() if len(event.instruction) < 6 else event.instruction, "instruction")]
+    name = event.instruction.upper() if len(event.instruction) < 6 else event.instruction
+    parts = [CardPart(f"before {name}" if event.is_between else name, "instruction")]
     resume = CardPart(f"resume at {event.resume:08X}", "resume")
     match event.kind:
         case Kind.TRAP | Kind.REFLECT:
@@ -81,7 +83,6 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
                 CardPart(event.action, "silent"),
             ]
         case Kind.INTERRUPT:
-            parts[0] = CardPart(f"before {parts[0].text}", "instruction")
             parts += [CardPart(event.cause, "fault"), CardPart(event.action, "guest"), resume]
         case Kind.GATE | Kind.FAULT:
             if event.form not in _RETURNS:  # a return has no cause but itself
@@ -89,6 +90,8 @@ def _event_card(technique: TechniqueFacts, cpu: CpuProfile, event: Event, cycles
             if RESIDENTS[technique.id].guest_is_data:
                 parts.append(CardPart(event.handler, "vmm"))
             parts += [CardPart(event.action, "guest"), resume]
+        case Kind.IO if event.form == "hlt":
+            parts.append(CardPart(event.action, "device"))
         case _:
             parts += [CardPart(event.cause, "plain"), CardPart(event.action, "device")]
     return Card(tuple(parts), _why(technique, event), cycles, _price_note(cpu, event), event.kind)
@@ -100,8 +103,14 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
     match event.kind:
         case Kind.TRAP | Kind.EXIT if event.cause == HIDDEN_FAULT:
             return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
+        case Kind.TRAP if event.is_between:
+            return _WHY_TAKES_INTERRUPTS
+        case Kind.TRAP if VIRTUAL_8086 in event.rule:
+            return "Real-mode code runs in virtual-8086 mode, in ring 3: what only ring 0 may do faults into the VMM."
         case Kind.TRAP:
             return _WHY_TRAPS.get(technique.id, _WHY_TRAPS["trap-emulate"])
+        case Kind.REFLECT if event.is_between:
+            return "Devices are the VMM's; this one's interrupt is meant for the guest, whose own handler runs now."
         case Kind.REFLECT if technique.vmm_ring == -1:
             return f"The exception led out of {picture.guest_mode}; the VMM injects it, and the guest's handler runs."
         case Kind.REFLECT:
@@ -112,6 +121,10 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "A call of the VMM stands in the code cache in its place: no trap is needed to get there."
         case Kind.HYPERCALL:
             return "This kernel was built for this VMM: it does not try what would trap, it asks."
+        case Kind.EXIT if event.is_between and event.native_charges:
+            return "An interrupt for the guest, which lets it in: the VMM injects it, and the guest's handler runs."
+        case Kind.EXIT if event.is_between:
+            return _WHY_TAKES_INTERRUPTS
         case Kind.EXIT:
             return f"For this the CPU leaves {picture.guest_mode}; all that needs no exit runs at the CPU's own speed."
         case Kind.SILENT if event.is_divergence:
@@ -142,10 +155,16 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
             return "On bare metal the CPU looks into the guest's table and enters its kernel."
         case Kind.GATE | Kind.FAULT:
             return f"{_capital(event.rule)}: no VMM took part."
+        case Kind.IO if event.form == "hlt":
+            whose = "the guest's CPU" if picture.guest_is_data else "the CPU"
+            return f"Until a device interrupts, {whose} executes nothing: time goes on for the devices alone."
         case _:
-            return _capital(event.rule)
+            return f"{_capital(event.rule)}." if event.rule and not event.rule.endswith(".") else _capital(event.rule)
 
 
+_WHY_TAKES_INTERRUPTS = (
+    "Devices are the VMM's, so their interrupts are too: it takes this one, and decides when the guest hears of it."
+)
 _WHY_TRAPS = {
     "trap-emulate": "Ring compression runs the guest's kernel in ring 1, so what only ring 0 may do faults into the "
     "VMM.",

@@ -55,6 +55,8 @@ class Event:
     detail: tuple[tuple[str, str], ...]
     escaped: bool = False
     """The guest got at something that is not its own."""
+    is_between: bool = False
+    """An interrupt before `instruction`, which had no part in it."""
 
 
 def record(number: int, raw: RawEvent, cycles: int | None) -> Event:
@@ -82,13 +84,16 @@ def record(number: int, raw: RawEvent, cycles: int | None) -> Event:
         resume=raw.resume,
         detail=raw.detail,
         escaped=raw.escaped,
+        is_between=raw.is_between,
     )
 
 
 def sentence(event: Event) -> str:
     """Tell an event in one or two plain sentences that stand without colour, sign or picture."""
     where = f"{event.instruction} at {event.address:08X}h"
-    price = "" if event.cycles is None else f" Modelled price: {event.cycles:,} cycles."
+    if event.is_between:
+        return _sentence_between(event, where)
+    price = _price(event)
     match event.kind:
         case Kind.SILENT:
             if event.got == event.native_would:
@@ -116,14 +121,22 @@ def sentence(event: Event) -> str:
             )
         case Kind.GATE | Kind.FAULT:
             return f"{where}: {event.cause} ({event.rule}), {event.action}, {_by_whom(event)}.{price}"
-        case Kind.INTERRUPT:
-            return (
-                f"Before {event.instruction}: {event.cause} ({event.rule}), {event.action}, {_by_whom(event)}.{price}"
-            )
         case Kind.IO:
             return f"{where}: {event.cause}, {event.action}, {_by_whom(event)}.{price}"
         case _:
             return f"{where}: {event.cause}, {event.action}.{price}"
+
+
+def _sentence_between(event: Event, where: str) -> str:
+    """Tell an interrupt: no instruction of the guest has brought it about."""
+    what = f"Before {where}: {event.cause} ({event.rule})"
+    if event.kind in (Kind.INTERRUPT, Kind.END):
+        return f"{what}, {event.action}, {_by_whom(event)}.{_price(event)}"
+    return f"{what}; the {event.handler}: {event.action}.{_price(event)}"
+
+
+def _price(event: Event) -> str:
+    return "" if event.cycles is None else f" Modelled price: {event.cycles:,} cycles."
 
 
 _NO_VMM = ("guest kernel", "the CPU", "device")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from ringviz.engine.rings import plays_real_mode
 from ringviz.engine.view import RegisterRow
 from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Eflags, iopl
 from ringviz.facts.residents import RESIDENTS, Residents
@@ -111,7 +112,7 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
     picture = RESIDENTS[technique.id]
     if picture.guest_is_data:
         return _data_rows(picture, now, before)
-    rows = [RegisterRow("mode", "—", None, picture.guest_mode or "—", None, False, "")]
+    rows = [_mode_row(technique, picture, now)]
     for name, show, why, leak in _rows_of(now.guest):
         if technique.alignment == "marker":
             why = _TOLD.get(name, why)
@@ -132,6 +133,16 @@ def build_registers(technique: TechniqueFacts, now: Moment, before: Moment | Non
             )
         )
     return tuple(rows)
+
+
+def _mode_row(technique: TechniqueFacts, picture: Residents, now: Moment) -> RegisterRow:
+    """Say which mode the guest believes its CPU to be in, where that is not the usual one, and which it is really."""
+    guest = "—" if now.guest.is_protected else "real mode"
+    if not plays_real_mode(technique, now.guest, now.real):
+        return RegisterRow("mode", guest, None, picture.guest_mode or guest, None, False, "")
+    why = "virtual-8086 mode looks like real mode, but is ring 3 of a CPU in protected mode"
+    # Under VT-x the other mode is the news; the bit VM of EFLAGS tells this one.
+    return RegisterRow("mode", guest, None, picture.guest_mode or "virtual-8086", None, True, why)
 
 
 def _data_rows(picture: Residents, now: Moment, before: Moment | None) -> tuple[RegisterRow, ...]:

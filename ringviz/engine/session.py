@@ -20,7 +20,7 @@ from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
 from ringviz.engine.walks import WalkView, build_walk
 from ringviz.errors import InputError
-from ringviz.facts.costs import CpuProfile
+from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
@@ -245,9 +245,9 @@ class Session:
         """What has come without an event up to here, by cause."""
         return self._recording.technique.tallies()
 
-    def ledger(self) -> LedgerView:
-        """The bill up to here."""
-        native = self._native_cycles()
+    def ledger(self, cancelled: Cancelled = never) -> LedgerView:
+        """The bill up to here; what bare metal would have paid has to be found out, which can be cancelled."""
+        native = self._native_cycles(cancelled)
         technique = self._recording.technique
         return ledger(
             self._recording.log,
@@ -259,12 +259,15 @@ class Session:
             native,
         )
 
-    def _native_cycles(self) -> int | None:
+    def _native_cycles(self, cancelled: Cancelled) -> int | None:
         """What bare metal pays up to here; a recompiled kernel shares no place with it but the end."""
+        if self.technique.id == NATIVE:
+            per_instruction = cost_of(self.cpu, "guest-instruction").charged_cycles
+            return self.position * per_instruction + self._recording.log.native_cycles(self.event_count())
         reference = native_reference(self.scenario, self.cpu.id)
         if self.technique.alignment == "marker":
-            return reference.cycles_of_all() if self.is_over else None
-        return reference.cycles_at(self.position, at_end=self.is_over)
+            return reference.cycles_of_all(cancelled) if self.is_over else None
+        return reference.cycles_at(self.position, at_end=self.is_over, cancelled=cancelled)
 
     def walk(self, linear: int, access: Access = Access()) -> WalkView:  # noqa: B008 - frozen
         """Show how a linear address is translated at this moment, and by whom."""
@@ -272,10 +275,15 @@ class Session:
         label = "" if found is None else found[0] if not found[1] else f"{found[0]} + {found[1]:X}h"
         return build_walk(self._recording.technique, self.position, linear, access, label)
 
-    def snapshot(self) -> Snapshot:
-        """All that one screen shows of this moment."""
+    def snapshot(self, cancelled: Cancelled = never) -> Snapshot:
+        """All that one screen shows of this moment.
+
+        Args:
+            cancelled: polled while bare metal is run up to here for comparison; without that the snapshot has no
+                `native_cycles`, and is otherwise whole.
+        """
         self._marks.follow(self._recording.log, self.end or max(self.explored, 1))
-        return build_snapshot(self, self._recording, self._before, self._marks)
+        return build_snapshot(self, self._recording, self._before, self._marks, cancelled)
 
 
 def _changes_ring(event: RawEvent) -> bool:

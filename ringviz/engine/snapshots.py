@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, overload
 from ringviz.engine.card import build_card
 from ringviz.engine.code_rows import build_code
 from ringviz.engine.event_log import EventLog
-from ringviz.engine.recording import Recording
+from ringviz.engine.recording import Cancelled, Recording
 from ringviz.engine.register_rows import build_registers
 from ringviz.engine.rings import build_rings
+from ringviz.engine.text_screen import text_screen
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import EventRow, Snapshot, TimelineView
 from ringviz.guest.instruction import Instruction
@@ -64,11 +65,15 @@ class EventRows(Sequence[EventRow]):
         raw = self._log.raw[index]
         cycles = self._log.cycles(index)
         action = f"ESCAPED: {raw.action}" if raw.escaped else raw.action
-        return EventRow(index + 1, raw.at, raw.address, raw.instruction, raw.cause, action, cycles, raw.kind)
+        # An interrupt comes between two instructions; the one that would have been next is not to be blamed for it.
+        instruction = f"before {raw.instruction}" if raw.is_between else raw.instruction
+        return EventRow(index + 1, raw.at, raw.address, instruction, raw.cause, action, cycles, raw.kind)
 
 
-def build_snapshot(session: Session, recording: Recording, before: Moment | None, marks: Marks) -> Snapshot:
-    """Make the snapshot of a moment."""
+def build_snapshot(
+    session: Session, recording: Recording, before: Moment | None, marks: Marks, cancelled: Cancelled
+) -> Snapshot:
+    """Make the snapshot of a moment; cancelled, it is without what bare metal would have paid."""
     technique = recording.technique
     now = Moment.of(technique)
     log = recording.log
@@ -94,7 +99,8 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         registers=build_registers(session.technique, now, before),
         card=build_card(session, before, now, last_step, log.cycles(count - 1) if last_step else None),
         events=EventRows(log, count),
-        ledger=session.ledger(),
+        ledger=session.ledger(cancelled),
         timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
+        screen=text_screen(technique),
         side=technique.side(),
     )

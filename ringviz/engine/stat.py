@@ -14,6 +14,7 @@ from ringviz.engine.reference import NATIVE
 from ringviz.engine.scorecard import scorecard, scorecard_json
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.strangers import Stranger, strangers
+from ringviz.engine.text_screen import text_screen
 from ringviz.engine.walk_count import WalkCount, count_json, count_walks
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
@@ -87,6 +88,8 @@ class Stat:
     """Ports that the guest used and no device has."""
     walks: WalkCount | None = None
     """TLB misses and page-walk references, where they were asked for."""
+    screen: tuple[str, ...] | None = None
+    """The rows of the text screen at the end, as far down as something stands on it; None if nothing does."""
 
 
 def stat(
@@ -132,6 +135,7 @@ def stat(
     assert recording.end is not None
     machine = recording.technique.machine
     log = recording.log
+    screen = text_screen(recording.technique)
     causes = log.causes(len(log)) + Counter(recording.technique.tallies())
     attempts = sum(event.is_attempt for event in log.raw)
     return Stat(
@@ -142,6 +146,7 @@ def stat(
         outcome=recording.end.outcome,
         exit_code=machine.bus.exit_code,
         console=machine.bus.console,
+        screen=None if screen is None else screen.written,
         retired=recording.position,
         direct=recording.position - recording.technique.completed_by_vmm(),
         cycles=cycles,
@@ -190,6 +195,7 @@ def stat_json(result: Stat) -> dict[str, object]:
         "outcome": result.outcome,
         "exit_code": result.exit_code,
         "console": result.console,
+        "screen": None if result.screen is None else list(result.screen),
         "retired": result.retired,
         "direct": result.direct,
         "cycles": {

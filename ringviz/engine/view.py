@@ -202,6 +202,24 @@ class TimelineView:
     """Thinned to at most one per kind and 1/400 of the line."""
 
 
+@dataclass(frozen=True, slots=True)
+class TextScreen:
+    """The screen of a PC in text mode, usually 25 rows of 80 characters."""
+
+    rows: tuple[str, ...]
+    """Each row whole, blanks at its end included."""
+    cursor: tuple[int, int] | None
+    """Row and column of the cursor, from 0; None if it is off."""
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The rows without blanks at their ends, and without empty rows at the end."""
+        rows = [row.rstrip() for row in self.rows]
+        while rows and not rows[-1]:
+            rows.pop()
+        return tuple(rows)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """Everything one screen shows at one moment. `eq=False`: it is large, and a new one is a new moment."""
@@ -231,5 +249,7 @@ class Snapshot:
     timeline: TimelineView
     controls: tuple[str, ...] = ()
     """Settings of the technique that were changed from its own choice, `+name` or `-name`."""
+    screen: TextScreen | None = None
+    """What stands on the guest's text screen; None if nothing does."""
     side: Side | None = None
     """What the VMM has beside the guest's code: translated code, hypercalls, a control structure."""

@@ -276,6 +276,11 @@ class Bus:
         self._is_next_known = False  # it may now act at another time
         return next((device for device in self._devices.values() if isinstance(device, kind)), None)
 
+    def device_on(self, irq: int) -> str | None:
+        """Give the name of the device whose request line this is, or None."""
+        lines = ((name, device) for name, device in self._devices.items() if isinstance(device, RequestsInterrupts))
+        return next((name for name, device in lines if device.irq == irq), None)
+
     # ---- time and interrupts -----------------------------------------------------------------------------------------
 
     def next_event(self) -> int | None:

@@ -78,7 +78,7 @@ EXPLORE: tuple[Command, ...] = (
         "k",
         "k",
         "console",
-        "Show what the guest has printed in place of the events, and back.",
+        "Show what the guest has printed, and its text screen, in place of the events, and back.",
         "console",
         11,
     ),

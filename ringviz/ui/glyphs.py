@@ -42,9 +42,9 @@ KIND_LOOKS: dict[Kind, Look] = {
     Kind.GATE: Look("◇", "gate", "$kind-gate", "The guest crossed between its own rings, with no VMM involved."),
     Kind.FAULT: Look("▽", "fault", "$kind-fault", "An exception went straight to the guest's own handler."),
     Kind.INTERRUPT: Look(
-        "◊", "interrupt", "$kind-interrupt", "A device's interrupt went straight to the guest's own handler."
+        "!", "interrupt", "$kind-interrupt", "A device's interrupt went straight to the guest's own handler."
     ),
-    Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port."),
+    Kind.IO: Look("○", "I/O", "$kind-io", "A device read or wrote a port, or the CPU waits in HLT for one."),
     Kind.VIOLATION: Look(
         "×", "attempt", "$kind-violation", "The guest reached for what is not its own; its line says what came of it."
     ),

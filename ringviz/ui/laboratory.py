@@ -146,8 +146,8 @@ class Movable(Protocol):
 class Sitting(Movable, Protocol):
     """One guest under one technique, standing at one retired instruction."""
 
-    def snapshot(self) -> Snapshot:
-        """All that one screen shows."""
+    def snapshot(self, cancelled: Cancelled = ...) -> Snapshot:
+        """All that one screen shows; cancelled, without the comparison with bare metal, which may take a while."""
         ...
 
 

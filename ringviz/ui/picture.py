@@ -301,7 +301,7 @@ class _Exhibit:
     def seek(self, position: int, cancelled: Cancelled = bool) -> None:
         pass
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
         return self._snapshot
 
 

@@ -47,6 +47,9 @@ FRAME_SECONDS = 1 / 30
 _RUNNING_SHARE = 4
 """A run spends at least so many times as long on running as on being shown."""
 
+_COMPARING_SECONDS = FRAME_SECONDS / 4
+"""How long at most a picture waits for what bare metal would have paid; standing still, it comes later."""
+
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
 _NO_EARLIER_EVENT = "There is no event before this one."
@@ -76,6 +79,8 @@ class EngineThread:
         self._sitting: Sitting | None = None
         self._pair: Pair | None = None
         self._last_shown = 0.0
+        self._not_compared: tuple[Sitting, int] | None = None
+        """Where the user did not want to wait for the comparison with bare metal."""
         # A daemon, so that not even an engine that never comes back can keep the app from quitting.
         self._thread = threading.Thread(target=self._serve, name="ringviz-engine", daemon=True)
 
@@ -234,7 +239,19 @@ class EngineThread:
         if self._pair is not None:
             self._tell(PairShown(self._pair.view(), in_motion))
         elif self._sitting is not None:
-            self._tell(Shown(self._sitting.snapshot(), in_motion))
+            shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS))
+            self._tell(Shown(shown, in_motion))
+            is_wanted = self._not_compared != (self._sitting, self._sitting.position)
+            if not in_motion and shown.ledger.native_cycles is None and is_wanted:
+                self._compare_with_bare_metal(self._sitting)
+
+    def _compare_with_bare_metal(self, sitting: Sitting) -> None:
+        """Standing still, find out what bare metal would have paid, until the user wants something else."""
+        compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty())
+        if compared.ledger.native_cycles is not None:
+            self._tell(Shown(compared, in_motion=False))
+        elif self._is_cancelled():
+            self._not_compared = (sitting, sitting.position)
 
     def _tell(self, message: Message) -> None:
         if not self._stopping.is_set():

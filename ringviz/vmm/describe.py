@@ -6,7 +6,8 @@ from ringviz.facts.exceptions import EXCEPTIONS, PageFaultError, Vector
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.facts.virtual_8086 import IN_VIRTUAL_8086, InVirtual8086
 from ringviz.machine.bus import Bus
-from ringviz.machine.delivery import Delivered, Shutdown
+from ringviz.machine.delivery import Delivered, Interruption, Shutdown
+from ringviz.machine.devices.pic import PicPair
 from ringviz.machine.state import EAX, CpuState
 from ringviz.machine.stops import Fault, PortIo, SoftInterrupt
 
@@ -60,9 +61,22 @@ EXTERNAL = "external interrupt"
 """Cause of the events in which a device calls and the guest does not hear of it yet."""
 
 
-def interrupt_request(vector: int) -> str:
-    """`interrupt 20h`: what the interrupt controller gave the CPU."""
-    return f"interrupt {vector:02X}h"
+def interrupt_request(vector: int, bus: Bus) -> str:
+    """`interrupt 20h (timer)`: what the interrupt controller gave the CPU, and whose request it is if known."""
+    controller = bus.find(PicPair)
+    line = None if controller is None else controller.line_in_service(vector)
+    name = None if line is None else bus.device_on(line)
+    whose = "" if name is None else f" ({_DEVICE_TITLES.get(name, name)})"
+    return f"interrupt {vector:02X}h{whose}"
+
+
+def interruption_name(what: Interruption, bus: Bus) -> str:
+    """`#GP`, `INT 10h` or `interrupt 08h (timer)`: a vector's number alone does not say which of the three it is."""
+    if what.is_external:
+        return interrupt_request(what.vector, bus)
+    if what.is_software and what.vector not in (Vector.BP, Vector.OF):
+        return f"INT {what.vector:02X}h"
+    return vector_name(what.vector)
 
 
 def interrupt_name(stop: SoftInterrupt) -> str:

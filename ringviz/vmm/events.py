@@ -32,7 +32,7 @@ class Kind(Enum):
     INTERRUPT = "interrupt"
     """A device's interrupt, delivered by the CPU to the guest's own handler, without a VMM."""
     IO = "io"
-    """Port I/O that reached a device without a VMM."""
+    """Port I/O that reached a device without a VMM, or a HLT in which the CPU waits for one."""
     VIOLATION = "violation"
     """An attempt of the guest on what is not its own; contained."""
     END = "end"
@@ -90,6 +90,8 @@ class Event:
     """Fields of the hardware's report: EXITCODE, EXITINFO1, error code bits."""
     is_attempt: bool = False
     """The guest reached for something that is not its own."""
+    is_between: bool = False
+    """An interrupt between two instructions: `instruction` is the one that would have been next, and did nothing."""
     escaped: bool = False
     """An attempt that nobody stopped: the guest got at the machine itself."""
 

@@ -106,7 +106,7 @@ def hardware_event(
             kind, cause, charge = Kind.INTERRUPT, "interrupt", "native-interrupt"
             rule = "a device requests it, IF is 1: taken before the next instruction"
             if isinstance(completion, Delivered):
-                cause = describe.interrupt_request(completion.chain[0])
+                cause = describe.interrupt_request(completion.chain[0], technique.machine.bus)
         case ProtectedAccess():
             kind, cause, rule, charge = Kind.FAULT, "#GP(0)", "beyond the segment's limit", "native-exception"
         case SensitiveInsn() if isinstance(completion, (Delivered, Shutdown)):
@@ -148,4 +148,5 @@ def hardware_event(
         from_ring=before.cpl,
         to_ring=after.cpl,
         resume=after.eip,
+        is_between=isinstance(stop, InterruptWindow),
     )

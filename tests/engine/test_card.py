@@ -136,3 +136,28 @@ def test_what_an_emulator_does_is_not_said_to_be_done_without_anybody() -> None:
     emulated = replace(EVENTS[Kind.GATE], handler="the emulator")
     assert "by the emulator" in sentence(record(1, emulated, None))
     assert "without a VMM" in sentence(record(1, EVENTS[Kind.GATE], None))
+
+
+TICK = Event(
+    1, 0x100000, "dec ecx", "dec", Kind.EXIT, "VM exit 1, External interrupt", "the control is 1", "VMM", "it waits",
+    is_between=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Kind.EXIT, Kind.TRAP, Kind.REFLECT, Kind.INTERRUPT])
+def test_an_interrupt_is_not_blamed_on_the_instruction_after_it(kind: Kind, state: CpuState) -> None:
+    moment = Moment(state, state, None)
+    event = replace(TICK, kind=kind)
+    told_card = card("vt-x" if kind is Kind.EXIT else "trap-emulate", moment, moment, event)
+    assert told_card.parts[0].text == "before dec ecx"
+    text = sentence(record(1, event, None))
+    assert text.startswith("Before dec ecx at 00100000h: VM exit 1, External interrupt")
+    assert "ring 1" not in told_card.why
+
+
+def test_hlt_that_waits_for_a_device_says_so_once(state: CpuState) -> None:
+    moment = Moment(state, state, None)
+    event = Event(1, 0x100000, "hlt", "hlt", Kind.IO, "HLT", "ring 0 may halt the CPU", "device", "the CPU waits")
+    told_card = card("native", moment, moment, event)
+    assert [part.text for part in told_card.parts] == ["HLT", "the CPU waits"]
+    assert "Until a device interrupts" in told_card.why

@@ -199,7 +199,7 @@ class FakeSession:
         self.calls.append(f"seek {position}")
         self._to(position)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
         return make_snapshot(self.technique, self.position, max(self.explored, 1), self.end if self.end_known else None)
 
     def _to(self, position: int) -> None:

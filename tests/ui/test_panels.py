@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from textual.content import Content
 
-from ringviz.engine.view import Kind, LedgerRow, LedgerView, RegisterRow, Verdict
+from ringviz.engine.view import CodeRow, Kind, LedgerRow, LedgerView, RegisterRow, Verdict
 from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.requests import Shown
 from ringviz.ui.themes import DARK, LIGHT
 from ringviz.ui.widgets.boxes import nested_boxes
+from ringviz.ui.widgets.code import instruction_line
 from ringviz.ui.widgets.console import ConsolePanel
 from ringviz.ui.widgets.discs import has_room, lay_out
 from ringviz.ui.widgets.events import EventsPanel
@@ -220,3 +221,11 @@ async def test_going_back_from_many_events_leaves_a_full_page_of_them() -> None:
         lines = [line for line in content_lines(b.app.screen.query_one(EventsPanel))[1:] if line.strip()]
         assert len(lines) == 7
         assert "199 mov" in lines[-1]
+
+
+def test_a_64_bit_address_leaves_room_for_its_instruction() -> None:
+    row = CodeRow(
+        0xFFFF_8000_0010_01D2, b"\xb9", "mov", "ecx, 0xc0000082", "", None, "", Verdict.RUNS, True, ""
+    )  # fmt: skip
+    assert instruction_line(row, 36, 8).plain.startswith("►…001001d2 mov    ecx, 0xc0000082")
+    assert instruction_line(replace(row, address=0x1001D2), 36, 8).plain.startswith("►001001d2 mov ")

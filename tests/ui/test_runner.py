@@ -3,10 +3,12 @@
 import queue
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from textual.message import Message
 
+from ringviz.engine.view import Snapshot
 from ringviz.ui.laboratory import Cancelled, Sitting
 from ringviz.ui.requests import (
     Back,
@@ -190,3 +192,37 @@ def test_nothing_is_told_after_stop(desk: Desk) -> None:
     desk.engine.submit(Step())
     time.sleep(0.05)
     assert desk.inbox.empty()
+
+
+class SlowlyCompared(FakeSession):
+    """A session whose comparison with bare metal comes only to those who wait."""
+
+    waits = 0
+
+    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
+        snapshot = super().snapshot()
+        patience = 0
+        while not cancelled():
+            patience += 1
+            time.sleep(0.001)
+            if patience > 100:
+                return snapshot
+        self.waits += 1
+        return replace(snapshot, ledger=replace(snapshot.ledger, native_cycles=None))
+
+
+def test_a_moment_is_shown_at_once_and_its_comparison_with_bare_metal_when_it_is_there() -> None:
+    desk = Desk(FakeLaboratory(SlowlyCompared()))
+    shown = [m.snapshot for m in desk.ask(Open("popf-hole", "trap-emulate", None, None)) if isinstance(m, Shown)]
+    assert [snapshot.ledger.native_cycles is None for snapshot in shown] == [True, False]
+    desk.engine.stop()
+
+
+def test_the_next_request_does_not_wait_for_the_comparison() -> None:
+    session = SlowlyCompared()
+    desk = Desk(FakeLaboratory(session))
+    messages = desk.ask(Open("popf-hole", "trap-emulate", None, None), *(Step() for _ in range(5)))
+    assert positions(messages)[-1] == 5
+    compared = [m.snapshot for m in messages if isinstance(m, Shown) and m.snapshot.ledger.native_cycles is not None]
+    assert [snapshot.position for snapshot in compared] == [5]
+    desk.engine.stop()

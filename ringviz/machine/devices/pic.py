@@ -74,6 +74,14 @@ class PicPair:
         finally:
             self._state = before
 
+    def line_in_service(self, vector: int) -> int | None:
+        """Give the request line that the CPU serves under this vector; None if it serves none under it."""
+        for chip, first in zip(self._state, (0, 8), strict=True):
+            level = vector - chip.vector_base
+            if 0 <= level < 8 and chip.isr >> level & 1:
+                return first + level
+        return None
+
     def would_request(self, irq: int) -> bool:
         """Tell whether a rising edge of this line now would reach the CPU, by masks and priorities of both chips."""
         before = self._state

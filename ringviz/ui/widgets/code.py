@@ -8,6 +8,7 @@ from ringviz.engine.view import CodeRow, Snapshot, Verdict
 from ringviz.ui.glyphs import REAL, VERDICT_LOOKS
 from ringviz.ui.widgets.panel import Panel, printable, wrapped
 
+_ADDRESS_DIGITS = 8
 _SOURCE_WIDTH = 70
 """From this width on, the source text stands beside every instruction."""
 
@@ -41,7 +42,7 @@ class CodePanel(Panel):
         for row in snapshot.code:
             if row.label:
                 listing.append(Content.assemble((f"{printable(row.label)}:", "bold $kind-guest")))
-            listing.append(instruction_line(row, width, 6 if short else 8))
+            listing.append(instruction_line(row, width, 6 if short else _ADDRESS_DIGITS))
         first = _first(snapshot.code, room)
         window = listing[first : first + room]
         window += [Content("")] * (room - len(window))
@@ -90,7 +91,11 @@ def instruction_line(row: CodeRow, width: int, digits: int) -> Content:
     if width >= _SOURCE_WIDTH:
         code_width = 42
         source = _beside(row.source_text)
-    head = f"{REAL if row.is_current else ' '}{row.address:0{digits}x} "
+    address = f"{row.address:0{digits}x}"
+    if len(address) > _ADDRESS_DIGITS:
+        # 16 digits leave no room for the instruction, and the upper half is the same on every line; RIP has it in full.
+        address = f"…{address[-_ADDRESS_DIGITS:]}"
+    head = f"{REAL if row.is_current else ' '}{address} "
     text, verdict = _text_and_verdict(row, verdict, code_width - len(head))
     parts: list[tuple[str, str]] = [(head, dim), (f"{text}{verdict}", style)]
     if width >= _SOURCE_WIDTH:

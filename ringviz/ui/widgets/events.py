@@ -14,6 +14,7 @@ from textual.strip import Strip
 from ringviz.engine.view import EventRow, Kind, Snapshot
 from ringviz.ui.glyphs import KIND_LOOKS, grouped
 from ringviz.ui.widgets.panel import printable, set_title
+from ringviz.ui.widgets.short import fit
 from ringviz.ui.widgets.tail import TailView
 
 
@@ -29,11 +30,19 @@ class _Columns:
     cycles: int
 
 
-def _columns(width: int) -> _Columns:
-    """Column widths for a panel of `width` cells; one cell between columns, two for the sign."""
+def _columns(width: int, count: int, last_at: int) -> _Columns:
+    """Column widths for a panel of `width` cells; one cell between columns, two for the sign.
+
+    Args:
+        width: of the panel.
+        count: the highest number in the list.
+        last_at: the highest step in the list.
+    """
     number, at, instruction, cause, cycles = (6, 9, 22, 20, 9) if width >= 100 else (5, 7, 17, 12, 7)
     if width >= 130:
         instruction, cause = 30, 28
+    # Figures are never cut: where they grow, words make room.
+    number, at = max(number, len(grouped(count))), max(at, len(grouped(last_at)))
     fixed = 2 + number + at + instruction + cause + cycles + 5
     return _Columns(number, at, instruction, cause, max(4, width - fixed), cycles)
 
@@ -83,7 +92,7 @@ class EventsPanel(TailView):
             return
         count = len(snapshot.events)
         title = Content.assemble(self.TITLE, (f" · {grouped(count)}", "bold"))
-        words = _last_words(snapshot.console)
+        words = _last_words(snapshot)
         # A short screen has no room for a lower edge, which is where the guest's words stand otherwise.
         has_lower_edge = not self.screen.has_class("-short")
         if has_lower_edge:
@@ -100,7 +109,7 @@ class EventsPanel(TailView):
 
     def header(self, width: int) -> Strip:
         """Give the names of the columns."""
-        c = _columns(width)
+        c = self._columns(width)
         text = (
             f"  {'#':>{c.number}} {'at step':>{c.at}} {'instruction':<{c.instruction}} {'cause':<{c.cause}} "
             f"{'what was done':<{c.action}} {'cycles':>{c.cycles}}"
@@ -114,7 +123,14 @@ class EventsPanel(TailView):
         style = self.component_style(f"kind-{row.kind.value}")
         if index == self.cursor:
             style += self.component_style("events--cursor")
-        return Strip([Segment(event_text(row, width), style)])
+        return Strip([Segment(event_text(row, self._columns(width)), style)])
+
+    def _columns(self, width: int) -> _Columns:
+        """Column widths for the list as it stands."""
+        if self.snapshot is None or not self.line_count():
+            return _columns(width, 0, 0)
+        last = self.snapshot.events[-1]
+        return _columns(width, last.number, last.at)
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Redraw the two lines that changed, and keep the new one in view."""
@@ -154,24 +170,21 @@ class EventsPanel(TailView):
                 self.action_choose()
 
 
-def event_text(row: EventRow, width: int) -> str:
+def event_text(row: EventRow, c: _Columns) -> str:
     """One event as text in columns."""
-    c = _columns(width)
     cycles = "" if row.cycles is None else grouped(row.cycles)
     return (
         f"{KIND_LOOKS[row.kind].glyph} {grouped(row.number):>{c.number}} {grouped(row.at):>{c.at}} "
-        f"{_fit(row.instruction, c.instruction)} {_fit(row.cause, c.cause)} {_fit(row.action, c.action)} "
+        f"{fit(row.instruction, c.instruction)} {fit(row.cause, c.cause)} {fit(row.action, c.action)} "
         f"{cycles:>{c.cycles}}"
     )
 
 
-def _fit(text: str, width: int) -> str:
-    text = printable(text)
-    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _last_words(console: str) -> Content:
-    """Give the last line the guest printed, for the frame."""
+def _last_words(snapshot: Snapshot) -> Content:
+    """Give the last line the guest printed, or else the last one on its screen, for the frame."""
     # The end of the text is enough: a guest may print megabytes.
-    lines = [line for line in console[-400:].splitlines() if line.strip()]
-    return Content.assemble((f"guest prints: {printable(lines[-1])[:60]}", "$kind-io")) if lines else Content("")
+    lines = [line for line in snapshot.console[-400:].splitlines() if line.strip()]
+    what = "guest prints"
+    if not lines and snapshot.screen is not None:
+        lines, what = [row.strip() for row in snapshot.screen.written], "on the guest's screen"
+    return Content.assemble((f"{what}: {printable(lines[-1])[:60]}", "$kind-io")) if lines else Content("")

@@ -135,8 +135,7 @@ def _one_line(ledger: LedgerView, width: int) -> Content:
     if rows:
         biggest = rows[0]
         fill, colour = _paint(ledger.rows.index(biggest), biggest)
-        # On one line there is room for the short name only.
-        name = Content.assemble((f" {fill} {printable(biggest.cause)} {grouped(biggest.cycles)}", colour))
+        name = Content.assemble((f" {fill} {printable(biggest.label)} {grouped(biggest.cycles)}", colour))
         bar_width = width - head.cell_length - name.cell_length
         if bar_width >= 8:
             return Content("").join([head, _bar(ledger, bar_width), name])

@@ -79,7 +79,9 @@ def _words(rings: RingsView, width: int) -> list[Content]:
             )
         ]
     else:
-        really = _longest([f"{REAL} really in ring {real}{mode}", f"{REAL} really ring {real}"], _LIT, width)
+        shorter = [f"{REAL} ring {real}{mode}"] if mode else []
+        forms = [f"{REAL} really in ring {real}{mode}", *shorter, f"{REAL} really ring {real}"]
+        really = _longest(forms, _LIT, width)
         believes = _longest(
             [f"{BELIEVED} guest thinks ring {believed}", f"{BELIEVED} believed {believed}"], "$changed", width
         )

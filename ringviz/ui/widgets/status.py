@@ -33,7 +33,7 @@ class StatusLine(Widget):
 def status_line(snapshot: Snapshot, state: tuple[str, str], width: int) -> Content:
     """Give the longest form that fits."""
     end = snapshot.timeline.end
-    of_end = "" if end is None else f" of {grouped(end)}"
+    of_end = "" if end is None or end == snapshot.position else f" of {grouped(end)}"
     scenario = (printable(snapshot.scenario_id), "bold $primary")
     step = (f"step {grouped(snapshot.position)}{of_end}", "bold")
     mmu = "" if snapshot.mmu == "none" else f", {snapshot.mmu} paging"

@@ -137,7 +137,7 @@ class ExceptionExits(MemoryExits):
             self.emulated += 1
         text = f"exception injected, {describe.delivered_text(result, self.machine.state)}"
         if what.is_software:
-            text = text.replace("exception", describe.vector_name(what.vector))
+            text = text.replace("exception", describe.interruption_name(what, self.machine.bus))
         self._tell(event, text, before, place, stores=False)
         return self._shutdown(None) if isinstance(result, Shutdown) else RESUME
 

@@ -28,7 +28,7 @@ class InterruptExits(InstructionExits):
     def _device_calls(self, stop: ExternalInterrupt) -> Outcome:
         """A device interrupts the CPU while the guest runs."""
         before = self.machine.state.copy()
-        event = self._exit(SvmReport("VMEXIT_INTR", "INTR"), stop.instruction)
+        event = replace(self._exit(SvmReport("VMEXIT_INTR", "INTR"), stop.instruction), is_between=True)
         self._offer_interrupt()
         action = "noted for the virtual interrupt controller, which masks it"
         if self.vmcb.has_virtual_interrupt:

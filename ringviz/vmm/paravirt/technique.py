@@ -435,6 +435,7 @@ class Paravirt(Technique):
                 "an interrupt enters ring 0 through the hypervisor's table",
                 action=hypervisor.clock.tick(),
                 charges=("trap-emulate",),
+                is_between=True,
             )
         )
         domain = hypervisor.domain

@@ -467,18 +467,18 @@ class RingCompression(Technique):
             charges=("trap-emulate",),
             resume=self._virtual.eip,
         )
-        return event, RESUME
+        return replace(event, is_between=True), RESUME
 
     def _interrupt(
         self, stop: ExternalInterrupt | InterruptWindow, real: CpuState, rule: str, charges: tuple[str, ...]
     ) -> tuple[Event, Outcome]:
         """Deliver what the virtual interrupt controller requests."""
         vector = self.machine.acknowledge()
-        cause, native = describe.interrupt_request(vector), "native-interrupt"
+        cause, native = describe.interrupt_request(vector, self.machine.bus), "native-interrupt"
         event, outcome = self._reflect(
             Interruption(vector, is_external=True), stop.instruction, cause, rule, native, real
         )
-        return replace(event, charges=charges), outcome
+        return replace(event, charges=charges, is_between=True), outcome
 
     def _outside_access(self, stop: Fault | ProtectedAccess, real: CpuState) -> tuple[Event | None, Outcome]:
         """A memory access that the VMM's page tables or the cut-off segments refused: find out whose fault it is."""

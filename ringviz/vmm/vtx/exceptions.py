@@ -199,7 +199,8 @@ class ExceptionExits(MemoryExits):
             self.machine.retire()
             self._prefetch()
             self.emulated += 1
-        action = f"{describe.vector_name(what.vector)} injected, {describe.delivered_text(result, self.machine.state)}"
+        name = describe.interruption_name(what, self.machine.bus)
+        action = f"{name} injected, {describe.delivered_text(result, self.machine.state)}"
         self.vmx.reads, self.vmx.writes = counts
         self._tell(event, action, before, old, place)
         if isinstance(result, Shutdown):
@@ -214,7 +215,7 @@ class ExceptionExits(MemoryExits):
             self.machine.retire()
             self.emulated += 1
         self._resume(guest)
-        name = describe.vector_name(what.vector)
+        name = describe.interruption_name(what, self.machine.bus)
         self._tell(event, f"{name} emulated, {describe.delivered_text(result, guest)}", before, old)
         self._prefetch()
         return self._triple_fault(None) if isinstance(result, Shutdown) else RESUME

@@ -22,9 +22,9 @@ from ringviz.vmm.technique import changes_between, text_of
 from ringviz.vmm.vtx.exits import VmExit
 from ringviz.vmm.vtx.instructions import InstructionExits
 
-_PIN = "the pin-based control “External-interrupt exiting” is 1"
+_PIN = "“External-interrupt exiting” is 1"
 _PRIMARY = "“Interrupt-window exiting” is 1, and so is the guest's IF"
-_WAITS = "the guest's IF or its last instruction keeps interrupts out: an exit asked for as soon as they may come in"
+_WAITS = "it waits: an exit is asked for as soon as the guest lets it in"
 
 
 class InterruptExits(InstructionExits):
@@ -33,7 +33,7 @@ class InterruptExits(InstructionExits):
     def _device_calls(self, stop: ExternalInterrupt) -> Outcome:
         """A device interrupts the CPU while the guest runs."""
         before = self.machine.state.copy()
-        event = self._leave(VmExit(Reason.EXTERNAL_INTERRUPT, _PIN), stop.instruction)
+        event = self._left_between(VmExit(Reason.EXTERNAL_INTERRUPT, _PIN), stop)
         guest = self.guest_state()
         if self.machine.can_interrupt():
             return self._inject_interrupt(event)
@@ -51,7 +51,11 @@ class InterruptExits(InstructionExits):
             leaves = VmExit(Reason.INTERRUPT_WINDOW, _PRIMARY)
         else:  # the guest has a port of the interrupt controller for itself: the request is news to the VMM
             leaves = VmExit(Reason.EXTERNAL_INTERRUPT, _PIN)
-        return self._inject_interrupt(self._leave(leaves, stop.instruction))
+        return self._inject_interrupt(self._left_between(leaves, stop))
+
+    def _left_between(self, leaves: VmExit, stop: ExternalInterrupt | InterruptWindow) -> Event:
+        """Leave the guest between two of its instructions: none of them is to blame."""
+        return replace(self._leave(leaves, stop.instruction), is_between=True)
 
     def _inject_interrupt(self, event: Event) -> Outcome:
         """Resume the guest with the interrupt that its controller requests."""
@@ -76,7 +80,7 @@ class InterruptExits(InstructionExits):
                 instruction=text_of(stop.instruction),
                 form=stop.instruction.form if stop.instruction is not None else None,
                 kind=Kind.REFLECT,
-                cause=describe.interrupt_request(what.vector),
+                cause=describe.interrupt_request(what.vector, self.machine.bus),
                 rule="the guest sleeps in HLT, and its virtual interrupt controller requests an interrupt",
                 handler=self.handler,
                 action="injected at the VM entry, " + describe.delivered_text(result, after),
@@ -86,6 +90,7 @@ class InterruptExits(InstructionExits):
                 to_ring=after.cpl,
                 via_ring=-1,
                 resume=after.eip,
+                is_between=True,
                 detail=(("VMREADs", str(self.vmx.reads)), ("VMWRITEs", str(self.vmx.writes))),
             )
         )
