@@ -105,12 +105,8 @@ def test_the_software_techniques_refuse_it_in_one_line(technique: str, guest: Sc
 
 
 def test_every_technique_runs_it_or_says_why_not() -> None:
-    refusing = {name for name in available() if _class_of(name).no_long_mode}
+    refusing = {name for name in available() if registry._CLASSES[name].no_long_mode}
     assert set(available()) - refusing == {"native", "emulation", "vt-x", "amd-v"}
-
-
-def _class_of(technique: str) -> type[Technique]:
-    return registry._CLASSES[technique]
 
 
 def test_the_vmcb_holds_what_long_mode_has_besides(guest: Scenario) -> None:
@@ -162,6 +158,17 @@ def test_time_travel_is_exact(technique: str, guest: Scenario) -> None:
         fresh.reach(position)
         assert tape.technique.guest_state() == fresh.technique.guest_state()
         assert tape.technique.guest_ram() == fresh.technique.guest_ram()
+
+
+def test_system_calls_are_told_and_priced(guest: Scenario) -> None:
+    run = Run(guest, "amd-v")
+    run.finish()
+    calls = [event for event in run.events if event.cause == "SYSCALL"]
+    returns = [event for event in run.events if event.cause == "SYSRETQ"]
+    assert (len(calls), len(returns)) == (3, 2)
+    assert {(event.from_ring, event.to_ring) for event in calls} == {(3, 0)}
+    assert {(event.from_ring, event.to_ring) for event in returns} == {(0, 3)}
+    assert calls[0].native_charges == ("native-syscall",)
 
 
 def test_running_freely_and_stepping_give_the_same(guest: Scenario) -> None:
