@@ -67,7 +67,7 @@ def _crossing(instruction: Instruction, before: CpuState, after: CpuState, at: i
             cause=instruction.mnemonic.upper(),
             rule="a return may lead outward",
             handler="the CPU",
-            action=f"back to ring {after.cpl} at {after.eip:08X}, {_STACK_OF.get(instruction.form or '', _SAVED_STACK)}",
+            action=f"back to ring {after.cpl} at {after.eip:08X}, {stack}",
             changes=changes_between(before, after, is_real=True),
             from_ring=before.cpl,
             to_ring=after.cpl,

@@ -55,8 +55,6 @@ class Technique(ABC):
     """Ways of memory virtualization that it has; the first is the default."""
     no_long_mode: ClassVar[str] = ""
     """Why it cannot run a 64-bit guest; empty where it can."""
-    no_long_shadows: ClassVar[str] = ""
-    """Why it cannot run one on shadow page tables, where it has a choice."""
     guest_base: ClassVar[int] = 0
     """RAM address at which guest-physical 0 lies."""
 

@@ -33,6 +33,8 @@ WAYS = (
     ("vt-x", "nested", "westmere"),
     ("vt-x", "nested", "nehalem"),
     ("amd-v", "nested", None),
+    ("vt-x", "shadow", "p4-672"),
+    ("amd-v", "shadow", None),
 )
 """Technique, way of memory virtualization, CPU. Westmere has the unrestricted guest, and Nehalem has not."""
 _TOML = """\
@@ -240,3 +242,58 @@ def test_random_64_bit_kernels_run_alike(
     run = assert_lockstep(random_guest(tmp_path, seed), technique, mmu=mmu, cpu=cpu, times=12)
     assert run.ended is not None
     assert run.ended.how == "exit"
+
+
+# ---- any page tables at all ------------------------------------------------------------------------------------------
+
+_WINDOW = 0xFFFF_9000_0000_0000
+"""A part of the address space with tables of its own."""
+_TABLES = (0x19_0000, 0x19_1000, 0x19_2000, 0x19_3000)
+_FRAMES = (0x1A_0000, 0x1A_1000, 0x1A_2000, 0x18_0000, 0x20_0000, 0x700_0000)
+_FLAGS = (1, 3, 5, 7, 7, 7, 3, 0)
+_SHIFTS = (39, 30, 21, 12)
+
+
+def random_paging(seed: int, rounds: int = 60) -> str:
+    """A kernel that writes any entry of any level, forgets its TLB, and reads and writes through what it has made."""
+    rng = random.Random(seed)
+    lines = ["mov r12, 0xFFFF800000000000", "mov ecx, 0xC0000080\nrdmsr\nor eax, 0x800\nwrmsr"]
+
+    def put(address: int, value: int) -> None:
+        lines.append(f"mov rbx, {value:#x}\nmov rsi, {address:#x}\nadd rsi, r12\nmov [rsi], rbx")
+
+    for above, below in zip(("pml4+8*288", *_TABLES[:2]), _TABLES, strict=False):
+        lines.append(f"mov rsi, {above}\nadd rsi, r12\nmov rbx, {below | 7:#x}\nmov [rsi], rbx")
+    put(_TABLES[2], _FRAMES[0] | 7)
+    for _ in range(rounds):
+        slots = [rng.choice((0, 0, 0, 1, 511)) for _ in _SHIFTS]
+        slots[0] = 0
+        linear = _WINDOW + sum(slot << shift for slot, shift in zip(slots, _SHIFTS, strict=True))
+        linear += rng.choice((0, 8, 0xFF8, 0xFFC))
+        if rng.random() < 0.6:
+            level = rng.choice((0, 1, 2, 2))
+            target = rng.choice(_FRAMES if level == 2 and rng.random() < 0.9 else _TABLES)
+            value = target | rng.choice(_FLAGS) | (rng.random() < 0.1) << 63
+            if level < 2 and rng.random() < 0.15:
+                value = value & ~0x1FFFFF | rng.choice((0x83, 0x87))
+            put(_TABLES[level] + 8 * slots[level + 1], value)
+        if rng.random() < 0.1:
+            lines.append("mov rsi, pml4+8*288\nadd rsi, r12\nmov rbx, [rsi]\nxor rbx, 1\nmov [rsi], rbx")
+        lines.append("mov rax, cr3\nmov cr3, rax")
+        lines.append(f"mov rbx, {linear:#x}")
+        lines.append(rng.choice(("mov rax, [rbx]", "mov rax, [rbx]", "mov [rbx], rax")))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS[3:])
+def test_random_page_tables_of_four_levels_translate_alike(
+    technique: str, mmu: str | None, cpu: str | None, seed: int, tmp_path: Path
+) -> None:
+    source = SOURCE.read_text(encoding="ascii").replace("add qword [rsp+32], 8", "add qword [rsp+32], 3")
+    begin, end = source.index("    mov rax, cr8\n"), source.index("    ; ring 3\n")
+    over = "\nmov al, 0\nmov dx, 0xf4\nout dx, al\n"
+    guest = scenario_of(tmp_path, source[:begin] + random_paging(seed) + over + source[end:])
+    run = assert_lockstep(guest, technique, mmu=mmu, cpu=cpu, times=6)
+    assert run.ended is not None
+    assert run.ended.how in ("exit", "triple-fault")
