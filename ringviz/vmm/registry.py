@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
-from ringviz.guest.image import StartState, load_image
+from ringviz.guest.image import load_image
 from ringviz.guest.scenario import Scenario, Variant
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
@@ -172,8 +172,6 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
     """
     check_fits(scenario, technique)
     image = load_image(scenario, variant_for(technique))
-    if image.start is StartState.LONG:
-        raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
     made = _CLASSES[technique](scenario, setup or choose(technique))
     made.boot(image)
     return made

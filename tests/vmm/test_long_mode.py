@@ -192,6 +192,27 @@ def test_views_show_the_registers_at_their_width(guest: Scenario) -> None:
     assert any(row.is_current and row.address >> 47 == 0x1FFFF for row in snapshot.code)
 
 
+_FLAT = _TOML.replace('"multiboot"', '"flat"\nload = 0x8000\nentry = 0x8000\nstart = "long"').replace(
+    "long = true\n", ""
+)
+
+
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_a_flat_image_may_start_in_64_bit_mode(
+    technique: str, mmu: str | None, cpu: str | None, tmp_path: Path
+) -> None:
+    # mov r8, 1122334455667788h; cpuid; mov rax, cr3; mov [rax+8], r8; mov al, '!'; out 0e9h, al; hlt
+    code = bytes.fromhex("49b88877665544332211 0fa2 0f20d8 4c894008 b021 e6e9 f4")
+    (tmp_path / "scenario.toml").write_text(_FLAT, encoding="utf-8")
+    (tmp_path / "guest.asm").write_text("; made by hand\n", encoding="ascii")
+    (tmp_path / "guest.bin").write_bytes(code)
+    run = assert_lockstep(load_scenario(tmp_path), technique, mmu=mmu, cpu=cpu)
+    assert run.ended is not None
+    assert run.ended.how == "halted"
+    assert run.technique.guest_state().gpr[8] == 0x1122_3344_5566_7788
+    assert run.technique.machine.bus.console == "!"
+
+
 # ---- any code at all -------------------------------------------------------------------------------------------------
 
 _RANDOM_ALU = ("add", "sub", "xor", "and", "or", "adc", "sbb", "cmp", "test", "imul")
