@@ -20,7 +20,6 @@ from ringviz.vmm import registry
 from ringviz.vmm.amdv import layout as amdv_layout
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose, power_on
-from ringviz.vmm.technique import Technique
 from ringviz.vmm.vtx.technique import VtX
 from tests.machine.guests import NASM, assemble
 from tests.vmm.lockstep import Run, assert_lockstep, difference

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 from ringviz.facts.registers import Cr0, Cr4, Efer
+from ringviz.facts.svm import VINTR_FIELDS
 from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -150,6 +151,8 @@ class WorldSwitch(HardwarePaging):
         """Do the hardware's part of #VMEXIT, and start the record of it."""
         state = self.machine.state
         before = self.vmcb.image()
+        if state.long is not None:  # with V_INTR_MASKING the guest's CR8 is the virtual TPR
+            self.vmcb.put("VINTR_CONTROL", VINTR_FIELDS["V_TPR"].put(self.vmcb.get("VINTR_CONTROL"), state.cr8))
         self.vmcb.report(report, state, interrupt_shadow=self.machine.cpu.interrupt_shadow)
         self._images = Images(before, self.vmcb.image())
         code = self.vmcb.get("EXITCODE")
