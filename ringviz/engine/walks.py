@@ -302,7 +302,7 @@ def _agreement(found: Walks, views: list[TableWalkView]) -> AgreementView | None
 def _levels(guest: TableWalkView, shadow: TableWalkView) -> list[LevelRow]:
     """Pair the entries of the two walks level by level; both are in the same format, or the guest has paging off."""
     deepest = max(guest.count, shadow.count)
-    top = 3 if PagingMode.PAE.value in (guest.mode, shadow.mode) else 2
+    top = max(mode.levels for mode in PagingMode if mode.value in (guest.mode, shadow.mode))
     rows = []
     for number in range(deepest):
         own = guest.reads[number] if number < guest.count else None

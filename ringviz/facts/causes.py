@@ -38,6 +38,7 @@ CAUSES: Mapping[str, Cause] = by(
     _machine("native-exception", "An exception to its handler and back"),
     _machine("native-page-fault", "A page fault to its handler and back"),
     _machine("native-gate", "INT n through a gate and back"),
+    _machine("native-syscall", "SYSCALL to ring 0 and SYSRET back"),
     _machine("native-interrupt", "A device's interrupt to its handler and back"),
     _machine("native-cpuid", "CPUID"),
     _machine("native-msr", "RDMSR or WRMSR"),

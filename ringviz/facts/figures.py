@@ -53,6 +53,7 @@ _TABLE1_CORE2 = AA06.at("Table 1", note=_CORE2)
 
 _ADAMS_AGESEN = (
     _cycles("p4-in", 3209, "IN from port 80h, no VMM", _RAW),
+    _cycles("p4-syscall", 242, "SYSCALL to ring 0 and SYSRET back, no VMM", _RAW),
     _cycles("p4-divzero", 889, "Division by zero to the handler and back, no VMM", _RAW),
     _cycles("p4-pgfault", 1093, "True page fault to the handler and back, no VMM", _RAW),
     _cycles("p4-callret", 11, "CALL and RET, no VMM", _RAW),
@@ -141,6 +142,7 @@ FIGURES: Mapping[str, Figure] = by(
     *_ADAMS_AGESEN,
     *_ROUND_TRIPS,
     *_INTERPRETED,
+    _cycles("syscall", 99, "SYSCALL to ring 0 and SYSRET back", KERNEL_ENTRY.at("Running Benchmarks")),
     _cycles(
         "interrupt-gate", 610, "Through an interrupt gate to ring 0 and back", KERNEL_ENTRY.at("Running Benchmarks")
     ),

@@ -66,6 +66,7 @@ _P4 = by(
     as_published("native-exception", "p4-divzero", "measured for #DE; other exceptions but #PF are charged the same"),
     as_published("native-page-fault", "p4-pgfault"),
     borrowed("native-gate", "p4-divzero", _GATE),
+    as_published("native-syscall", "p4-syscall"),
     borrowed("native-interrupt", "p4-divzero", _INTERRUPT),
     unknown("native-cpuid", "no source for this CPU was found"),
     unknown("native-msr", "no source for this CPU was found"),
@@ -132,6 +133,7 @@ _GATE_2019 = "no figure for this very CPU"
 _GATES_2019 = (
     borrowed("native-exception", "interrupt-gate", f"{_GATE_2019}, nor for an exception; it takes the same way"),
     borrowed("native-gate", "interrupt-gate", _GATE_2019),
+    borrowed("native-syscall", "syscall", _GATE_2019),
     borrowed("native-interrupt", "interrupt-gate", f"{_GATE_2019}, nor for a device's interrupt; {_ACKNOWLEDGE}"),
     borrowed("hypercall", "interrupt-gate", f"{_GATE_2019}, nor for a hypercall; INT n takes the same way"),
 )

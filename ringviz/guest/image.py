@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ringviz.errors import ImageError
-from ringviz.guest import bootsector, firmware, flat, multiboot
+from ringviz.guest import bootsector, firmware, flat, long_start, multiboot
 from ringviz.guest.bootsector import SECTOR_BYTES
 from ringviz.guest.layout import Layout
 from ringviz.guest.mp_tables import mp_tables
@@ -33,6 +33,7 @@ class StartState(StrEnum):
     PROTECTED = "protected"
     """As MULTIBOOT, with all general registers 0."""
     LONG = "long"
+    """64-bit mode on the page tables of `long_start`, all general registers 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,10 @@ def _flat(content: bytes, guest: GuestSpec) -> tuple[Layout, StartState]:
     assert guest.load is not None, "scenario.py has checked this"
     assert guest.entry is not None, "scenario.py has checked this"
     start = StartState(str(guest.start))
-    return flat.lay_out(content, guest.load, guest.entry, is_real_mode=start is StartState.REAL), start
+    layout = flat.lay_out(content, guest.load, guest.entry, is_real_mode=start is StartState.REAL)
+    if start is StartState.LONG:
+        layout = replace(layout, segments=(*layout.segments, (long_start.ADDRESS, long_start.page_tables())))
+    return layout, start
 
 
 _PARSERS: dict[ImageFormat, Callable[[bytes, GuestSpec], tuple[Layout, StartState]]] = {

@@ -211,6 +211,8 @@ class Cpu:
         """By key: code, RAM address, what there is to know, and what each instruction counts for."""
         self._cache: CodeCache | None = None
         self._points: dict[int, Any] = {}
+        self._watched_points: set[int] = set()
+        """Of these, the ones at which somebody asked to stop; at the others the emulator only begins anew."""
         self._gates: dict[int, Any] = {}
         """Stop points that count only while an interrupt waits."""
         self._obscure: dict[int, Any] = {}
@@ -257,7 +259,7 @@ class Cpu:
         One of `GATES` may also have a stop point of the CPU's own, where a block has to begin.
         """
         linear = self.state.linear_eip
-        return linear in self._gates or linear in self._points
+        return linear in self._gates and linear not in self._watched_points
 
     @property
     def stops_at_gates(self) -> bool:
@@ -390,6 +392,7 @@ class Cpu:
                 for handle in points.values():
                     self.hooks.remove(handle)
                 points.clear()
+            self._watched_points.clear()
             self._forget_obscure()
             self._flush_code()
 
@@ -472,6 +475,7 @@ class Cpu:
         for points in (self._points, self._gates):
             for address in [address for address in points if linear <= address < linear + size]:
                 self.hooks.remove(points.pop(address))
+                self._watched_points.discard(address)
         if self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & 3 == 3:
             self._rescout.append((linear, linear + size))  # the cache cannot be looked up from here
         else:
@@ -726,6 +730,8 @@ class Cpu:
             is_watched = form in self._watched if cache is None else form == _CALLOUT
             is_watched |= form in (_BEGINS_A_BLOCK, _SHOWS_VM)
             at = pc + offset
+            if is_watched and form != _BEGINS_A_BLOCK:
+                self._watched_points.add(at)
             if is_watched and at not in self._points:
                 self._points[at] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, at, at)
                 is_new = True

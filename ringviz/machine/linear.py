@@ -66,7 +66,7 @@ class LinearMemory:
             NotCanonical: they are not asked: the address has more than 48 bits, in long mode.
         """
         state = self._state
-        if self._mask != ADDRESS_32 and not is_canonical(linear):
+        if self.is_beyond(linear):
             raise NotCanonical(linear)
         if touch and self._seen is not None:
             self._seen(linear, access)
@@ -78,6 +78,10 @@ class LinearMemory:
         if touch and done.entries:
             mark_used(self._write_entry, done, is_write=access.is_write)
         return done.physical
+
+    def is_beyond(self, linear: int) -> bool:
+        """Tell whether page tables are not even asked about an address: in long mode, where it is not canonical."""
+        return self._mask != ADDRESS_32 and not is_canonical(linear)
 
     def read(self, linear: int, size: int, access: Access = Access()) -> bytes:  # noqa: B008 - frozen
         """Read bytes, across pages if need be."""

@@ -33,6 +33,10 @@ RETURNS = frozenset({"iret", "ret-far", "sysexit"})
 """Forms watched where the CPU returns to an outer ring by itself: nothing traps, but the crossing is worth telling."""
 
 
+_SAVED_STACK = "with the stack that was saved"
+_STACK_OF = {"sysret": "on the stack that the kernel has put back"}
+
+
 def watched_return(technique: Technique, stop: Watched) -> Stop | None:
     """Let a return run, and record it if it led to another ring.
 
@@ -52,6 +56,7 @@ def _crossing(instruction: Instruction, before: CpuState, after: CpuState, at: i
     """The record of a return that led to another ring; none of one that did not."""
     if after.cpl == before.cpl:
         return []
+    stack = _STACK_OF.get(instruction.form or "", _SAVED_STACK)
     return [
         Event(
             at=at,
@@ -62,7 +67,7 @@ def _crossing(instruction: Instruction, before: CpuState, after: CpuState, at: i
             cause=instruction.mnemonic.upper(),
             rule="a return may lead outward",
             handler="the CPU",
-            action=f"back to ring {after.cpl} at {after.eip:08X}, with the stack that was saved",
+            action=f"back to ring {after.cpl} at {after.eip:08X}, {stack}",
             changes=changes_between(before, after, is_real=True),
             from_ring=before.cpl,
             to_ring=after.cpl,
@@ -113,7 +118,9 @@ def hardware_event(
             kind, cause, rule, charge = Kind.FAULT, "fault", "the instruction's own checks failed", "native-exception"
             if isinstance(completion, Delivered):
                 cause = describe.vector_name(completion.vector)
-        case SensitiveInsn() if stop.form in RETURNS:
+        case SensitiveInsn() if stop.form == "syscall":
+            kind, cause, rule, charge = Kind.GATE, "SYSCALL", "EFER.SCE is 1: no table is looked at", "native-syscall"
+        case SensitiveInsn() if stop.form in RETURNS or stop.form == "sysret":
             return next(iter(_crossing(stop.instruction, before, after, at)), None)
         case SensitiveInsn():
             if completion is not Effect.HALTED:
@@ -125,11 +132,13 @@ def hardware_event(
     handler = "guest kernel"
     if isinstance(completion, Effect):
         handler = "device" if kind is Kind.IO else "the CPU"
-        action = (
-            describe.port_action(technique.machine.bus, stop, after)
-            if isinstance(stop, PortIo)
-            else "the CPU waits for an interrupt"
-        )
+        action = "the CPU waits for an interrupt"
+        if isinstance(stop, PortIo):
+            action = describe.port_action(technique.machine.bus, stop, after)
+        elif kind is Kind.GATE:
+            action = (
+                f"to the guest's kernel at {after.eip:08X}, ring {before.cpl} → {after.cpl}, on the stack it was on"
+            )
     else:
         action = describe.delivered_text(completion, after)
     instruction = getattr(stop, "instruction", None)

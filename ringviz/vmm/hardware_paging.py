@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import suppress
-from typing import ClassVar
 
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.paging import PagingMode
@@ -39,10 +38,6 @@ _PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 
 class HardwarePaging(Technique):
     """Base of the techniques that let hardware run the guest's kernel in ring 0."""
-
-    no_long_shadows: ClassVar[str] = (
-        "its shadow page tables have no four levels; take --mmu nested and a CPU that has it"
-    )
 
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
-from ringviz.guest.image import StartState, load_image, with_mp_tables
+from ringviz.guest.image import load_image, with_mp_tables
 from ringviz.guest.scenario import Scenario, Variant
 from ringviz.vmm.amdv.technique import AmdV
 from ringviz.vmm.classic import Classic
@@ -139,13 +139,8 @@ def understood(technique: str, words: Iterable[str], mmu: str | None = None, cpu
     return tuple(word for word in given if id_of(word) in known)
 
 
-def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -> None:
+def check_fits(scenario: Scenario, technique: str) -> None:
     """Refuse a scenario that needs what a technique does not have.
-
-    Args:
-        scenario: the guest.
-        technique: id.
-        setup: how it would be built, where that is settled.
 
     Raises:
         UnsupportedError: with the reason, in one line.
@@ -154,8 +149,6 @@ def check_fits(scenario: Scenario, technique: str, setup: Setup | None = None) -
     if variant_for(technique) not in scenario.variants:
         raise UnsupportedError(refusal(scenario, technique))
     why = _CLASSES[technique].no_long_mode
-    if setup is not None and setup.mmu == "shadow" and not why:
-        why = _CLASSES[technique].no_long_shadows
     if scenario.guest.long and why:
         raise UnsupportedError(f"{scenario.id} is a 64-bit guest, and {technique} does not run it: {why}")
 
@@ -178,10 +171,8 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         UnsupportedError: the technique cannot run this guest.
     """
     setup = setup or choose(technique)
-    check_fits(scenario, technique, setup)
+    check_fits(scenario, technique)
     image = load_image(scenario, variant_for(technique))
-    if image.start is StartState.LONG:
-        raise UnsupportedError(f"{scenario.id} starts in long mode, which ringviz does not run yet")
     made = _CLASSES[technique](scenario, setup)
     if variant_for(technique) is Variant.ORIGINAL:  # a recompiled guest asks its hypervisor, and no firmware
         signature, _, _, features = made.machine.cpuid(1, 0)

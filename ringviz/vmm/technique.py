@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringviz.errors import InputError, UnsupportedError
-from ringviz.facts.registers import EFLAGS_FIXED, GPR_NAMES, Eflags
+from ringviz.facts.registers import EFLAGS_FIXED, GPR_NAMES, Cr0, Cr4, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
+from ringviz.guest import long_start
 from ringviz.guest.disk import read_disks
 from ringviz.guest.image import Image, StartState
 from ringviz.guest.instruction import Instruction
@@ -55,8 +56,6 @@ class Technique(ABC):
     """Ways of memory virtualization that it has; the first is the default."""
     no_long_mode: ClassVar[str] = ""
     """Why it cannot run a 64-bit guest; empty where it can."""
-    no_long_shadows: ClassVar[str] = ""
-    """Why it cannot run one on shadow page tables, where it has a choice."""
     guest_base: ClassVar[int] = 0
     """RAM address at which guest-physical 0 lies."""
 
@@ -283,7 +282,12 @@ def initial_state(image: Image, *, has_long_mode: bool = False) -> CpuState:
         segments = [data] * 6
         segments[CS] = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
         cr0, idtr = 0x11, TableRegister(0, 0)
+    cr3 = cr4 = efer = 0
+    if image.start is StartState.LONG:
+        segments[CS] = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xA9B)
+        cr0, cr3, cr4 = cr0 | Cr0.PG, long_start.ADDRESS, int(Cr4.PAE)
+        efer = Efer.LME | Efer.LMA
     return CpuState(
-        gpr, image.entry, eflags, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, 0, 0, 0,
-        [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], 0, [0, 0, 0], LongRegisters() if has_long_mode else None,
+        gpr, image.entry, eflags, segments, table, task, TableRegister(0, 0), idtr, cr0, 0, cr3, cr4, 0,
+        [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400], efer, [0, 0, 0], LongRegisters() if has_long_mode else None,
     )  # fmt: skip

@@ -39,6 +39,7 @@ def test_every_profile_prices_every_cause() -> None:
         ("native-exception", 889, Status.SEEN),
         ("native-page-fault", 1093, Status.SEEN),
         ("native-gate", 889, Status.BORROWED),
+        ("native-syscall", 242, Status.SEEN),
         ("native-cpuid", None, Status.CHOSEN),
         ("native-msr", None, Status.CHOSEN),
         ("trap-emulate", 2030, Status.SEEN),
@@ -148,7 +149,7 @@ def test_what_barcelona_borrows_from_the_pentium_4_is_marked() -> None:
     assert {cost.cause for cost in borrowed} == {
         "native-port-io", "native-exception", "native-page-fault", "native-gate", "trap-emulate", "trap-reflect",
         "hidden-fault", "trace", "interpreted-instruction", "translate-instruction", "translated-callout",
-        "translated-in-cache", "translated-indirect", "hypercall",
+        "translated-in-cache", "translated-indirect", "hypercall", "native-interrupt", "native-syscall",
     }  # fmt: skip
     for cost in borrowed:
         if cost.cause == "interpreted-instruction":

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringviz.errors import ImageError
-from ringviz.guest import GuestSpec, ImageFormat, StartState, find_scenario, load_image, load_scenario
+from ringviz.facts.registers import Cr0, Cr4, Efer
+from ringviz.guest import GuestSpec, ImageFormat, StartState, find_scenario, load_image, load_scenario, long_start
 from ringviz.guest.image import parse_image
 from ringviz.guest.multiboot import INFO_ADDRESS, INFO_BYTES, MultibootHeader, boot_information, lay_out, parse_header
+from ringviz.machine.paging import Access, walk
 from tests.guest.folders import LOAD, make_folder, multiboot_image
 
 SECTOR = b"\xf4".ljust(510, b"\0") + b"\x55\xaa"
@@ -69,8 +71,24 @@ def test_a_boot_sector_starts_in_real_mode_where_firmware_puts_it() -> None:
 @pytest.mark.parametrize("start", ["real", "protected", "long"])
 def test_a_flat_image_goes_where_its_table_says(start: str) -> None:
     image = parse_image(b"\x90\xf4", spec(ImageFormat.FLAT, load=0x8000, entry=0x8001, start=start))
-    assert image.segments == ((0x8000, b"\x90\xf4"),)
+    assert image.segments[0] == (0x8000, b"\x90\xf4")
     assert (image.entry, image.start.value, image.registers) == (0x8001, start, ())
+    assert len(image.segments) == (2 if start == "long" else 1)
+
+
+def test_an_image_that_starts_in_64_bit_mode_finds_page_tables() -> None:
+    image = parse_image(b"\x90\xf4", spec(ImageFormat.FLAT, load=0x8000, entry=0x8001, start="long"))
+    memory = dict(image.segments)
+
+    def read(address: int, size: int) -> int:
+        tables = memory[long_start.ADDRESS]
+        return int.from_bytes(tables[address - long_start.ADDRESS :][:size], "little")
+
+    for linear in (0, 0x8001, 0x3FFF_FFFF):
+        done = walk(read, Cr0.PG, long_start.ADDRESS, Cr4.PAE, Efer.LMA, linear, Access(is_write=True))
+        assert done.physical == linear
+    with pytest.raises(ImageError, match="two parts overlap at 0x9C000"):
+        parse_image(b"\x90" * 32, spec(ImageFormat.FLAT, load=0x9BFF0, entry=0x9BFF0, start="long"))
 
 
 BAD_MULTIBOOT = {

@@ -24,7 +24,7 @@ def test_it_says_which_callbacks_are_in_use(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_machine_that_cannot_be_made_is_a_row_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Machine, bus: object, ram_bytes: int) -> None:
+    def refuse(self: Machine, bus: object, ram_bytes: int, *, has_long_mode: bool = False) -> None:
         raise RuntimeError("no room")
 
     monkeypatch.setattr(Machine, "__init__", refuse)

@@ -20,7 +20,6 @@ from ringviz.vmm import registry
 from ringviz.vmm.amdv import layout as amdv_layout
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose, power_on
-from ringviz.vmm.technique import Technique
 from ringviz.vmm.vtx.technique import VtX
 from tests.machine.guests import NASM, assemble
 from tests.vmm.lockstep import Run, assert_lockstep, difference
@@ -33,6 +32,8 @@ WAYS = (
     ("vt-x", "nested", "westmere"),
     ("vt-x", "nested", "nehalem"),
     ("amd-v", "nested", None),
+    ("vt-x", "shadow", "p4-672"),
+    ("amd-v", "shadow", None),
 )
 """Technique, way of memory virtualization, CPU. Westmere has the unrestricted guest, and Nehalem has not."""
 _TOML = """\
@@ -105,12 +106,8 @@ def test_the_software_techniques_refuse_it_in_one_line(technique: str, guest: Sc
 
 
 def test_every_technique_runs_it_or_says_why_not() -> None:
-    refusing = {name for name in available() if _class_of(name).no_long_mode}
+    refusing = {name for name in available() if registry._CLASSES[name].no_long_mode}
     assert set(available()) - refusing == {"native", "emulation", "vt-x", "amd-v"}
-
-
-def _class_of(technique: str) -> type[Technique]:
-    return registry._CLASSES[technique]
 
 
 def test_the_vmcb_holds_what_long_mode_has_besides(guest: Scenario) -> None:
@@ -164,6 +161,17 @@ def test_time_travel_is_exact(technique: str, guest: Scenario) -> None:
         assert tape.technique.guest_ram() == fresh.technique.guest_ram()
 
 
+def test_system_calls_are_told_and_priced(guest: Scenario) -> None:
+    run = Run(guest, "amd-v")
+    run.finish()
+    calls = [event for event in run.events if event.cause == "SYSCALL"]
+    returns = [event for event in run.events if event.cause == "SYSRETQ"]
+    assert (len(calls), len(returns)) == (3, 2)
+    assert {(event.from_ring, event.to_ring) for event in calls} == {(3, 0)}
+    assert {(event.from_ring, event.to_ring) for event in returns} == {(0, 3)}
+    assert calls[0].native_charges == ("native-syscall",)
+
+
 def test_running_freely_and_stepping_give_the_same(guest: Scenario) -> None:
     free, stepped = Run(guest, "native"), Run(guest, "native")
     free.finish()
@@ -181,6 +189,27 @@ def test_views_show_the_registers_at_their_width(guest: Scenario) -> None:
     assert {"RAX", "R8", "R15", "EFER", "FS base", "RFLAGS"} <= rows.keys()
     assert "EAX" not in rows
     assert any(row.is_current and row.address >> 47 == 0x1FFFF for row in snapshot.code)
+
+
+_FLAT = _TOML.replace('"multiboot"', '"flat"\nload = 0x8000\nentry = 0x8000\nstart = "long"').replace(
+    "long = true\n", ""
+)
+
+
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS)
+def test_a_flat_image_may_start_in_64_bit_mode(
+    technique: str, mmu: str | None, cpu: str | None, tmp_path: Path
+) -> None:
+    # mov r8, 1122334455667788h; cpuid; mov rax, cr3; mov [rax+8], r8; mov al, '!'; out 0e9h, al; hlt
+    code = bytes.fromhex("49b88877665544332211 0fa2 0f20d8 4c894008 b021 e6e9 f4")
+    (tmp_path / "scenario.toml").write_text(_FLAT, encoding="utf-8")
+    (tmp_path / "guest.asm").write_text("; made by hand\n", encoding="ascii")
+    (tmp_path / "guest.bin").write_bytes(code)
+    run = assert_lockstep(load_scenario(tmp_path), technique, mmu=mmu, cpu=cpu)
+    assert run.ended is not None
+    assert run.ended.how == "halted"
+    assert run.technique.guest_state().gpr[8] == 0x1122_3344_5566_7788
+    assert run.technique.machine.bus.console == "!"
 
 
 # ---- any code at all -------------------------------------------------------------------------------------------------
@@ -233,3 +262,58 @@ def test_random_64_bit_kernels_run_alike(
     run = assert_lockstep(random_guest(tmp_path, seed), technique, mmu=mmu, cpu=cpu, times=12)
     assert run.ended is not None
     assert run.ended.how == "exit"
+
+
+# ---- any page tables at all ------------------------------------------------------------------------------------------
+
+_WINDOW = 0xFFFF_9000_0000_0000
+"""A part of the address space with tables of its own."""
+_TABLES = (0x19_0000, 0x19_1000, 0x19_2000, 0x19_3000)
+_FRAMES = (0x1A_0000, 0x1A_1000, 0x1A_2000, 0x18_0000, 0x20_0000, 0x700_0000)
+_FLAGS = (1, 3, 5, 7, 7, 7, 3, 0)
+_SHIFTS = (39, 30, 21, 12)
+
+
+def random_paging(seed: int, rounds: int = 60) -> str:
+    """A kernel that writes any entry of any level, forgets its TLB, and reads and writes through what it has made."""
+    rng = random.Random(seed)
+    lines = ["mov r12, 0xFFFF800000000000", "mov ecx, 0xC0000080\nrdmsr\nor eax, 0x800\nwrmsr"]
+
+    def put(address: int, value: int) -> None:
+        lines.append(f"mov rbx, {value:#x}\nmov rsi, {address:#x}\nadd rsi, r12\nmov [rsi], rbx")
+
+    for above, below in zip(("pml4+8*288", *_TABLES[:2]), _TABLES, strict=False):
+        lines.append(f"mov rsi, {above}\nadd rsi, r12\nmov rbx, {below | 7:#x}\nmov [rsi], rbx")
+    put(_TABLES[2], _FRAMES[0] | 7)
+    for _ in range(rounds):
+        slots = [rng.choice((0, 0, 0, 1, 511)) for _ in _SHIFTS]
+        slots[0] = 0
+        linear = _WINDOW + sum(slot << shift for slot, shift in zip(slots, _SHIFTS, strict=True))
+        linear += rng.choice((0, 8, 0xFF8, 0xFFC))
+        if rng.random() < 0.6:
+            level = rng.choice((0, 1, 2, 2))
+            target = rng.choice(_FRAMES if level == 2 and rng.random() < 0.9 else _TABLES)
+            value = target | rng.choice(_FLAGS) | (rng.random() < 0.1) << 63
+            if level < 2 and rng.random() < 0.15:
+                value = value & ~0x1FFFFF | rng.choice((0x83, 0x87))
+            put(_TABLES[level] + 8 * slots[level + 1], value)
+        if rng.random() < 0.1:
+            lines.append("mov rsi, pml4+8*288\nadd rsi, r12\nmov rbx, [rsi]\nxor rbx, 1\nmov [rsi], rbx")
+        lines.append("mov rax, cr3\nmov cr3, rax")
+        lines.append(f"mov rbx, {linear:#x}")
+        lines.append(rng.choice(("mov rax, [rbx]", "mov rax, [rbx]", "mov [rbx], rax")))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("technique", "mmu", "cpu"), WAYS[3:])
+def test_random_page_tables_of_four_levels_translate_alike(
+    technique: str, mmu: str | None, cpu: str | None, seed: int, tmp_path: Path
+) -> None:
+    source = SOURCE.read_text(encoding="ascii").replace("add qword [rsp+32], 8", "add qword [rsp+32], 3")
+    begin, end = source.index("    mov rax, cr8\n"), source.index("    ; ring 3\n")
+    over = "\nmov al, 0\nmov dx, 0xf4\nout dx, al\n"
+    guest = scenario_of(tmp_path, source[:begin] + random_paging(seed) + over + source[end:])
+    run = assert_lockstep(guest, technique, mmu=mmu, cpu=cpu, times=6)
+    assert run.ended is not None
+    assert run.ended.how in ("exit", "triple-fault")

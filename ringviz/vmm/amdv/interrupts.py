@@ -57,7 +57,7 @@ class InterruptExits(InstructionExits):
         if "INTR" not in self.vmcb.intercepts:
             return
         is_requested = self.machine.bus.is_requesting
-        word = VINTR_FIELDS["V_INTR_MASKING"].put(0, 1)
+        word = VINTR_FIELDS["V_INTR_MASKING"].put(VINTR_FIELDS["V_TPR"].put(0, self.machine.state.cr8), 1)
         if is_requested:
             word = VINTR_FIELDS["V_IGN_TPR"].put(VINTR_FIELDS["V_IRQ"].put(word, 1), 1)
             self.vmcb.put("V_INTR_VECTOR", self.machine.bus.pending_vector)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-from ringviz.facts.registers import Cr0, Cr4
+from ringviz.facts.registers import Cr0, Cr4, Efer
+from ringviz.facts.svm import VINTR_FIELDS
 from ringviz.guest.image import Image
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -51,6 +52,7 @@ class PagingRegisters(NamedTuple):
     cr0: int
     cr3: int
     cr4: int
+    efer: int
 
 
 class WorldSwitch(HardwarePaging):
@@ -68,7 +70,7 @@ class WorldSwitch(HardwarePaging):
         policy.mark_everything(ram)
         ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         self.nested: NestedTables | None = None
-        self._paging = PagingRegisters(0, 0, 0)
+        self._paging = PagingRegisters(0, 0, 0, 0)
         """With shadow page tables: what the guest believes to have written there."""
         self.vmcb.put("IOPM_BASE_PA", layout.IO_MAP)
         self.vmcb.put("MSRPM_BASE_PA", layout.MSR_MAP)
@@ -101,7 +103,7 @@ class WorldSwitch(HardwarePaging):
         """With nested paging the CPU is what the guest believes it to be: that is the point."""
         state = self.machine.state.copy()
         if self._shadow is not None:
-            state.cr0, state.cr3, state.cr4 = self._paging
+            state.cr0, state.cr3, state.cr4, state.efer = self._paging
         return state
 
     def guest_memory(self) -> LinearMemory:
@@ -118,10 +120,12 @@ class WorldSwitch(HardwarePaging):
         if self._shadow is None:
             return guest
         root = self._shadow.enter(guest)
-        self._paging = PagingRegisters(guest.cr0, guest.cr3, guest.cr4)
+        self._paging = PagingRegisters(guest.cr0, guest.cr3, guest.cr4, guest.efer)
         real = guest.copy()
         real.cr0 |= Cr0.PG | Cr0.WP
         real.cr3 = root.cr3
+        if not guest.is_long_active:
+            real.efer &= ~Efer.LME  # the real paging is on, and the tables are 32-bit ones
         real.cr4 = guest.cr4 & ~(Cr4.PSE | Cr4.PAE | Cr4.PGE) | (Cr4.PAE if root.is_pae else 0)
         return real
 
@@ -147,6 +151,8 @@ class WorldSwitch(HardwarePaging):
         """Do the hardware's part of #VMEXIT, and start the record of it."""
         state = self.machine.state
         before = self.vmcb.image()
+        if state.long is not None:  # with V_INTR_MASKING the guest's CR8 is the virtual TPR
+            self.vmcb.put("VINTR_CONTROL", VINTR_FIELDS["V_TPR"].put(self.vmcb.get("VINTR_CONTROL"), state.cr8))
         self.vmcb.report(report, state, interrupt_shadow=self.machine.cpu.interrupt_shadow)
         self._images = Images(before, self.vmcb.image())
         code = self.vmcb.get("EXITCODE")

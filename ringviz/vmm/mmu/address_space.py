@@ -11,7 +11,9 @@ from ringviz.facts.registers import Cr0, Cr4, Efer
 from ringviz.machine.memory import PAGE, Ram
 from ringviz.machine.paging import P
 from ringviz.machine.state import CpuState
-from ringviz.vmm.mmu.formats import DIRECTORY_ENTRY, PAE, TWO_LEVEL, TableFormat
+from ringviz.vmm.mmu.formats import DIRECTORY_ENTRY, FOUR_LEVEL, PAE, TWO_LEVEL, TableFormat
+
+_LINEAR_BITS = (1 << 48) - 1
 
 
 class Key(NamedTuple):
@@ -26,10 +28,10 @@ class Key(NamedTuple):
 
 def key_of(state: CpuState) -> Key:
     """Name the address space that a virtual CPU with paging on is in."""
-    is_pae = bool(state.cr4 & Cr4.PAE)
+    is_pae, is_long = bool(state.cr4 & Cr4.PAE), state.is_long_active
     return Key(
-        state.cr3 & (0xFFFF_FFE0 if is_pae else 0xFFFF_F000),
-        PAE if is_pae else TWO_LEVEL,
+        state.cr3 & (0xFFFF_FFE0 if is_pae and not is_long else 0xFFFF_F000),
+        FOUR_LEVEL if is_long else PAE if is_pae else TWO_LEVEL,
         is_pae or bool(state.cr4 & Cr4.PSE),
         bool(state.cr0 & Cr0.WP),
         is_pae and bool(state.efer & Efer.NXE),
@@ -53,10 +55,14 @@ class ShadowSpace:
     """Guest frame of the page table that a shadow table follows; absent for large pages, and outside RAM."""
     directory_sources: dict[int, int] = field(default_factory=dict)
     """Guest frame of the page directory that a shadow directory follows."""
+    uppers: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Long mode: RAM addresses of the tables of levels 3 and 2, by level and the upper bits of what they map."""
+    pointer_sources: dict[int, int] = field(default_factory=dict)
+    """Long mode: guest frame of the page-directory-pointer table for each 512 GiB."""
 
     def link_all(self) -> None:
         """Write the upper levels: pointers to directories, and the VMM's own tables."""
-        if self.format.is_pae:
+        if self.format is PAE:
             for number, directory in enumerate(self.directories):
                 self.ram.write_int(self.root + 8 * number, directory | P, 8)
         for index, table in self.fixed.items():
@@ -64,7 +70,31 @@ class ShadowSpace:
 
     def index_of(self, linear: int) -> int:
         """Which table maps an address."""
-        return linear >> self.format.directory_shift
+        return (linear & _LINEAR_BITS) >> self.format.directory_shift
+
+    def missing_upper(self, index: int) -> tuple[int, int] | None:
+        """Give level and number of the next table that has to be there before a page table can be hung in."""
+        if self.format is FOUR_LEVEL:
+            for place in ((3, index >> 18), (2, index >> 9)):
+                if place not in self.uppers:
+                    return place
+        return None
+
+    def add_upper(self, place: tuple[int, int], address: int) -> None:
+        """Hang an empty table of level 3 or 2 in; the one above it is there."""
+        level, number = place
+        self.uppers[place] = address
+        above = self.root if level == 3 else self.uppers[3, number >> 9]
+        self.write(above + 8 * (number & 511), address | DIRECTORY_ENTRY)
+
+    def cut_uppers(self) -> tuple[int, ...]:
+        """Take out all tables of levels 3 and 2, which lead nowhere any more, and give their addresses."""
+        addresses = tuple(self.uppers.values())
+        for level, number in self.uppers:
+            if level == 3:
+                self.write(self.root + 8 * number, 0)
+        self.uppers.clear()
+        return addresses
 
     def add_table(self, index: int, address: int) -> None:
         """Hang an empty table in."""
@@ -102,9 +132,10 @@ class ShadowSpace:
 
     def pages(self) -> tuple[int, ...]:
         """RAM addresses of all pages taken from the pool."""
-        own = (self.root, *self.directories) if self.format.is_pae else (self.root,)
-        return (*own, *self.tables.values())
+        own = (self.root, *self.directories) if self.format is PAE else (self.root,)
+        return (*own, *self.uppers.values(), *self.tables.values())
 
     def _link(self, index: int, entry: int) -> None:
-        directory = self.directories[index >> self.format.index_bits]
+        number = index >> self.format.index_bits
+        directory = self.uppers[2, number] if self.format is FOUR_LEVEL else self.directories[number]
         self.write(directory + self.format.entry_bytes * (index & (self.format.entries - 1)), entry)

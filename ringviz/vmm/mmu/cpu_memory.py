@@ -35,7 +35,7 @@ class ShadowedMemory(LinearMemory):
 
     def translate(self, linear: int, access: Access, *, touch: bool = True) -> int:
         """Give the guest-physical address, or raise the guest's own page fault."""
-        if touch and (linear >> 12, access) not in self._told:
+        if touch and not self.is_beyond(linear) and (linear >> 12, access) not in self._told:
             error_code = self._shadow.refusal(linear, access)
             if error_code is not None:
                 self._told.add((linear >> 12, access))

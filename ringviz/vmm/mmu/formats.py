@@ -1,9 +1,9 @@
-"""The two formats of page tables a 32-bit CPU walks, and the shadow entries written in them.
+"""The formats of page tables that a CPU walks, and the shadow entries written in them.
 
 A shadow is made in the format of the guest's own tables: entry stands beside entry, and PAE's no-execute bit is there
 exactly when the guest has it.
 
-Source: Intel SDM Vol. 3A, "32-Bit Paging" and "PAE Paging".
+Source: Intel SDM Vol. 3A, "32-Bit Paging", "PAE Paging" and "4-Level Paging".
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from ringviz.machine.paging import ACCESSED, DIRTY, NX, RW, US, P
 class TableFormat:
     """Sizes of one format."""
 
-    is_pae: bool
+    levels: int
     entry_bytes: int
     index_bits: int
     """Bits of a linear address that choose an entry of a page directory or page table."""
+
+    @property
+    def is_pae(self) -> bool:
+        """CR4.PAE is set: entries have 64 bits."""
+        return self.levels > 2
 
     @property
     def directory_shift(self) -> int:
@@ -34,12 +39,13 @@ class TableFormat:
 
     @property
     def directories(self) -> int:
-        """Page directories: PAE has four, one for each gigabyte."""
-        return 4 if self.is_pae else 1
+        """Page directories that every space has: PAE four, one for each gigabyte. Long mode makes them on demand."""
+        return {2: 1, 3: 4}.get(self.levels, 0)
 
 
-TWO_LEVEL = TableFormat(is_pae=False, entry_bytes=4, index_bits=10)
-PAE = TableFormat(is_pae=True, entry_bytes=8, index_bits=9)
+TWO_LEVEL = TableFormat(levels=2, entry_bytes=4, index_bits=10)
+PAE = TableFormat(levels=3, entry_bytes=8, index_bits=9)
+FOUR_LEVEL = TableFormat(levels=4, entry_bytes=8, index_bits=9)
 
 DIRECTORY_ENTRY = P | RW | US | ACCESSED
 """Attributes of every shadow entry that leads to a table: what is allowed is decided in the last level."""

@@ -36,7 +36,7 @@ from ringviz.machine.state import CpuState
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.address_space import Key, ShadowSpace, key_of
 from ringviz.vmm.mmu.answers import Answer, Elsewhere, Filled, Refused, Traced, Why
-from ringviz.vmm.mmu.formats import DIRECTORY_ENTRY, TWO_LEVEL, TableFormat, leaf
+from ringviz.vmm.mmu.formats import DIRECTORY_ENTRY, FOUR_LEVEL, TWO_LEVEL, TableFormat, leaf
 from ringviz.vmm.mmu.pool import PagePool, PoolEmptyError
 
 MOST_SPACES = 8
@@ -71,9 +71,9 @@ class Use(NamedTuple):
 
     key: Key
     level: int
-    """3 page-directory-pointer table, 2 page directory, 1 page table."""
+    """4 page-map level-4 table, 3 page-directory-pointer table, 2 page directory, 1 page table."""
     part: int
-    """Level 1: index of the table; level 2: of the directory."""
+    """Level 1: index of the table; level 2: of the directory; level 3, in long mode: of the table."""
 
 
 class Lent(NamedTuple):
@@ -194,7 +194,7 @@ class ShadowPaging:
         address = space.entry_address(linear)
         made_table = address is None
         if made_table:
-            space.add_table(space.index_of(linear), self._take_page())
+            self._hang_table(space, space.index_of(linear))
             address = space.entry_address(linear)
         assert address is not None
         old = space.read(address)
@@ -244,6 +244,8 @@ class ShadowPaging:
                     space.root,
                     space.directories,
                     *(tuple(sorted(item.items())) for item in (space.tables, space.sources, space.directory_sources)),
+                    tuple(sorted(space.uppers.items())),
+                    tuple(sorted(space.pointer_sources.items())),
                 )
                 for key, space in self._spaces.items()
             ),
@@ -265,8 +267,10 @@ class ShadowPaging:
                 dict(tables),
                 dict(sources),
                 dict(directory_sources),
+                dict(uppers),
+                dict(pointer_sources),
             )
-            for key, root, directories, tables, sources, directory_sources in spaces
+            for key, root, directories, tables, sources, directory_sources, uppers, pointer_sources in spaces
         }
         self._current = self._flat if self._key is None else self._spaces[self._key]
         self._uses.clear()
@@ -287,7 +291,7 @@ class ShadowPaging:
         index = space.index_of(linear)
         self._follow(space, index, done.entries)
         if index not in space.tables:
-            space.add_table(index, self._take_page())
+            self._hang_table(space, index)
         address = space.entry_address(linear)
         assert address is not None
         frame = gpa >> 12
@@ -305,8 +309,8 @@ class ShadowPaging:
     def _leaf(self, state: CpuState, access: Access, done: Walk, frame: int) -> int:
         """Give the shadow entry for a page that the guest's tables, just marked, map."""
         rights, executable = RW | US, True
-        for entry in done.entries:
-            if entry.level < 3:
+        for number, entry in enumerate(done.entries):
+            if done.has_accessed_bit(number):
                 rights &= entry.value
                 executable &= not (entry.size_bytes == 8 and entry.value & NX)
         is_user = bool(rights & US)
@@ -345,17 +349,32 @@ class ShadowPaging:
                     continue
                 space.directory_sources[directory] = frame
                 use = Use(self._key, 2, directory)
+            elif entry.level == 3 and space.format is FOUR_LEVEL:
+                pointers = index >> 2 * space.format.index_bits
+                if space.pointer_sources.get(pointers) == frame:
+                    continue
+                space.pointer_sources[pointers] = frame
+                use = Use(self._key, 3, pointers)
             else:
-                use = Use(self._key, 3, 0)
+                use = Use(self._key, entry.level, 0)
             self._add_use(frame, use)
 
     def _make_space(self, key: Key) -> ShadowSpace:
         """Make an empty shadow."""
         root = self._take_page()
-        directories = tuple(self._take_page() for _ in range(4)) if key.format.is_pae else (root,)
+        directories: tuple[int, ...] = (root,)
+        if key.format is not TWO_LEVEL:
+            directories = tuple(self._take_page() for _ in range(key.format.directories))
         space = ShadowSpace(self._ram, key.format, root, directories, self._places.own.get(key.format, {}))
         space.link_all()
         return space
+
+    def _hang_table(self, space: ShadowSpace, index: int) -> None:
+        """Give a space an empty page table, and what leads to it."""
+        page = self._take_page()
+        while (place := space.missing_upper(index)) is not None:
+            space.add_upper(place, self._take_page())
+        space.add_table(index, page)
 
     def _build_flat(self) -> ShadowSpace:
         """Make the tables for a guest without paging."""
@@ -402,14 +421,28 @@ class ShadowPaging:
             index = use.part << bits | slot
             if index in space.tables:
                 self._drop_table(space, use.key, index)
+        elif use.level == 4:
+            for index in [index for index in space.tables if index >> 2 * bits == slot]:
+                self._drop_table(space, use.key, index)
+            for directory in [directory for directory in space.directory_sources if directory >> bits == slot]:
+                self._drop_directory(space, use.key, directory)
+            frame = space.pointer_sources.pop(slot, None)
+            if frame is not None:
+                self._remove_use(frame, Use(use.key, 3, slot))
+        elif space.format is FOUR_LEVEL:
+            self._drop_directory(space, use.key, use.part << bits | slot)
         else:
             directory = slot - (use.key.cr3 & 0xFFF) // 8
             if 0 <= directory < 4:
-                for index in [index for index in space.tables if index >> bits == directory]:
-                    self._drop_table(space, use.key, index)
-                frame = space.directory_sources.pop(directory, None)
-                if frame is not None:
-                    self._remove_use(frame, Use(use.key, 2, directory))
+                self._drop_directory(space, use.key, directory)
+
+    def _drop_directory(self, space: ShadowSpace, key: Key, directory: int) -> None:
+        """Drop what was derived from one of the guest's page directories."""
+        for index in [index for index in space.tables if index >> space.format.index_bits == directory]:
+            self._drop_table(space, key, index)
+        frame = space.directory_sources.pop(directory, None)
+        if frame is not None:
+            self._remove_use(frame, Use(key, 2, directory))
 
     def _drop_leaf(self, space: ShadowSpace, address: int, entry: int) -> None:
         if entry & P:
@@ -430,7 +463,9 @@ class ShadowPaging:
             self._drop_table(space, key, index)
         for directory, frame in space.directory_sources.items():
             self._remove_use(frame, Use(key, 2, directory))
-        self._remove_use(key.cr3 >> 12, Use(key, 3, 0))
+        for pointers, frame in space.pointer_sources.items():
+            self._remove_use(frame, Use(key, 3, pointers))
+        self._remove_use(key.cr3 >> 12, Use(key, key.format.levels, 0))
         for page in space.pages():
             self._pool.give_back(page)
 
@@ -452,6 +487,8 @@ class ShadowPaging:
                 for key, space in self._spaces.items():
                     for index in list(space.tables):
                         self._drop_table(space, key, index)
+                    for address in space.cut_uppers():
+                        self._pool.give_back(address)
                 self._flush()
 
     # ---- traces ------------------------------------------------------------------------------------------------------

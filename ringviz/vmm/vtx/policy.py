@@ -165,6 +165,8 @@ class Policy:
             real.cr3 = shadow.cr3
             real.cr4 |= Cr4.PAE if shadow.is_pae else 0
             real.efer = int(Efer.NXE) if shadow.no_execute else 0
+            if guest.is_long_active:
+                real.efer |= guest.efer & (Efer.SCE | Efer.LME | Efer.LMA)
         elif owns_cr3:
             real.cr3 = EPT_DIRECTORY_GPA
             real.cr4 |= Cr4.PSE
