@@ -19,11 +19,12 @@ from ringviz.engine.divergence import Divergence, Fidelity
 from ringviz.engine.markers import check_at_markers
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
+from ringviz.facts.exceptions import Vector
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.linear import NotCanonical, PageFault
 from ringviz.machine.paging import Access
 from ringviz.machine.state import fields_of
-from ringviz.machine.stops import BudgetSpent, Paused, Stop
+from ringviz.machine.stops import BudgetSpent, Fault, Paused, Stop
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import choose, power_on, technique_facts
@@ -110,6 +111,11 @@ class _Runner:
     def forget_written(self) -> None:
         """What has been written was the same in both runs."""
         self._written.clear()
+
+    @property
+    def is_at_page_fault(self) -> bool:
+        """Stopped by a page fault, which has not been answered."""
+        return self.is_pending and isinstance(self._stop, Fault) and self._stop.vector == Vector.PF
 
     @property
     def is_in_string(self) -> bool:
@@ -260,7 +266,13 @@ def _difference(
         # Whoever stopped has let its devices act before; the other has only come to the same place.
         native.technique.machine.bus.advance(native.technique.machine.now)
     found = _compare(here, native)
-    if found is not None and here.is_pending != native.is_pending:
+    if found is not None and here.is_at_page_fault and not native.is_pending:
+        # The CPU has tried an instruction and marked page tables on the way to its fault: let bare metal try it, too.
+        native.advance(native.position + 1)
+        if not native.is_pending:
+            here.reach(native.position)
+        found = _compare(here, native)
+    elif found is not None and here.is_pending != native.is_pending:
         # A trap follows its instruction: one of the runs has delivered it already.
         (here if here.is_pending else native).answer()
         found = _compare(here, native)

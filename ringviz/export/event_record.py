@@ -11,7 +11,8 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "at": "guest instructions retired before it",
         "address": "address of the instruction",
         "instruction": "the instruction, disassembled",
-        "kind": "trap, reflect, silent, exit, translate, callout, hypercall, gate, fault, io, violation or end",
+        "kind": "trap, reflect, silent, exit, translate, callout, hypercall, gate, fault, interrupt, io, violation or "
+        "end",
         "cause": "what stopped the CPU, in the manuals' words",
         "rule": "why it stopped, or did not",
         "handler": "who answered",

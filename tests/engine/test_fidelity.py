@@ -89,7 +89,7 @@ def test_a_comparison_fails_where_a_promise_is_broken() -> None:
 
 
 def test_comparing_all_techniques_names_those_that_cannot_take_part() -> None:
-    comparison = compare(find_scenario("paging-tour"))
+    comparison = compare(find_scenario("msr-and-cr"))
     refused = [technique for technique, _ in comparison.refused]
     assert refused == ["paravirt"]
     assert [run.technique for run in comparison.runs] == [one for one in available() if one not in refused]

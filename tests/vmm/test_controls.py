@@ -34,7 +34,7 @@ REFUSED = {
     "VMRUN must be intercepted": ("amd-v", "barcelona", "-vmrun", "VMEXIT_INVALID"),
     "ASID 0": ("amd-v", "barcelona", "-asid", "VMEXIT_INVALID"),
     "the way of memory is chosen by --mmu": ("amd-v", "barcelona", "-npt", "ask for --mmu shadow"),
-    "nothing to intercept": ("amd-v", "barcelona", "+vintr", "no interrupt"),
+    "nothing to intercept": ("amd-v", "barcelona", "+vintr", "V_IRQ needs no exit"),
 }
 
 
