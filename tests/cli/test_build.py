@@ -83,8 +83,8 @@ def test_diff_shows_what_a_recompiled_kernel_changes_and_writes_nothing(copied: 
 
 
 def test_diff_of_a_guest_with_one_build_says_so() -> None:
-    result = ringviz("build", "--diff", str(find_scenario("paging-tour").path))
-    assert result.stdout.endswith("paging-tour: one build only; nothing is recompiled\n")
+    result = ringviz("build", "--diff", str(find_scenario("msr-and-cr").path))
+    assert result.stdout.endswith("msr-and-cr: one build only; nothing is recompiled\n")
 
 
 def test_verify_and_diff_exclude_each_other(copied: Path) -> None:
