@@ -37,11 +37,16 @@ class PicPair:
 
     def __init__(self) -> None:
         self._state = PicState()
+        self._looked_at: PicState | None = None
+        self._requests = False
 
     @property
     def is_requesting(self) -> bool:
         """The master's INT output, to the CPU's INTR input."""
-        return i8259a.requested_level(self._state.master) is not None
+        if self._looked_at is not self._state:  # asked at every stop, and changed at few
+            self._looked_at = self._state
+            self._requests = i8259a.requested_level(self._state.master) is not None
+        return self._requests
 
     def set_line(self, irq: int, is_high: bool) -> None:
         """Drive interrupt request 0 to 15; 2 is the cascade and not to be driven."""
