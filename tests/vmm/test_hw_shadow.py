@@ -215,7 +215,7 @@ def test_pae_and_no_execute(tmp_path: Path, nxe: bool, technique: str) -> None:
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(guest=guests())
 def test_random_tables_and_accesses_are_bare_metal_at_every_instruction(
     tmp_path: Path, technique: str, guest: tuple[Body, dict[str, object]]

@@ -29,15 +29,18 @@ def test_random_tables_and_accesses_are_bare_metal_at_every_instruction(
     assert_lockstep(build(tmp_path / "guest", *guest), "vt-x")
 
 
+@pytest.mark.parametrize(("technique", "cpu"), [("vt-x", "nehalem"), ("amd-v", "barcelona")])
 @settings(
-    max_examples=10,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(guest=guests())
-def test_the_same_under_ept(tmp_path: Path, guest: tuple[Body, dict[str, object]]) -> None:
-    assert_lockstep(build(tmp_path / "guest", *guest), "vt-x", cpu="nehalem")
+def test_the_same_under_nested_paging(
+    tmp_path: Path, technique: str, cpu: str, guest: tuple[Body, dict[str, object]]
+) -> None:
+    assert_lockstep(build(tmp_path / "guest", *guest), technique, cpu=cpu, mmu="nested")
 
 
 @pytest.fixture(scope="module")
