@@ -27,6 +27,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "got": "silent instructions: what the guest got",
         "native_would": "silent instructions: what a CPU of the guest's own would have given",
         "escaped": "the guest got at the machine itself: true or false",
+        "is_between": "an interrupt before the instruction, which has nothing to do with it: true or false",
     }
 )
 """What each field says, in the order in which they are written; all numbers are decimal integers."""
