@@ -61,7 +61,7 @@ NOTES = (
     "host mode.",
     "Direct: share of the guest's instructions that the CPU ran with no VMM in between.",
     "Per 1,000: calls of the VMM (traps, exits, callouts, hypercalls, translations) per 1,000 guest instructions.",
-    "Slowdown: cycles against those of bare metal on the same CPU.",
+    "Slowdown: cycles against those of bare metal on the same CPU, where both runs end alike.",
     "Attempts: how often the guest reached for what is not its own.",
 )
 

@@ -129,8 +129,7 @@ def stat(
     slowdown = verdict = None
     if fidelity:
         below = choose(NATIVE, cpu=profile.id)
-        native = cycles if technique == NATIVE else _cycles(_run(scenario, NATIVE, below, progress), profile)
-        slowdown = round(cycles.total / native.total, 6) if native.total else None
+        slowdown = _slowdown(recording, recording if technique == NATIVE else _run(scenario, NATIVE, below, progress))
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
@@ -173,6 +172,16 @@ def _run(scenario: Scenario, technique: str, setup: Setup, progress: Progress) -
         progress(f"running {technique}", recording.position, limit)
         recording.play(min(recording.position + _SLICE, limit + 1))
     return recording
+
+
+def _slowdown(recording: Recording, native: Recording) -> float | None:
+    """Compare the price of two runs of the same work; None where one of them has ended otherwise than the other."""
+    ends = [(run.end and run.end.outcome, run.technique.machine.bus.exit_code) for run in (recording, native)]
+    if ends[0] != ends[1]:
+        return None
+    profile = recording.technique.setup.cpu
+    price = _cycles(native, profile).total
+    return round(_cycles(recording, profile).total / price, 6) if price else None
 
 
 def _cycles(recording: Recording, profile: CpuProfile) -> Cycles:
