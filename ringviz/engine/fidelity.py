@@ -262,9 +262,6 @@ def _difference(
         runner.technique.machine.catch_up_with_devices()  # perhaps only one run has looked at them here
         if here.is_pending != native.is_pending and not runner.is_pending and runner.technique.machine.is_halted:
             runner.advance(runner.position + 1)  # both sleep in HLT, and the other one has been woken already
-    if here.is_pending and not native.is_pending:
-        # Whoever stopped has let its devices act before; the other has only come to the same place.
-        native.technique.machine.bus.advance(native.technique.machine.now)
     found = _compare(here, native)
     if found is not None and here.is_at_page_fault and not native.is_pending:
         # The CPU has tried an instruction and marked page tables on the way to its fault: let bare metal try it, too.

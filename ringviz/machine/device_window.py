@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ringviz.guest.instruction import Instruction
-from ringviz.machine.bus import Bus, MemoryMapped
+from ringviz.machine.bus import Bus
 from ringviz.machine.memory import PAGE
 
 _WIDTH = 4
@@ -18,7 +18,6 @@ _WIDTH = 4
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    device: MemoryMapped
     gpa: int
     size: int
     is_write: bool
@@ -45,15 +44,14 @@ class DeviceWindow:
             retired: instructions completed before it.
             now: device time.
         """
-        device = self._bus.memory_device(gpa)
-        if device is None:
+        if self._bus.memory_device(gpa) is None:
             return None
         operand = None
         if instruction is not None and not instruction.is_string:
             operand = next((op for op in instruction.ops if op.kind == "mem" and (op.is_read or op.is_written)), None)
         size = _WIDTH if operand is None else operand.size_bytes
         stores = is_write or (operand is not None and operand.is_written)
-        self._access = _Access(device, gpa, size, stores, retired, now)
+        self._access = _Access(gpa, size, stores, retired, now)
         page = bytearray(b"\xff" * PAGE)
         offset = gpa & (PAGE - 1)
         if operand is None or operand.is_read:

@@ -29,7 +29,7 @@ from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interrupts, owes_step_trap
 from ringviz.machine.microcode.canonical import vector_of
 from ringviz.machine.microcode.operands import linear_address
-from ringviz.machine.microcode.ports import may_use_port, port_of, transfer
+from ringviz.machine.microcode.ports import PORT_FORMS, may_use_port, port_of, transfer
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.observation import FLUSHING_FORMS, Observer
@@ -52,7 +52,6 @@ from ringviz.machine.stops import (
     Watched,
 )
 
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _NOT_OFFERED = frozenset(
     {"rdrand", "rdseed", "clac", "stac", "monitor", "mwait", "xsetbv"}
     | {"vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga"}
@@ -63,7 +62,7 @@ _MICROCODED = _NOT_OFFERED | {"sysenter", "syscall", "rdpmc", "call-far", "jmp-f
 no code segment accessed, and leaves null selectors in FS and GS as they are on the way to an outer ring."""
 _LONG_MICROCODED = frozenset({"sysret", "sysexit", "lgdt", "lidt", "lldt", "lar", "lsl"})
 """What the emulator has wrong besides on a CPU with long mode: canonical addresses, and which descriptors there are."""
-_ALWAYS_WATCHED = _PORT_FORMS | _MICROCODED | {"int1"}
+_ALWAYS_WATCHED = PORT_FORMS | _MICROCODED | {"int1"}
 """Forms the emulator has wrong or cannot stop at by itself."""
 
 _EXCEPTION, _SWINT, _NPF = 0x140, 0x175, 0x500
@@ -625,11 +624,11 @@ class Machine:
             return None
         form = instruction.form
         assert form is not None
-        if form in self._watched and form not in _PORT_FORMS:
+        if form in self._watched and form not in PORT_FORMS:
             return Watched(form, instruction)
         if form == "int1":
             return SoftInterrupt(Vector.DB, instruction)
-        if form in _PORT_FORMS:
+        if form in PORT_FORMS:
             return self._port_stop(instruction)
         return SensitiveInsn(form, instruction)
 

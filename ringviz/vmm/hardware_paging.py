@@ -15,6 +15,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
+from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, Stop, has_completed
 from ringviz.vmm.guest_code import decode_here
@@ -33,7 +34,6 @@ _RUNS_PAGED = (
     "The guest believes paging to be off; this CPU cannot run it so, and really walks a page directory of the VMM's "
     "that maps every address to itself"
 )
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 
 
 class HardwarePaging(Technique):
@@ -138,7 +138,7 @@ class HardwarePaging(Technique):
             case Filled():
                 self._shadow_exit(_raised(stop), answer, instruction)
                 return RESUME
-        if instruction is not None and instruction.form in _PORT_FORMS:
+        if instruction is not None and instruction.form in PORT_FORMS:
             self._shadow_exit(_raised(stop), answer, instruction)
             return self._port_map_outside(instruction)
         return self._let_through(shadow, stop, instruction)

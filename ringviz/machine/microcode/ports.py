@@ -26,6 +26,9 @@ _IOPB_OFFSET = 0x66
 _TSS32 = (9, 11)
 _PATIENCE_ELEMENTS = 4096
 
+PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
+"""Ids of the instructions that reach a port."""
+
 
 def may_use_port(state: CpuState, memory: LinearMemory, port: int, size: int) -> bool:
     """Tell whether the current ring may access `size` ports from `port` on.

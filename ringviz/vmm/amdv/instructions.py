@@ -12,7 +12,7 @@ from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import Effect, GuestFault
-from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.microcode.ports import PORT_FORMS, port_of
 from ringviz.machine.state import ADDRESS_32, EAX, ECX, CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -34,8 +34,6 @@ from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.hardware import HALTED, RETURNS, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
-
 
 class InstructionExits(ExceptionExits):
     """The intercepts and maps of the VMCB decide."""
@@ -44,7 +42,7 @@ class InstructionExits(ExceptionExits):
         """Tell whether an instruction that could exit does, and act on it."""
         state = self.guest_state()
         port = stop if isinstance(stop, PortIo) else None
-        if port is None and instruction.form in _PORT_FORMS:
+        if port is None and instruction.form in PORT_FORMS:
             number, size, is_input = port_of(state, instruction)
             port = PortIo(is_input, number, size, instruction)
         maps = (layout.IO_MAP, layout.MSR_MAP)
@@ -84,7 +82,7 @@ class InstructionExits(ExceptionExits):
         """The VMM executes the instruction on the guest's behalf."""
         before, old = self.machine.state.copy(), self.guest_state()
         event = self._exit(report, instruction)
-        if instruction.form in _PORT_FORMS:
+        if instruction.form in PORT_FORMS:
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
             event = replace(event, native_charges=("native-port-io",))
         effect = self._execute(instruction)
@@ -101,7 +99,7 @@ class InstructionExits(ExceptionExits):
     def _action(self, instruction: Instruction, before: CpuState) -> str:
         """What the VMM did, in a few words."""
         form, after = instruction.form or "", self.guest_state()
-        if form in _PORT_FORMS:
+        if form in PORT_FORMS:
             port, size, is_input = port_of(before, instruction)
             stop = PortIo(is_input, port, size, instruction)
             return "virtual " + describe.port_action(self.machine.bus, stop, after)

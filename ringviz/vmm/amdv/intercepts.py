@@ -18,6 +18,7 @@ from ringviz.facts.svm import EVENTINJ_FIELDS, IOIO_EXITINFO1_FIELDS, EventType
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.microcode.operands import read_register
+from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.state import ADDRESS_32, ECX, CpuState
 from ringviz.machine.stops import PortIo
 
@@ -84,11 +85,10 @@ _PLAIN: dict[str, _Plain] = {
 }
 SVM_FORMS = frozenset({"vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga", "vmmcall"})
 """The guest's virtual CPU has none of these: the VMM answers with #UD."""
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _CR_FORMS = frozenset({"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw"})
 _DR_FORMS = frozenset({"mov-to-dr", "mov-from-dr"})
 _MSR_FORMS = frozenset({"rdmsr", "wrmsr"})
-FORMS = frozenset(_PLAIN) | _PORT_FORMS | _CR_FORMS | _DR_FORMS | _MSR_FORMS
+FORMS = frozenset(_PLAIN) | PORT_FORMS | _CR_FORMS | _DR_FORMS | _MSR_FORMS
 """Every form that some intercept can catch."""
 
 
@@ -116,7 +116,7 @@ def possible_intercepts(instruction: Instruction) -> tuple[str, ...]:
     form = instruction.form or ""
     if form in _PLAIN:
         return (_PLAIN[form].intercept,)
-    if form in _PORT_FORMS:
+    if form in PORT_FORMS:
         return ("IOIO_PROT",)
     if form in _MSR_FORMS:
         return ("MSR_PROT",)
@@ -147,7 +147,7 @@ def instruction_exit(
         if row.intercept not in intercepts or not _reaches_the_intercept(row.needs, state):
             return None
         return SvmReport(row.exit_name, row.intercept)
-    if form in _PORT_FORMS:
+    if form in PORT_FORMS:
         assert port is not None, "the caller knows the port"
         if "IOIO_PROT" not in intercepts or not _port_is_marked(maps[0], port, read):
             return None

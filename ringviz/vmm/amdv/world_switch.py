@@ -17,6 +17,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.machine.cpuid import hypervisor_cpuid
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.memory import PAGE
+from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.state import CpuState
 from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.control_block import ControlBlock
@@ -37,10 +38,9 @@ from ringviz.vmm.technique import changes_between, text_of
 
 _HOST = -1
 _HANDLER = "VMM in host mode (“ring −1”)"
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _STOPS_BY_ITSELF = (
     SVM_FORMS
-    | _PORT_FORMS
+    | PORT_FORMS
     | frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr", "int", "int1"})
 )
 """The machine stops at these in any case; to watch them would be to pass them."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from ringviz.facts.registers import Eflags
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.bus import Bus
-from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.microcode.ports import PORT_FORMS, port_of
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import PortIo
 from ringviz.vmm import describe
-
-_PORT_FORMS = ("in", "out", "ins", "outs")
 
 
 def interpreted(instruction: Instruction, before: CpuState, after: CpuState, bus: Bus) -> str:
     """Say what was done to the virtual CPU."""
     form = instruction.form
-    if form in _PORT_FORMS:
+    if form in PORT_FORMS:
         port, size, is_input = port_of(before, instruction)
         return "virtual " + describe.port_action(bus, PortIo(is_input, port, size, instruction), after)
     parts: list[str] = []

@@ -31,6 +31,7 @@ from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
+from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
@@ -83,7 +84,6 @@ _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 """Exceptions by which an instruction that the VMM must execute makes itself known."""
 _DIRECT = frozenset({"cpuid", "rdtsc"})
 """Unprivileged instructions that the emulator leaves to us to execute; no VMM of this kind sees them."""
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _RETURNS = frozenset({"iret", "ret-far"})
 _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
@@ -382,7 +382,7 @@ class RingCompression(Technique):
             action=actions.interpreted(instruction, before, attempt, self.machine.bus),
             charges=("interpreted-instruction" if is_interpreted else "trap-emulate",),
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
-            native_charges=("native-port-io",) if instruction.form in _PORT_FORMS else (),
+            native_charges=("native-port-io",) if instruction.form in PORT_FORMS else (),
             changes=changes_between(before, attempt, is_real=False),
             resume=attempt.eip,
         )

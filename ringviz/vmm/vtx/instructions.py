@@ -14,7 +14,7 @@ from ringviz.machine import microcode
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory, PageFault
 from ringviz.machine.microcode import Effect, GuestFault
-from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.microcode.ports import PORT_FORMS, port_of
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
     BudgetSpent,
@@ -35,7 +35,6 @@ from ringviz.vmm.vtx.transitions import VIEWED
 from ringviz.vmm.vtx.words import emulated_text
 
 VMX_FORMS = frozenset(form for form in INSTRUCTION_EXITS if form.startswith("vm"))
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _SINGLE_STEP = 1 << 14
 """BS of the pending debug exceptions: the CPU raises #DB right after the VM entry."""
 
@@ -47,7 +46,7 @@ class InstructionExits(ExceptionExits):
         """Tell whether an instruction that could exit does, and act on it."""
         guest = self.guest_state()
         port = stop if isinstance(stop, PortIo) else None
-        if port is None and instruction.form in _PORT_FORMS:
+        if port is None and instruction.form in PORT_FORMS:
             number, size, is_input = port_of(guest, instruction)
             port = PortIo(is_input, number, size, instruction)
         memory = LinearMemory(guest, self._space)
@@ -149,7 +148,7 @@ class InstructionExits(ExceptionExits):
             return self.conclude()
         self.machine.retire()
         self.emulated += 1
-        if instruction.form in _PORT_FORMS:
+        if instruction.form in PORT_FORMS:
             # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
             event = replace(event, native_charges=("native-port-io",))
         if self.machine.step_trap_due:

@@ -6,20 +6,19 @@ from ringviz.facts.registers import Cr0
 from ringviz.facts.vmx import INSTRUCTION_EXITS, VMX_CONTROLS
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.bus import Bus
-from ringviz.machine.microcode.ports import port_of
+from ringviz.machine.microcode.ports import PORT_FORMS, port_of
 from ringviz.machine.state import ADDRESS_32, ECX, CpuState
 from ringviz.machine.stops import PortIo
 from ringviz.vmm import describe
 from ringviz.vmm.vtx.exits import Controls
 
-_PORT_FORMS = frozenset({"in", "out", "ins", "outs"})
 _LMSW_BITS = 0xF
 
 
 def emulated_text(instruction: Instruction, old: CpuState, new: CpuState, bus: Bus) -> str:
     """Say what the VMM did on the guest's behalf; `old` and `new` are what the guest sees."""
     form = instruction.form or ""
-    if form in _PORT_FORMS:
+    if form in PORT_FORMS:
         port, size, is_input = port_of(old, instruction)
         return "virtual " + describe.port_action(bus, PortIo(is_input, port, size, instruction), new)
     name = _control_register(instruction)
