@@ -24,6 +24,7 @@ from ringviz.cli.options import (
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
+from ringviz.engine.divergence import INTERVAL
 from ringviz.engine.scorecard import Score, Verdict, scorecard
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.properties import MAJORITY, PROPERTIES
@@ -117,7 +118,7 @@ def report(comparison: "Comparison") -> Iterator[str]:
     yield ""
     yield from table(FIGURES, [_row(run) for run in comparison.runs], width_cells())
     yield ""
-    yield from _notes((*NOTES, _priced(comparison)))
+    yield from _notes((*NOTES, _priced(comparison), *_intervals(comparison)))
     for run in comparison.runs:
         yield from _differences(run)
     if comparison.refused:
@@ -175,6 +176,20 @@ def _priced(comparison: "Comparison") -> str:
         users.setdefault(run.cpu, []).append(run.technique)
     cpus = [f"{CPU_PROFILES[cpu].title} ({', '.join(techniques)})" for cpu, techniques in users.items()]
     return f"Cycles are modelled for {' and '.join(cpus)}."
+
+
+def _intervals(comparison: "Comparison") -> Iterator[str]:
+    """Say which runs were too long to be compared at every stop, and from where on."""
+    began = [
+        f"{run.technique} from step {run.fidelity.closely_until:,}"
+        for run in comparison.runs
+        if run.fidelity is not None and run.fidelity.closely_until is not None
+    ]
+    if began:
+        yield (
+            f"At intervals: compared at every stop at first, then after every {INTERVAL:,} instructions, and a "
+            f"difference found there is searched for by single steps ({', '.join(began)})."
+        )
 
 
 def seats(technique: TechniqueFacts) -> str:

@@ -56,7 +56,9 @@ def fidelity(run: "Stat") -> str:
     first = run.fidelity.first_divergence
     if first is not None:
         return f"diverges at {first.retired:,}: {first.instruction}"
-    return "identical" if run.fidelity.markers is None else f"identical at {run.fidelity.markers:,} markers"
+    if run.fidelity.markers is not None:
+        return f"identical at {run.fidelity.markers:,} markers"
+    return "identical" if run.fidelity.closely_until is None else "identical at intervals"
 
 
 def port(change: Recompiled) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ringviz.facts.instructions import SILENT_IDS
 
+INTERVAL = 10_000
+"""Instructions from one comparison of a long run to the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
@@ -35,3 +38,5 @@ class Fidelity:
     """The first one, then every silent instruction that gave another answer than it gave on bare metal."""
     markers: int | None = None
     """How many markers were compared, where the kernel was recompiled; None where every instruction was."""
+    closely_until: int | None = None
+    """From this step on the two were compared at intervals only (`INTERVAL`); None: closely to the end."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from ringviz.engine.divergence import Divergence, Fidelity
+from ringviz.engine.divergence import INTERVAL, Divergence, Fidelity
 from ringviz.engine.markers import check_at_markers
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
@@ -37,7 +37,6 @@ __all__ = ["Divergence", "Fidelity", "check_fidelity"]
 _AT_LEAST_EVERY = 200_000
 _CLOSELY_COMPARED = 4_000
 """Stops after which the two runs are compared at intervals only."""
-_INTERVAL = 10_000
 
 
 class _Runner:
@@ -161,12 +160,14 @@ def check_fidelity(
     first: Divergence | None = None
     stuck = stops = 0
     compared = -1
+    closely_until: int | None = None
     while first is None and not here.is_spent:
         if progress is not None:
             progress(f"comparing {technique} with bare metal", here.position, limit)
         if stops > _CLOSELY_COMPARED and not here.is_pending:
             agreed = here.position
-            here.reach_or_lie(agreed + _INTERVAL)
+            here.reach_or_lie(agreed + INTERVAL)
+            closely_until = agreed if closely_until is None else closely_until
             if here.is_stuck:
                 break
             native.reach(here.position)
@@ -198,8 +199,8 @@ def check_fidelity(
         native.reach(here.position)
         first = _different_end(here, native)
     if first is None:
-        return Fidelity(True, None, ())
-    return Fidelity(False, first, (first, *_further_lies(here, native, limit)))
+        return Fidelity(True, None, (), closely_until=closely_until)
+    return Fidelity(False, first, (first, *_further_lies(here, native, limit)), closely_until=closely_until)
 
 
 def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ringviz.engine.divergence import INTERVAL
 from ringviz.facts.properties import MAJORITY, PROPERTIES, Property
 from ringviz.facts.techniques import TECHNIQUES
 
@@ -87,6 +88,13 @@ def _fidelity_words(run: Stat, fidelity: Fidelity | None) -> tuple[Verdict, str,
             f"identical at {fidelity.markers:,} markers",
             f"Its kernel is another build, so the two were compared at {fidelity.markers:,} markers that both have: "
             "all alike.",
+        )
+    if fidelity.closely_until is not None:
+        return (
+            Verdict.HOLDS,
+            "identical at intervals",
+            f"The guest saw what it sees on bare metal: compared at every stop up to step {fidelity.closely_until:,}, "
+            f"and from there after every {INTERVAL:,} instructions.",
         )
     return Verdict.HOLDS, "identical", "The guest saw what it sees on bare metal, at every instruction."
 

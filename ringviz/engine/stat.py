@@ -232,7 +232,11 @@ def stat_json(result: Stat) -> dict[str, object]:
 
 def _fidelity_json(verdict: Fidelity) -> dict[str, object]:
     first = verdict.first_divergence
-    return {"identical": verdict.identical, "first_divergence": None if first is None else _divergence_json(first)}
+    return {
+        "identical": verdict.identical,
+        "first_divergence": None if first is None else _divergence_json(first),
+        "closely_until": verdict.closely_until,
+    }
 
 
 def _divergence_json(divergence: Divergence) -> dict[str, object]:

@@ -24,6 +24,16 @@ def test_techniques_that_promise_fidelity_keep_it(technique: str) -> None:
         assert check_fidelity(find_scenario(scenario), technique) == Fidelity(True, None, ())
 
 
+def test_a_run_that_stops_often_is_compared_at_intervals_and_says_from_where_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ringviz.engine.fidelity._CLOSELY_COMPARED", 20)
+    verdict = check_fidelity(find_scenario("rings-tour"), "vt-x")
+    assert verdict.identical
+    assert verdict.closely_until is not None
+    assert 20 <= verdict.closely_until < find_scenario("rings-tour").limits.instructions
+
+
 def test_paging_is_the_same_under_nested_paging() -> None:
     assert check_fidelity(find_scenario("paging-tour"), "amd-v").identical
 

@@ -150,7 +150,7 @@ def test_the_order_of_markers_and_the_end_are_compared(tmp_path: Path) -> None:
 
 def test_stat_tells_a_verdict_at_markers_in_the_same_fields() -> None:
     result = stat(find_scenario("hello-serial"), "paravirt", fidelity=True)
-    assert stat_json(result)["fidelity"] == {"identical": True, "first_divergence": None}
+    assert stat_json(result)["fidelity"] == {"identical": True, "first_divergence": None, "closely_until": None}
     assert result.mmu == "direct"
     assert result.slowdown is not None
     assert 0 < result.slowdown < 1  # one hypercall for a text that bare metal prints byte by byte

@@ -56,6 +56,13 @@ def test_a_recompiled_kernel_is_identical_at_its_markers() -> None:
     assert "compared at 27 markers" in score.words
 
 
+def test_a_run_compared_at_intervals_does_not_claim_every_instruction() -> None:
+    fidelity = Fidelity(True, None, (), closely_until=123_456)
+    score = scorecard(replace(RUN, fidelity=fidelity)).score("fidelity")
+    assert (score.verdict, score.figure) == (Verdict.HOLDS, "identical at intervals")
+    assert "at every stop up to step 123,456, and from there after every 10,000" in score.words
+
+
 def test_what_was_not_compared_or_not_attempted_is_not_claimed() -> None:
     assert verdicts(replace(RUN, fidelity=None, safety=Safety(0, 0))) == [
         Verdict.UNTRIED,
