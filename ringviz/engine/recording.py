@@ -55,7 +55,7 @@ class End:
 
     position: int
     outcome: str
-    """`halted`, `exit`, `triple-fault` or `budget`."""
+    """`halted`, `exit`, `triple-fault`, `reset` or `budget`."""
     text: str
 
 

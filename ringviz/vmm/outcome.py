@@ -15,7 +15,7 @@ class Resume:
 class Ended:
     """The run is over."""
 
-    how: Literal["halted", "exit", "triple-fault"]
+    how: Literal["halted", "exit", "triple-fault", "reset"]
     text: str
     """In words, for a learner."""
 

@@ -47,6 +47,8 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.walks import TableWalk, Walks
 
+RESET = Ended("reset", "the guest had the processor reset, through the keyboard controller or port 92h")
+
 
 class Technique(ABC):
     """Base of all techniques; one instance runs one guest."""
@@ -212,16 +214,18 @@ class Technique(ABC):
     def conclude(self) -> Outcome:
         """Do what follows at once from an instruction completed on the guest's behalf.
 
-        The run ends if the guest has written to the exit port; if it single-steps itself, its #DB comes now.
+        The run ends if the guest has asked for that through a port; if it single-steps itself, its #DB comes now.
         """
-        outcome = self.check_exit_port()
+        outcome = self._asked_end()
         step_trap = self.machine.take_step_trap()
         return outcome if step_trap is None or isinstance(outcome, Ended) else self.handle(step_trap)
 
-    def check_exit_port(self) -> Outcome:
-        """End the run if the guest has written to the exit port."""
+    def _asked_end(self) -> Outcome:
+        """End the run if the guest has written to the exit port, or has had the processor reset."""
         code = self.machine.bus.exit_code
-        return RESUME if code is None else Ended("exit", f"the guest ended the run through port F4h, exit code {code}")
+        if code is not None:
+            return Ended("exit", f"the guest ended the run through port F4h, exit code {code}")
+        return RESET if self.machine.bus.has_reset else RESUME
 
 
 def _devices_of(scenario: Scenario) -> tuple[Device, ...]:

@@ -55,6 +55,8 @@ idt:
         ("EB FE", "budget"),  # JMP to itself
         ("0F 0B", "triple-fault"),  # UD2 without an IDT
         ("B0 21 E6 F4 F4", "exit"),  # MOV AL, 21h; OUT F4h, AL
+        ("B0 FE E6 64 F4", "reset"),  # MOV AL, FEh; OUT 64h, AL: the keyboard controller pulls the reset line
+        ("B0 03 E6 92 F4", "reset"),  # MOV AL, 3; OUT 92h, AL: the fast reset
     ],
 )
 def test_every_end_has_its_outcome(tmp_path: Path, technique: str, code: str, outcome: str) -> None:
