@@ -5,6 +5,7 @@ RingvizError            anything a user can cause; shown as one line, exit code 
 ├── ScenarioError       a scenario folder: file, key, what was expected
 │   ├── ImageError      the guest image itself
 │   └── DiskError       a disk image, of a scenario or from the command line
+├── LessonError         a lesson or a quiz: file, place in it, what was expected
 ├── UnsupportedError    a combination that a technique, CPU or scenario does not have
 └── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
 
@@ -30,6 +31,10 @@ class ImageError(ScenarioError):
 
 class DiskError(ScenarioError):
     """A disk image is missing, or is not a row of whole sectors."""
+
+
+class LessonError(RingvizError):
+    """A lesson or a quiz does not say what it must, or says what is not so; the text names file and place."""
 
 
 class UnsupportedError(RingvizError):

@@ -1,4 +1,4 @@
-"""`ringviz check`: says whether a scenario folder is what it must be."""
+"""`ringviz check`: says whether scenario and lesson folders are what they must be."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +11,22 @@ from ringviz.cli.output import print_lines
 from ringviz.errors import RingvizError
 from ringviz.guest.image import load_image
 from ringviz.guest.scenario import SCENARIO_FILE, load_scenario, shown_path
+from ringviz.lessons.read import LESSON_FILE, read_lesson
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Scenario folders, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Scenario or lesson folders, or folders of them.")
+    ],
 ) -> int:
-    """Validate scenario folders.
+    """Validate scenario and lesson folders.
 
-    Looks at the scenario file, and at the image in the layout that it claims.
+    Looks at the scenario file, and at the image in the layout that it claims. A lesson is gone through with its guest:
+    every place has to be reached, every figure computed, every question answered, and so has its quiz.
     """
     is_good = True
     for folder in (folder for path in paths for folder in folders_of(path)):
-        problem = problem_of(folder)
+        problem = problem_of(folder) or problem_of_lesson(folder)
         if problem:
             complain(problem)
             is_good = False
@@ -32,17 +36,36 @@ def check(
 
 
 def folders_of(path: Path) -> Iterator[Path]:
-    """Give the scenario folders that a path stands for: itself, or those directly in it if it is not one itself."""
+    """Give the folders that a path stands for: itself, or those directly in it if it is none itself."""
     inner = []
-    if path.is_dir() and not (path / SCENARIO_FILE).exists():
-        inner = sorted(folder for folder in path.iterdir() if (folder / SCENARIO_FILE).is_file())
+    if path.is_dir() and not _is_one(path):
+        inner = sorted(folder for folder in path.iterdir() if _is_one(folder))
     yield from inner or [path]
+
+
+def _is_one(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (SCENARIO_FILE, LESSON_FILE))
 
 
 def problem_of(folder: Path) -> str:
     """Give the first thing that is wrong with a scenario folder as one line, or nothing."""
+    if not (folder / SCENARIO_FILE).is_file() and (folder / LESSON_FILE).is_file():
+        return ""
     try:
         load_image(load_scenario(folder))
+    except RingvizError as error:
+        return str(error)
+    return ""
+
+
+def problem_of_lesson(folder: Path) -> str:
+    """Give the first thing that is wrong with a lesson and its quiz as one line, or nothing."""
+    if not (folder / LESSON_FILE).is_file():
+        return ""
+    from ringviz.lessons.follow import check_lesson
+
+    try:
+        check_lesson(read_lesson(folder))
     except RingvizError as error:
         return str(error)
     return ""

@@ -1,4 +1,4 @@
-"""`ringviz list`: which scenarios and techniques there are."""
+"""`ringviz list`: which scenarios, techniques and lessons there are."""
 
 from collections.abc import Iterator
 
@@ -9,22 +9,27 @@ from ringviz.cli.table import Column, table
 from ringviz.errors import RingvizError, ScenarioError
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.scenario import Scenario, list_scenarios
+from ringviz.lessons.course import list_lessons
+from ringviz.lessons.lesson import Lesson
 
 SCHEMA = 1
 
 
 def list_all(json: Json = False) -> int:
-    """List the scenarios and the techniques."""
+    """List the scenarios, the techniques and the lessons."""
     scenarios = list_scenarios(on_error=_complain_of)
     techniques = available()
+    lessons = list_lessons(on_error=lambda error: complain(str(error)))
     if json:
-        print_json(catalogue(scenarios, techniques))
+        print_json(catalogue(scenarios, techniques, lessons))
     else:
-        print_lines(report(scenarios, techniques))
+        print_lines(report(scenarios, techniques, lessons))
     return Exit.DONE
 
 
-def catalogue(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...]) -> dict[str, object]:
+def catalogue(
+    scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...], lessons: tuple[Lesson, ...]
+) -> dict[str, object]:
     """Give the object of `list --json`."""
     return {
         "schema": SCHEMA,
@@ -39,11 +44,13 @@ def catalogue(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts,
             for scenario in scenarios
         ],
         "techniques": [{"id": row.id, "title": row.title, "vmm_seat": row.vmm_seat} for row in techniques],
-        "lessons": [],
+        "lessons": [{"id": lesson.id, "title": lesson.title} for lesson in lessons],
     }
 
 
-def report(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...]) -> Iterator[str]:
+def report(
+    scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...], lessons: tuple[Lesson, ...]
+) -> Iterator[str]:
     """Give the same as a text for people."""
     yield strong("Scenarios")
     columns = (Column("Id"), Column("Level"), Column("What it shows", wraps=True))
@@ -55,6 +62,12 @@ def report(scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ..
     yield strong("Techniques")
     columns = (Column("Id"), Column("Title"), Column("Where the VMM sits", wraps=True))
     yield from table(columns, [(row.id, row.title, row.vmm_seat) for row in techniques], width_cells())
+    if lessons:
+        yield ""
+        yield strong("Lessons")
+        columns = (Column("Id"), Column("Minutes", is_number=True), Column("What you learn", wraps=True))
+        rows = [(row.id, str(row.minutes), f"{_sentence(row.title)} {row.summary}") for row in lessons]
+        yield from table(columns, rows, width_cells())
 
 
 def available() -> tuple[TechniqueFacts, ...]:

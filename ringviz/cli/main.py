@@ -14,8 +14,10 @@ from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
+from ringviz.cli.learn import learn
 from ringviz.cli.list import list_all
 from ringviz.cli.output import prepare, print_lines
+from ringviz.cli.quiz import quiz
 from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
@@ -31,6 +33,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
     "trace": trace,
     "walk": walk,
+    "learn": learn,
+    "quiz": quiz,
     "check": check,
     "build": build,
     "doctor": doctor,

@@ -22,6 +22,7 @@ from ringviz.engine.walks import WalkView, build_walk
 from ringviz.errors import InputError
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.techniques import TechniqueFacts
+from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.machine.paging import Access
@@ -108,6 +109,11 @@ class Session:
     def source(self) -> SourceMap:
         """Symbols and source lines of the guest."""
         return self._source
+
+    @property
+    def next_instruction(self) -> Instruction | None:
+        """The guest instruction that comes next; None at the end, or where nothing can be fetched or decoded."""
+        return None if self.is_over else self._recording.technique.instruction_here()
 
     # ---- moving ------------------------------------------------------------------------------------------------------
 

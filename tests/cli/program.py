@@ -12,13 +12,15 @@ from jsonschema import Draft202012Validator
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-def ringviz(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one command line without a terminal."""
+def ringviz(
+    *arguments: str, cwd: Path | None = None, typed: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one command line without a terminal; `typed` is what stands on its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "ringviz", *arguments],
         capture_output=True,
         encoding="utf-8",
-        stdin=subprocess.DEVNULL,
+        input=typed,
         cwd=cwd,
         env=os.environ | environment,
         timeout=120,
