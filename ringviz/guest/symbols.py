@@ -71,8 +71,15 @@ class SourceMap:
         object.__setattr__(self, "_line_starts", tuple(line.address for line in self.lines))
 
     def address_of(self, name: str) -> int | None:
-        """Return the address of a label, or None if the source has no such label."""
-        return self._addresses.get(name)
+        """Return the address of a label, or None if the source has no such label.
+
+        A local label, `start.loop`, may be given without the label it belongs to, if no other has its name.
+        """
+        found = self._addresses.get(name)
+        if found is not None or not name:
+            return found
+        local = [address for label, address in self._addresses.items() if label.endswith(f".{name.removeprefix('.')}")]
+        return local[0] if len(local) == 1 else None
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         """Return the label at or before an address and the distance from it in bytes.

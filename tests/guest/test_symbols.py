@@ -51,6 +51,14 @@ def test_labels_lead_to_addresses() -> None:
     assert MAP.address_of("nowhere") is None
 
 
+def test_a_local_label_may_be_named_alone_if_there_is_but_one() -> None:
+    names = ("start", "start.loop", "start.end", "other", "other.end")
+    source = SourceMap((Section(0, 9, ".text"),), tuple(Symbol(i, name) for i, name in enumerate(names)), (), ())
+    assert [source.address_of(name) for name in ("loop", ".loop", "start.end", "end", ".end", "")] == [
+        1, 1, 2, None, None, None,
+    ]  # fmt: skip
+
+
 def test_an_empty_map_knows_nothing() -> None:
     empty = SourceMap()
     assert (empty.symbol_at(0), empty.line_at(0), empty.address_of("start")) == (None, None, None)
