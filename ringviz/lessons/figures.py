@@ -3,13 +3,14 @@
 A figure is named in a few words, which stand in braces in a lesson's text, `{{vt-x@nehalem times exit}}`, and as they
 are in its questions::
 
-    [scenario:]technique[/mmu][@cpu] what      something that a run has come to
-    fact ID                                    a published figure of `ringviz.facts.figures`
-    cost CPU CAUSE                             cycles of the cost model
+    [scenario:]technique[/mmu][@cpu][(±control,…)] what      something that a run has come to
+    fact ID                                                  a published figure of `ringviz.facts.figures`
+    cost CPU CAUSE                                           cycles of the cost model
 
 `what` is one of `retired`, `direct`, `direct-percent`, `outcome`, `exit-code`, `console`, `vmm-calls`, `slowdown`,
 `guest-cycles`, `overhead-cycles`, `total-cycles`, `tlb-misses`, `walk-references`, `divergences`, `first-divergence`,
-`attempts`, `contained`, `count CAUSE`, `cycles CAUSE` and `times KIND`.
+`attempts`, `contained`, `count CAUSE`, `cycles CAUSE` (of the bill), `times KIND` (of event), and `causes TEXT`, how many events have a
+cause that begins so, as in `causes #PF (hidden)`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from ringviz.vmm.registry import choose
 
 Value = int | float | str
 
-_RUN = re.compile(r"(?:(?P<scenario>[\w.-]+):)?(?P<technique>[\w-]+)(?:/(?P<mmu>\w+))?(?:@(?P<cpu>[\w.-]+))?\Z")
+_RUN = re.compile(
+    r"(?:(?P<scenario>[\w.-]+):)?(?P<technique>[\w-]+)(?:/(?P<mmu>\w+))?(?:@(?P<cpu>[\w.-]+))?"
+    r"(?:\((?P<controls>[-+\w,]+)\))?\Z"
+)
 _BRACES = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 _COMPARED = frozenset({"slowdown", "divergences", "first-divergence"})
 _WALKED = frozenset({"tlb-misses", "walk-references"})
@@ -40,7 +44,7 @@ _PLAIN = (
     "retired", "direct", "direct-percent", "outcome", "exit-code", "console", "vmm-calls", "guest-cycles",
     "overhead-cycles", "total-cycles", "attempts", "contained",
 )  # fmt: skip
-_WITH_ARGUMENT = ("count", "cycles", "times")
+_WITH_ARGUMENT = ("count", "cycles", "times", "causes")
 WORDS = (*_PLAIN, *sorted(_COMPARED), *sorted(_WALKED), *_WITH_ARGUMENT)
 
 
@@ -52,6 +56,7 @@ class _Run:
     technique: str
     mmu: str | None
     cpu: str | None
+    controls: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ class Figures:
     scenario: Scenario
     """The one that is meant where a figure names none."""
     _stats: dict[tuple[_Run, bool, bool], Stat] = field(default_factory=dict)
-    _kinds: dict[_Run, Counter[Kind]] = field(default_factory=dict)
+    _counts: dict[_Run, Counter[tuple[Kind, str]]] = field(default_factory=dict)
 
     def value(self, name: str) -> Value:
         """Compute one figure.
@@ -78,6 +83,8 @@ class Figures:
                 return _cost(cpu, cause)
             case [run, what] if what in WORDS and what not in _WITH_ARGUMENT:
                 return self._of_run(self._run(run), what)
+            case [run, "causes", *rest] if rest:
+                return self._caused(self._run(run), " ".join(rest))
             case [run, what, argument] if what in _WITH_ARGUMENT:
                 return self._counted(self._run(run), what, argument)
         raise InputError(
@@ -96,9 +103,10 @@ class Figures:
     def _run(self, text: str) -> _Run:
         found = _RUN.match(text)
         if found is None:
-            raise InputError(f'"{text}" is no run; expected [scenario:]technique[/mmu][@cpu]')
+            raise InputError(f'"{text}" is no run; expected [scenario:]technique[/mmu][@cpu][(±control,…)]')
         technique = _known("technique", found["technique"], TECHNIQUES)
-        return _Run(found["scenario"] or self.scenario.id, technique, found["mmu"], found["cpu"])
+        controls = tuple(found["controls"].split(",")) if found["controls"] else ()
+        return _Run(found["scenario"] or self.scenario.id, technique, found["mmu"], found["cpu"], controls)
 
     def _scenario(self, run: _Run) -> Scenario:
         return self.scenario if run.scenario == self.scenario.id else find_scenario(run.scenario)
@@ -107,7 +115,9 @@ class Figures:
         for key in ((run, compared, walked), (run, True, walked)):
             if key in self._stats:
                 return self._stats[key]
-        found = stat(self._scenario(run), run.technique, run.mmu, run.cpu, compared, walks=walked)
+        found = stat(
+            self._scenario(run), run.technique, run.mmu, run.cpu, compared, controls=run.controls, walks=walked
+        )
         self._stats[run, compared, walked] = found
         return found
 
@@ -143,17 +153,25 @@ class Figures:
     def _counted(self, run: _Run, what: str, argument: str) -> int:
         if what == "times":
             kind = Kind(_known("kind of event", argument, [kind.value for kind in Kind if kind is not Kind.GUEST]))
-            return self._times(run)[kind]
+            return self._times(run, kind)
         cause = _known("cause", argument, CAUSES)
         row = next((row for row in self._stat(run).events if row.cause == cause), None)
         return 0 if row is None else row.count if what == "count" else row.cycles
 
-    def _times(self, run: _Run) -> Counter[Kind]:
-        if run not in self._kinds:
-            recording = Recording(self._scenario(run), run.technique, choose(run.technique, run.mmu, run.cpu))
+    def _caused(self, run: _Run, text: str) -> int:
+        return sum(times for (_kind, cause), times in self._events(run).items() if cause.startswith(text))
+
+    def _times(self, run: _Run, kind: Kind) -> int:
+        return sum(times for (known, _cause), times in self._events(run).items() if known is kind)
+
+    def _events(self, run: _Run) -> Counter[tuple[Kind, str]]:
+        if run not in self._counts:
+            recording = Recording(
+                self._scenario(run), run.technique, choose(run.technique, run.mmu, run.cpu, run.controls)
+            )
             recording.play_to_the_end()
-            self._kinds[run] = Counter(event.kind for event in recording.log.raw)
-        return self._kinds[run]
+            self._counts[run] = Counter((event.kind, event.cause) for event in recording.log.raw)
+        return self._counts[run]
 
 
 def shown(value: Value) -> str:

@@ -78,7 +78,7 @@ class Follower:
         )
         self._index = 0
         self.session = Session(lesson.scenario, lesson.technique, cpu=cpu)
-        self._built: tuple[str, str | None, str | None] = (lesson.technique, None, cpu)
+        self._built: tuple[str, str | None, str | None, tuple[str, ...]] = (lesson.technique, None, cpu, ())
 
     @property
     def number(self) -> int:
@@ -119,19 +119,21 @@ class Follower:
         """
         self._index = max(0, min(number - 1, self.count - 1))
         technique, mmu, cpu, to = self.lesson.technique, None, self._cpu, "start"
+        controls: tuple[str, ...] = ()
         for _role, section in self._pages[: self._index + 1]:
             if section.move is not None:
                 technique = section.move.technique or technique
                 if section.move.technique is not None:
-                    mmu = section.move.mmu
+                    mmu, controls = section.move.mmu, section.move.controls
                 mmu = section.move.mmu or mmu
+                controls = section.move.controls or controls
                 cpu = section.move.cpu or cpu
                 to = section.move.to or to
         _role, section = self._pages[self._index]
         try:
-            if (technique, mmu, cpu) != self._built:
-                self.session = Session(self.lesson.scenario, technique, mmu, cpu)
-                self._built = technique, mmu, cpu
+            if (technique, mmu, cpu, controls) != self._built:
+                self.session = Session(self.lesson.scenario, technique, mmu, cpu, controls)
+                self._built = technique, mmu, cpu, controls
             go(self.session, to, cancelled)
         except RingvizError as error:
             raise self._fault(section, error) from None

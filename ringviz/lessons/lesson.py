@@ -17,6 +17,8 @@ class Move:
     """None: the one before."""
     mmu: str | None
     cpu: str | None
+    controls: tuple[str, ...]
+    """Settings of the technique changed from its own choice; they hold until the technique is chosen anew."""
     to: str | None
     """A place as `ringviz.lessons.place` understands it; None: the same guest instruction as before."""
     look: str | None

@@ -2,7 +2,7 @@
 
 `start`, `end`, `step 120`, a symbol or an address (`marker_sti`, `0x100040`), `ring` for the next change of ring,
 `trap 3` for just after the third event of that kind, and `before trap 3` for just before its instruction; `event 5`
-counts events of all kinds. `before divergence` is where the guest is about to get something else than on bare metal.
+counts events of all kinds, and `before #PF (hidden) 2` those whose cause begins so. `before divergence` is where the guest is about to get something else than on bare metal.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _KINDS = tuple(kind.value for kind in Kind if kind is not Kind.GUEST)
 _STEP = re.compile(r"step (\d[\d_]*)\Z")
 _FIRST_STRIDE = 4096
 _EVENT = re.compile(rf"(?:(before|after) )?(event|divergence|{'|'.join(_KINDS)})(?: (\d+))?\Z")
+_CAUSE = re.compile(r"(before|after) (.+?)(?: (\d+))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,13 @@ class NthEvent:
     """Stand before its instruction, and not after it."""
     is_divergence: bool = False
     """Only silent events count that told something else than bare metal."""
+    cause: str = ""
+    """Only events count whose cause begins so."""
+
+    def counts(self, event: Event) -> bool:
+        """Tell whether an event is one of those that are counted."""
+        is_kind = event.is_divergence if self.is_divergence else self.kind in (None, event.kind)
+        return is_kind and event.cause.startswith(self.cause)
 
 
 def go(session: Session, place: str, cancelled: Cancelled = never) -> None:
@@ -43,7 +51,7 @@ def go(session: Session, place: str, cancelled: Cancelled = never) -> None:
     """
     word = place.strip()
     step = _STEP.match(word)
-    event = _EVENT.match(word)
+    event = _EVENT.match(word) or _CAUSE.match(word)
     if word == "start":
         session.seek(0)
     elif word == "end":
@@ -64,8 +72,7 @@ def find_event(session: Session, wanted: NthEvent, cancelled: Cancelled = never)
     while True:
         raw = session.events.raw
         for event in raw[looked:]:
-            is_one = event.is_divergence if wanted.is_divergence else wanted.kind in (None, event.kind)
-            seen += is_one
+            seen += wanted.counts(event)
             if seen == wanted.nth:
                 return event
         looked = len(raw)
@@ -85,6 +92,8 @@ def _address(session: Session, word: str) -> AtAddress:
 
 def _nth(found: re.Match[str]) -> NthEvent:
     what = found[2]
+    if found.re is _CAUSE:
+        return NthEvent(None, int(found[3] or 1), found[1] == "before", cause=what)
     kind = Kind.SILENT if what == "divergence" else None if what == "event" else Kind(what)
     return NthEvent(kind, int(found[3] or 1), found[1] == "before", what == "divergence")
 

@@ -33,7 +33,7 @@ _HEAD_KEYS = {
     "scenario": str, "technique": str,
 }  # fmt: skip
 _TYPES = {int: "a whole number", str: "a text in quotes", bool: "true or false", list: "a list of texts"}
-_GO_KEYS = ("technique", "mmu", "cpu", "to", "look")
+_GO_KEYS = ("technique", "mmu", "cpu", "controls", "to", "look")
 
 
 def read_lesson(path: Path) -> Lesson:
@@ -209,8 +209,8 @@ def _move(table: dict[str, object], place: str) -> Move:
         _known_technique(table["technique"], f"{place}: go")
     if "look" in table and table["look"] not in PANELS:
         raise LessonError(f"{place}: go: look: expected one of {', '.join(PANELS)}")
-    values = {key: None if key not in table else str(table[key]) for key in _GO_KEYS}
-    return Move(**values)
+    technique, mmu, cpu, controls, to, look = (str(table[key]) if key in table else None for key in _GO_KEYS)
+    return Move(technique, mmu, cpu, tuple(controls.split()) if controls else (), to, look)
 
 
 def _known_technique(name: object, where: str) -> None:

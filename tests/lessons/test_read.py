@@ -45,7 +45,7 @@ def test_a_lesson_has_sections_moves_questions_and_what_is_read_after_the_answer
         (
             'to = "start"\nlook = "rings"',
             'too = "start"',
-            "go: too: unknown key, expected technique, mmu, cpu, to, look",
+            "go: too: unknown key, expected technique, mmu, cpu, controls, to, look",
         ),
         ('kind = "choice"', 'kind = "chioce"', 'did you mean "choice"?'),
         ('right = "in ring 0', 'rigth = "in ring 0', "rigth: unknown key, expected text, right"),
