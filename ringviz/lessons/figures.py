@@ -9,8 +9,8 @@ are in its questions::
 
 `what` is one of `retired`, `direct`, `direct-percent`, `outcome`, `exit-code`, `console`, `vmm-calls`, `slowdown`,
 `guest-cycles`, `overhead-cycles`, `total-cycles`, `tlb-misses`, `walk-references`, `divergences`, `first-divergence`,
-`attempts`, `contained`, `count CAUSE`, `cycles CAUSE` (of the bill), `times KIND` (of event), and `causes TEXT`, how many events have a
-cause that begins so, as in `causes #PF (hidden)`.
+`attempts`, `contained`, `count CAUSE` and `cycles CAUSE` of the bill, `times KIND` of event, and `causes TEXT`, how
+many events have a cause that begins so.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 `start`, `end`, `step 120`, a symbol or an address (`marker_sti`, `0x100040`), `ring` for the next change of ring,
 `trap 3` for just after the third event of that kind, and `before trap 3` for just before its instruction; `event 5`
-counts events of all kinds, and `before #PF (hidden) 2` those whose cause begins so. `before divergence` is where the guest is about to get something else than on bare metal.
+counts events of all kinds, and `before #PF (hidden) 2` those whose cause begins so. `before divergence` is where the
+guest is about to get something else than on bare metal.
 """
 
 from __future__ import annotations
