@@ -90,6 +90,13 @@ BOCHS = Work(
     "measured on several hosts",
     Status.SEEN,
 )
+GCC_COSTS = Work(
+    "GCC_COSTS",
+    "GCC cost tables",
+    "GNU Compiler Collection: costs of operations of individual x86 CPUs, by which it chooses instructions "
+    "(gcc/config/i386/x86-tune-costs.h)",
+    Status.SEEN,
+)
 KERNEL_ENTRY = Work(
     "KERNEL_ENTRY",
     "Kernel Entry Microbenchmarks",
@@ -174,6 +181,7 @@ WORKS: Mapping[str, Work] = by(
     CNET07,
     VMLATENCY,
     BOCHS,
+    GCC_COSTS,
     KERNEL_ENTRY,
     CPUID_DUMPS,
     CPU_REPORTS,
