@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ringviz.facts.source import Source, by
-from ringviz.facts.sources import AA06, AG12, AMD06, BOCHS, CNET07, CPUID_DUMPS, GCC_COSTS, KERNEL_ENTRY, VMLATENCY
+from ringviz.facts.sources import (
+    AA06,
+    AG12,
+    AMD06,
+    ANANDTECH05,
+    BHARGAVA,
+    BOCHS,
+    CNET07,
+    CPUID_DUMPS,
+    GCC_COSTS,
+    KERNEL_ENTRY,
+    SEVEN_CPU,
+    VMLATENCY,
+    XBIT07,
+)
 
 _P4 = "3.8 GHz Pentium 4 672"
 _CORE2 = "2.66 GHz Core 2 Duo, pre-production"
@@ -140,6 +154,34 @@ _NOCONA = GCC_COSTS.at(
 )
 
 
+# ---- second-level caches, and page walks in two dimensions -----------------------------------------------------------
+
+_L2 = "Load-to-use latency of the second-level cache"
+
+
+def _second_level(generation: str, low: int, high: int, cpu: str, source: Source) -> Figure:
+    return Figure(f"{generation}-l2", low, high, "cycles", f"{_L2}, {cpu}", source)
+
+
+_WALKS = (
+    _second_level("p4-6xx", 27, 27, "Pentium 4 6xx", ANANDTECH05.at("Twice the Cache", note="Pentium 4 6xx")),
+    _second_level("athlon-64", 17, 18, "Athlon 64", ANANDTECH05.at("Twice the Cache", note="Athlon 64, two programs")),
+    _second_level("kentsfield", 11, 14, "Core 2 QX6850", XBIT07.at("L2 Cache", note="Core 2 QX6850, two programs")),
+    _second_level("westmere", 10, 10, "Xeon X5650", SEVEN_CPU.at("Westmere", note="Xeon X5650")),
+    _second_level("ivy-bridge", 12, 12, "Core i7-3770", SEVEN_CPU.at("Ivy Bridge", note="Core i7-3770")),
+    Figure(
+        "two-dimensional-walk",
+        390,
+        460,
+        "percent",
+        "Time of a page walk in two dimensions, of one in one dimension, nothing cached",
+        BHARGAVA.at("Table 1"),
+    ),
+    Figure("walk-entries", 4, 4, "count", "Entries of a four-level walk", BHARGAVA.at("section 1")),
+    Figure("nested-walk-entries", 24, 24, "count", "The same in two dimensions", BHARGAVA.at("section 1")),
+)
+
+
 def _brand_clock(id_: str, hertz: int, cpu: str) -> Figure:
     return _clock(f"{id_}-clock", hertz, f"Clock in the name of the {cpu}", CPUID_DUMPS.at(cpu))
 
@@ -149,6 +191,7 @@ FIGURES: Mapping[str, Figure] = by(
     *_ADAMS_AGESEN,
     *_ROUND_TRIPS,
     *_INTERPRETED,
+    *_WALKS,
     _cycles("nocona-multiply", 10, "Integer multiplication", _NOCONA),
     _cycles("nocona-divide", 66, "Integer division", _NOCONA),
     _cycles("nocona-fadd", 6, "FADD and FSUB", _NOCONA),

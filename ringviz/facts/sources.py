@@ -97,6 +97,19 @@ GCC_COSTS = Work(
     "(gcc/config/i386/x86-tune-costs.h)",
     Status.SEEN,
 )
+ANANDTECH05 = Work(
+    "ANANDTECH05",
+    "AnandTech, February 2005",
+    "AnandTech: Intel Pentium 4 6xx and Pentium 4 Extreme Edition, page Twice the Cache. February 2005",
+    Status.SEEN,
+)
+XBIT07 = Work(
+    "XBIT07",
+    "Review of the QX9650, October 2007",
+    "Review of the Core 2 Extreme QX9650, L2 Cache, as kept by thethirdmedia.com. October 2007",
+    Status.SEEN,
+)
+SEVEN_CPU = Work("SEVEN_CPU", "7-cpu.com", "7-cpu.com: measured latencies of CPUs, one page for each", Status.SEEN)
 KERNEL_ENTRY = Work(
     "KERNEL_ENTRY",
     "Kernel Entry Microbenchmarks",
@@ -182,6 +195,9 @@ WORKS: Mapping[str, Work] = by(
     VMLATENCY,
     BOCHS,
     GCC_COSTS,
+    ANANDTECH05,
+    XBIT07,
+    SEVEN_CPU,
     KERNEL_ENTRY,
     CPUID_DUMPS,
     CPU_REPORTS,
