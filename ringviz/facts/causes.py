@@ -54,7 +54,7 @@ CAUSES: Mapping[str, Cause] = by(
     _machine(
         "native-port-io",
         "The port access itself",
-        "each access to a device's port that reaches the device: IN, OUT, one round of INS or OUTS",
+        "each IN, OUT, INS or OUTS that comes to the device",
         "the access, from the CPU to the device and back",
         "what a VMM does before it comes to the device",
     ),
@@ -139,14 +139,15 @@ CAUSES: Mapping[str, Cause] = by(
     _vmm(
         "hidden-fault",
         "A page fault of the shadow tables, filled in by the VMM",
-        "each page fault that the guest must not see, under ring compression",
+        "each page fault that the guest must not see, under the software techniques: hardware exits instead",
         "the fault, the walk of the guest's tables by the VMM, the entry made, the return",
         "later misses of the TLB",
     ),
     _vmm(
         "trace",
         "A guest write to its page tables, carried out by the VMM",
-        "each write to a page that the VMM has protected because the guest's tables are in it",
+        "each write to a page that the VMM has protected because the guest's tables are in it, under the software "
+        "techniques: hardware exits instead",
         "the fault, the write carried out, the shadow entry changed, the return",
         "the hidden faults that follow",
     ),

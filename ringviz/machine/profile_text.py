@@ -50,8 +50,8 @@ def profile_toml(profile: CpuProfile) -> Iterator[str]:
     yield "[costs]  # cycles; or a table with cycles, low, high, source, note; or " + _string(UNKNOWN)
     for cost in profile.costs.values():
         yield f"# {CAUSES[cost.cause].title}: {_known(cost)}"
-        follows = _follows(profile, cost)
-        yield f"# {_cell(cost)}  # follows {follows} unless given" if follows else _cell(cost)
+        why_not = _left_out(profile, cost)
+        yield f"# {_cell(cost)}  # {why_not}" if why_not else _cell(cost)
     yield ""
     yield "[weights]  # cycles of one guest instruction, by class, with two decimals at most"
     for row in CLASSES.values():
@@ -63,21 +63,19 @@ def profile_toml(profile: CpuProfile) -> Iterator[str]:
     yield f"ways = {profile.tlb.ways}"
 
 
-def _follows(profile: CpuProfile, cost: Cost) -> str:
-    """Name what a cell is computed from when the file is read without it; empty if it must be said."""
+def _left_out(profile: CpuProfile, cost: Cost) -> str:
+    """Say why a cell need not be said, as it comes out the same without; empty if it must be said."""
     if cost.cause in PARTS:
         # An exit that was measured or given whole is kept so: its halves would contradict it.
-        return "" if _is_sum(profile) else "nothing: exit stands for both"
-    if cost.cause not in _FOLLOWERS or cost.cycles is None:
+        return "" if _is_sum(profile) else "exit is charged whole"
+    if cost.cause not in _FOLLOWERS or cost.cycles is None or (cost.cause == "exit" and not _is_sum(profile)):
         return ""
     components, name = _FOLLOWERS[cost.cause]
-    if cost.cause == "exit" and not _is_sum(profile):
-        return ""
+    follows = f"follows {name} unless it is given"
     if cost.source.status is Status.YOURS:
-        return name if cost.source.note.startswith(FOLLOWS) else ""
-    if any(profile.costs[part].cycles is None for part in components):
-        return ""
-    return name if all(profile.costs[part].source.status is not Status.YOURS for part in components) else ""
+        return follows if cost.source.note.startswith(FOLLOWS) else ""
+    rows = [profile.costs[part] for part in components]
+    return "" if any(row.cycles is None or row.source.status is Status.YOURS for row in rows) else follows
 
 
 def _is_sum(profile: CpuProfile) -> bool:

@@ -152,7 +152,8 @@ def test_what_barcelona_borrows_from_the_pentium_4_is_marked() -> None:
     assert {cost.cause for cost in borrowed} == {
         "native-port-io", "native-exception", "native-page-fault", "native-gate", "trap-emulate", "trap-reflect",
         "hidden-fault", "trace", "interpreted-instruction", "translate-instruction", "translated-callout",
-        "translated-in-cache", "translated-indirect", "hypercall", "native-interrupt", "native-syscall", "walk-reference",
+        "translated-in-cache", "translated-indirect", "hypercall", "native-interrupt", "native-syscall",
+        "walk-reference",
     }  # fmt: skip
     for cost in borrowed:
         if cost.cause == "walk-reference":
