@@ -71,7 +71,7 @@ def round_trip_parts(entry: str, exit_: str, note: str = "") -> tuple[Cost, Cost
 def walk_reference(figure: str, *, is_other_cpu: bool = False) -> Cost:
     """Price one entry of a page walk at the latency of the second-level cache, the middle of its range."""
     row = FIGURES[figure]
-    note = f"{row.source.note}: {row.title}; {_FROM_L2}"
+    note = f"{row.title}; {row.source.note}; {_FROM_L2}"
     status = Status.BORROWED if is_other_cpu else Status.COMPUTED
     source = replace(row.source, status=status, note=note)
     return Cost(WALK_REFERENCE, (row.low + row.high) // 2, row.low, row.high, source, _FROM_L2)

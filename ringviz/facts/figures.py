@@ -164,7 +164,9 @@ def _second_level(generation: str, low: int, high: int, cpu: str, source: Source
 
 
 _WALKS = (
-    _second_level("p4-6xx", 27, 27, "Pentium 4 6xx", ANANDTECH05.at("Twice the Cache", note="Pentium 4 6xx")),
+    _second_level(
+        "p4-6xx", 27, 27, "Pentium 4 6xx", ANANDTECH05.at("Twice the Cache", note="Prescott 2M, two programs")
+    ),
     _second_level("athlon-64", 17, 18, "Athlon 64", ANANDTECH05.at("Twice the Cache", note="Athlon 64, two programs")),
     _second_level("kentsfield", 11, 14, "Core 2 QX6850", XBIT07.at("L2 Cache", note="Core 2 QX6850, two programs")),
     _second_level("westmere", 10, 10, "Xeon X5650", SEVEN_CPU.at("Westmere", note="Xeon X5650")),

@@ -100,13 +100,13 @@ GCC_COSTS = Work(
 ANANDTECH05 = Work(
     "ANANDTECH05",
     "AnandTech, February 2005",
-    "AnandTech: Intel Pentium 4 6xx and Pentium 4 Extreme Edition, page Twice the Cache. February 2005",
+    "AnandTech's review of the Pentium 4 6xx and of the Extreme Edition with the same core, February 2005",
     Status.SEEN,
 )
 XBIT07 = Work(
     "XBIT07",
     "Review of the QX9650, October 2007",
-    "Review of the Core 2 Extreme QX9650, L2 Cache, as kept by thethirdmedia.com. October 2007",
+    "Review of the Core 2 Extreme QX9650, the first of 45 nm, as kept by thethirdmedia.com. October 2007",
     Status.SEEN,
 )
 SEVEN_CPU = Work("SEVEN_CPU", "7-cpu.com", "7-cpu.com: measured latencies of CPUs, one page for each", Status.SEEN)

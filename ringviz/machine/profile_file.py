@@ -12,7 +12,7 @@
 
 What the file does not say is the base's. A cell that says the same as the base's is the base's, with its source; all
 others are the user's, with the file's name as source. Cells that are computed from others follow them unless they are
-given: `exit` from `vm-entry` and `vm-exit`, `vmm-work` from `vmread`, `nested-walk` from `walk-reference`.
+given: `exit` from `vm-entry` and `vm-exit`, `nested-walk` from `walk-reference`.
 
 Every complaint is one line: file, key, what was found, what was expected.
 """
@@ -35,7 +35,6 @@ from ringviz.facts.cost_rows import complete, nested_walk
 from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, CPU_PROFILES, Cost, CpuProfile, make_known
 from ringviz.facts.cpu_features import CPU_FEATURES, SECOND_LEVEL, vendor_of
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
-from ringviz.facts.figures import FIGURES
 from ringviz.facts.instruction_weights import CLASSES, HUNDREDTHS
 from ringviz.facts.intel_cpus import P4_LENDS
 from ringviz.facts.source import Source
@@ -249,10 +248,6 @@ class _Reader:
                 rows[cause] = cell
                 changed.add(cause)
         self._settle_exit(rows, changed, table)
-        work = rows["vmread"].cycles
-        if "vmread" in changed and "vmm-work" not in table and work is not None:
-            reads = FIGURES["vmreads-per-exit"].value
-            rows["vmm-work"] = self._follower("vmm-work", work * reads, f"vmread: about {reads} of them")
         if "walk-reference" in changed and "nested-walk" not in table and rows["nested-walk"].cycles is not None:
             reference = rows["walk-reference"]
             cycles = nested_walk(reference).cycles if reference.cycles is not None else None

@@ -15,7 +15,6 @@ from ringviz.machine.profile_file import FOLLOWS, PARTS, SCHEMA_VERSION, UNKNOWN
 
 _FOLLOWERS = {
     "exit": (PARTS, "vm-entry + vm-exit"),
-    "vmm-work": (("vmread",), "vmread"),
     "nested-walk": (("walk-reference",), "walk-reference"),
 }
 """Cells that are computed from others, and from which."""
