@@ -6,6 +6,7 @@ RingvizError            anything a user can cause; shown as one line, exit code 
 │   ├── ImageError      the guest image itself
 │   └── DiskError       a disk image, of a scenario or from the command line
 ├── LessonError         a lesson or a quiz: file, place in it, what was expected
+├── ProfileError        a CPU profile from a file: file, key, what was expected
 ├── UnsupportedError    a combination that a technique, CPU or scenario does not have
 └── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
 
@@ -35,6 +36,10 @@ class DiskError(ScenarioError):
 
 class LessonError(RingvizError):
     """A lesson or a quiz does not say what it must, or says what is not so; the text names file and place."""
+
+
+class ProfileError(RingvizError):
+    """A file of a CPU's costs does not say what it must; the text names file, key and what was expected."""
 
 
 class UnsupportedError(RingvizError):

@@ -25,6 +25,15 @@ def cpu_ids(incomplete: str) -> list[str]:
     return [cpu for cpu in CPU_PROFILES if cpu.startswith(incomplete)]
 
 
+def _known_cpu(context: typer.Context, value: str | None) -> str | None:
+    """Take an id as it is, and a path for a file that tells of a CPU: its id is the file's name."""
+    if value is None or context.resilient_parsing:
+        return value
+    from ringviz.machine.profile_file import cpu_asked_for
+
+    return cpu_asked_for(value)
+
+
 Scenario = Annotated[
     str,
     typer.Argument(
@@ -61,7 +70,11 @@ Mmu = Annotated[
 Cpu = Annotated[
     str | None,
     typer.Option(
-        "--cpu", metavar="ID", help="The CPU whose costs are charged; see `ringviz cpus`.", autocompletion=cpu_ids
+        "--cpu",
+        metavar="ID",
+        help="The CPU whose costs are charged: an id of `ringviz cpus`, or a profile file of your own (my.toml).",
+        autocompletion=cpu_ids,
+        callback=_known_cpu,
     ),
 ]
 Controls = Annotated[

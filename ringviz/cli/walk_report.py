@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from ringviz.cli.output import strong, width_cells
 from ringviz.cli.table import Column, table
-from ringviz.engine.tlb import FIRST_LEVEL
 from ringviz.engine.walk_count import NESTED_LEVELS, WalkCount
 
 _ROWS = (Column("Count", is_number=True), Column("Of what", wraps=True))
@@ -13,7 +12,7 @@ _ROWS = (Column("Count", is_number=True), Column("Of what", wraps=True))
 def walk_lines(count: WalkCount) -> Iterator[str]:
     """Give the section about page walks."""
     yield strong("Page walks")
-    yield f"Modelled TLB: {FIRST_LEVEL.entries} entries, {FIRST_LEVEL.ways} ways, LRU; one for code, one for data"
+    yield f"Modelled TLB: {count.tlb.entries} entries, {count.tlb.ways} ways, LRU; one for code, one for data"
     yield from table(_ROWS, [(f"{number:,}", what) for number, what in _figures(count)], width_cells())
 
 

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
-from ringviz.engine.tlb import FIRST_LEVEL, Tlb
+from ringviz.engine.tlb import Tlb
 from ringviz.errors import UnsupportedError
 from ringviz.facts.paging import PagingMode, decode_entry, entry_format
 from ringviz.facts.registers import Cr0, Cr4
+from ringviz.facts.tlb import FIRST_LEVEL, TlbShape
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.access_trace import AccessTrace
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
@@ -68,6 +69,8 @@ class WalkCount:
     """The second dimension is there; else `two_dimensions` says what it would take."""
     unresolved: int
     """Accesses whose linear page is a guess."""
+    tlb: TlbShape = FIRST_LEVEL
+    """What was missed: that of the CPU's profile."""
 
     @property
     def misses(self) -> int:
@@ -81,7 +84,8 @@ class TranslationCounter:
     def __init__(self, technique: Technique) -> None:
         self._technique = technique
         self._machine = technique.machine
-        self.code_tlb, self.data_tlb = Tlb(FIRST_LEVEL), Tlb(FIRST_LEVEL)
+        shape = technique.setup.cpu.tlb
+        self.code_tlb, self.data_tlb = Tlb(shape), Tlb(shape)
         self.code_misses = self.data_misses = self.failed_walks = self.flushes = 0
         self.references = self.one_dimension = self.two_dimensions = 0
         self.page_at_hand: int | None = None
@@ -209,6 +213,7 @@ def count_walks(
         two_dimensions=counter.two_dimensions,
         is_nested=made.machine.second_level is not None,
         unresolved=trace.unresolved,
+        tlb=made.setup.cpu.tlb,
     )
 
 
@@ -216,11 +221,11 @@ def count_json(count: WalkCount) -> dict[str, object]:
     """Give the field `walks` of `stat --json`."""
     return {
         "tlb": {
-            "entries": FIRST_LEVEL.entries,
-            "ways": FIRST_LEVEL.ways,
+            "entries": count.tlb.entries,
+            "ways": count.tlb.ways,
             "replacement": "lru",
             "separate": ["code", "data"],
-            "source": str(FIRST_LEVEL.source),
+            "source": str(count.tlb.source),
         },
         "accesses": count.accesses,
         "misses": {"code": count.code_misses, "data": count.data_misses},

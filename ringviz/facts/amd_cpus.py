@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ringviz.facts.cost_rows import complete, interpreted, unknown
+from ringviz.facts.cost_rows import Lender, complete, interpreted, nested_walk, unknown, walk_reference
 from ringviz.facts.cpu_profile import Cost, CpuProfile
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.intel_cpus import P4_LENDS
@@ -41,12 +41,18 @@ def _barcelona_exit() -> Cost:
     )
 
 
-_AMD = (
-    interpreted("bochs-athlon-xp", is_other_cpu=True),
+_WALK = walk_reference("athlon-64-l2", is_other_cpu=True)
+NO_VMCS = (
     unknown("vmm-work", "the VMCB is ordinary memory, so reading it has no price of its own"),
     unknown("vmread", "AMD-V has a VMCB in ordinary memory, and no such instruction"),
     unknown("vmwrite", "AMD-V has a VMCB in ordinary memory, and no such instruction"),
+    unknown("vm-entry", "only the world switch as a whole was stated: it is kept whole"),
+    unknown("vm-exit", "only the world switch as a whole was stated: it is kept whole"),
 )
+"""What no CPU with AMD-V has a price for."""
+_AMD = (interpreted("bochs-athlon-xp", is_other_cpu=True), *NO_VMCS, _WALK)
+
+K8_LENDS = Lender("K8 revision F", by("cause", *_AMD, _k8_exit()))
 
 _BARCELONA_CLOCK = FIGURES["barcelona-clock"]
 
@@ -76,7 +82,7 @@ AMD_CPUS: Mapping[str, CpuProfile] = by(
             (
                 *_AMD,
                 _barcelona_exit(),
-                unknown("nested-walk", "published as a ratio of page-walk times, not in cycles"),
+                nested_walk(_WALK),
             ),
             P4_LENDS,
         ),

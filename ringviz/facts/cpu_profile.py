@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from ringviz.facts.source import Source
+from ringviz.facts.tlb import FIRST_LEVEL, TlbShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Cost:
     """The range that the sources leave open; equal to `cycles` if they leave none."""
     source: Source
     note: str = ""
+    lender: str = ""
+    """Whose figure it is, for want of one of the CPU's own."""
 
     @property
     def charged_cycles(self) -> int:
@@ -47,6 +51,19 @@ class CpuProfile:
     source: Source
     """For the year and the features."""
     note: str = ""
+    tlb: TlbShape = FIRST_LEVEL
+    """The TLB that page walks are counted with."""
+    weights: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Weights of instruction classes that are its own, in hundredths of a cycle; the others are common to all CPUs."""
+    base: str = ""
+    """Id of the profile that a user's file changes; empty for all others."""
+    cpuid_of: str = ""
+    """Id of the profile whose recorded CPUID it answers with; empty: its own."""
+
+    @property
+    def identity(self) -> str:
+        """Key of `CPU_IDENTITIES`: what it says of itself."""
+        return self.cpuid_of or self.id
 
 
 def cost_of(profile: CpuProfile, cause: str) -> Cost:

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ringviz.facts.source import Source, by
-from ringviz.facts.sources import AA06, AG12, AMD06, BOCHS, CNET07, CPUID_DUMPS, KERNEL_ENTRY, VMLATENCY
+from ringviz.facts.sources import (
+    AA06,
+    AG12,
+    AMD06,
+    ANANDTECH05,
+    BHARGAVA,
+    BOCHS,
+    CNET07,
+    CPUID_DUMPS,
+    GCC_COSTS,
+    KERNEL_ENTRY,
+    SEVEN_CPU,
+    VMLATENCY,
+    XBIT07,
+)
 
 _P4 = "3.8 GHz Pentium 4 672"
 _CORE2 = "2.66 GHz Core 2 Duo, pre-production"
@@ -63,6 +77,8 @@ _ADAMS_AGESEN = (
     _cycles("p4-in-cache-rdtsc", 216, "RDTSC in translated code, emulated in the translation cache", _RDTSC),
     _cycles("translate", 2300, "Translating one x86 instruction", AA06.at("section 3", note=_P4)),
     _cycles("p4-cli", 60, "CLI, no VMM", AA06.at("section 3.2", note=_P4)),
+    _cycles("p4-cr8wr", 150, "MOV to CR8 with no interrupt pending, no VMM", _RAW),
+    _cycles("p4-store", 1, "Store to a page-table entry that leaves it as it was, no VMM", _RAW),
     _cycles("p4-vm-entry", 2409, "VM entry", _TABLE1),
     _cycles("p4-page-fault-exit", 1931, "VM exit on a page fault", _TABLE1),
     _cycles("p4-vmread", 178, "Reading one VMCS field", _TABLE1),
@@ -133,6 +149,41 @@ _INTERPRETED = (
 )
 
 
+_NOCONA = GCC_COSTS.at(
+    "nocona_cost", note="64-bit Pentium 4, relative to an addition; a compiler's table, no measurement"
+)
+
+
+# ---- second-level caches, and page walks in two dimensions -----------------------------------------------------------
+
+_L2 = "Load-to-use latency of the second-level cache"
+
+
+def _second_level(generation: str, low: int, high: int, cpu: str, source: Source) -> Figure:
+    return Figure(f"{generation}-l2", low, high, "cycles", f"{_L2}, {cpu}", source)
+
+
+_WALKS = (
+    _second_level(
+        "p4-6xx", 27, 27, "Pentium 4 6xx", ANANDTECH05.at("Twice the Cache", note="Prescott 2M, two programs")
+    ),
+    _second_level("athlon-64", 17, 18, "Athlon 64", ANANDTECH05.at("Twice the Cache", note="Athlon 64, two programs")),
+    _second_level("kentsfield", 11, 14, "Core 2 QX6850", XBIT07.at("L2 Cache", note="Core 2 QX6850, two programs")),
+    _second_level("westmere", 10, 10, "Xeon X5650", SEVEN_CPU.at("Westmere", note="Xeon X5650")),
+    _second_level("ivy-bridge", 12, 12, "Core i7-3770", SEVEN_CPU.at("Ivy Bridge", note="Core i7-3770")),
+    Figure(
+        "two-dimensional-walk",
+        390,
+        460,
+        "percent",
+        "Time of a page walk in two dimensions, of one in one dimension, nothing cached",
+        BHARGAVA.at("Table 1"),
+    ),
+    Figure("walk-entries", 4, 4, "count", "Entries of a four-level walk", BHARGAVA.at("section 1")),
+    Figure("nested-walk-entries", 24, 24, "count", "The same in two dimensions", BHARGAVA.at("section 1")),
+)
+
+
 def _brand_clock(id_: str, hertz: int, cpu: str) -> Figure:
     return _clock(f"{id_}-clock", hertz, f"Clock in the name of the {cpu}", CPUID_DUMPS.at(cpu))
 
@@ -142,6 +193,10 @@ FIGURES: Mapping[str, Figure] = by(
     *_ADAMS_AGESEN,
     *_ROUND_TRIPS,
     *_INTERPRETED,
+    *_WALKS,
+    _cycles("nocona-multiply", 10, "Integer multiplication", _NOCONA),
+    _cycles("nocona-divide", 66, "Integer division", _NOCONA),
+    _cycles("nocona-fadd", 6, "FADD and FSUB", _NOCONA),
     _cycles("syscall", 99, "SYSCALL to ring 0 and SYSRET back", KERNEL_ENTRY.at("Running Benchmarks")),
     _cycles(
         "interrupt-gate", 610, "Through an interrupt gate to ring 0 and back", KERNEL_ENTRY.at("Running Benchmarks")

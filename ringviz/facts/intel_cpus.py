@@ -12,9 +12,12 @@ from ringviz.facts.cost_rows import (
     complete,
     computed,
     interpreted,
+    nested_walk,
     round_trip,
+    round_trip_parts,
     unknown,
     vmcs_reads,
+    walk_reference,
 )
 from ringviz.facts.cpu_profile import Cost, CpuProfile
 from ringviz.facts.figures import FIGURES
@@ -70,6 +73,7 @@ _P4 = by(
     borrowed("native-interrupt", "p4-divzero", _INTERRUPT),
     unknown("native-cpuid", "no source for this CPU was found"),
     unknown("native-msr", "no source for this CPU was found"),
+    walk_reference("p4-6xx-l2"),
     interpreted("bochs-p4", is_other_cpu=True),
     as_published("trap-emulate", "p4-trap-rdtsc", "measured for RDTSC; decoding and emulation are in it"),
     borrowed("trap-reflect", "p4-trap-rdtsc", f"{_REFLECT}; native delivery to the guest's handler is charged as well"),
@@ -85,6 +89,7 @@ _P4 = by(
     unknown("hypercall-entry", "the VMM's own work for one call; the way there and back is charged once"),
     unknown("mmu-request", "Xen's lmbench times of 2003 hold two crossings and the guest's own work as well"),
     _p4_exit(),
+    *round_trip_parts("p4-vm-entry", "p4-page-fault-exit"),
     vmcs_reads("p4-vmread"),
     as_published("vmread", "p4-vmread"),
     as_published("vmwrite", "p4-vmwrite"),
@@ -93,7 +98,10 @@ _P4 = by(
 
 P4_LENDS = Lender("P4 672", _P4)
 
-_NESTED_WALK = unknown("nested-walk", "published as a ratio of page-walk times, not in cycles")
+_NOT_APART = (
+    unknown("vm-entry", "only the round trip was measured, and nothing says how to split it: it is kept whole"),
+    unknown("vm-exit", "only the round trip was measured, and nothing says how to split it: it is kept whole"),
+)
 _TWO_TEAMS = "VMware's figure is charged; vmlatency's, for CPUID on CPUs that were sold, make the range"
 _ONE_TEAM = "the authors' figure for the best CPU is charged; the CPUs of the family make the range"
 
@@ -110,22 +118,38 @@ _CORE2 = by(
         _CORE2_EXIT.source,
         f"{_TWO_TEAMS}, up to Adams & Agesen 2006's {_CORE2_SUM} on a CPU before production",
     ),
+    *round_trip_parts(
+        "core2-vm-entry", "core2-page-fault-exit", "the exit that is charged was measured whole, on CPUs that were sold"
+    ),
     vmcs_reads("core2-vmread"),
+    walk_reference("kentsfield-l2", is_other_cpu=True),
     as_published("vmread", "core2-vmread"),
     as_published("vmwrite", "core2-vmwrite"),
 )
 _CORE2_LENDS = Lender("Core 2", _CORE2)
 
-_NEHALEM = (round_trip("nehalem-round-trip", ("nehalem-cpuid-exit", "nehalem-cpuid-exits"), _TWO_TEAMS), _NESTED_WALK)
+_NEHALEM_WALK = walk_reference("westmere-l2", is_other_cpu=True)
+_NEHALEM = (
+    round_trip("nehalem-round-trip", ("nehalem-cpuid-exit", "nehalem-cpuid-exits"), _TWO_TEAMS),
+    *_NOT_APART,
+    _NEHALEM_WALK,
+    nested_walk(_NEHALEM_WALK),
+)
+_WESTMERE_WALK = walk_reference("westmere-l2")
 _WESTMERE = (
     round_trip("westmere-round-trip", ("westmere-cpuid-exit", "westmere-cpuid-exits"), _TWO_TEAMS),
-    _NESTED_WALK,
+    *_NOT_APART,
+    _WESTMERE_WALK,
+    nested_walk(_WESTMERE_WALK),
 )
+_LATER_WALK = walk_reference("ivy-bridge-l2", is_other_cpu=True)
+_LATER_WALKS = (_LATER_WALK, nested_walk(_LATER_WALK))
 _SANDY_BRIDGE = by(
     "cause",
     interpreted("bochs-sandy-bridge"),
     round_trip("sandy-bridge-round-trip", ("sandy-bridge-cpuid-exit", "sandy-bridge-cpuid-exits"), _TWO_TEAMS),
-    _NESTED_WALK,
+    *_NOT_APART,
+    *_LATER_WALKS,
 )
 _SANDY_BRIDGE_LENDS = Lender("Sandy Bridge", _SANDY_BRIDGE)
 
@@ -137,8 +161,18 @@ _GATES_2019 = (
     borrowed("native-interrupt", "interrupt-gate", f"{_GATE_2019}, nor for a device's interrupt; {_ACKNOWLEDGE}"),
     borrowed("hypercall", "interrupt-gate", f"{_GATE_2019}, nor for a hypercall; INT n takes the same way"),
 )
-_HASWELL = (*_GATES_2019, round_trip("haswell-cpuid-exit", ("haswell-cpuid-exits",), _ONE_TEAM), _NESTED_WALK)
-_SKYLAKE = (*_GATES_2019, round_trip("skylake-cpuid-exit", ("skylake-cpuid-exits",), _ONE_TEAM), _NESTED_WALK)
+_HASWELL = (
+    *_GATES_2019,
+    round_trip("haswell-cpuid-exit", ("haswell-cpuid-exits",), _ONE_TEAM),
+    *_NOT_APART,
+    *_LATER_WALKS,
+)
+_SKYLAKE = (
+    *_GATES_2019,
+    round_trip("skylake-cpuid-exit", ("skylake-cpuid-exits",), _ONE_TEAM),
+    *_NOT_APART,
+    *_LATER_WALKS,
+)
 
 _CORE2_HAS = frozenset({"vt-x", "msr-bitmaps"})
 _NEHALEM_HAS = _CORE2_HAS | {

@@ -25,6 +25,8 @@ class Status(Enum):
     """Our own decision, with the reason in the note."""
     MANUAL = "architectural rule"
     """A rule of the architecture, cited by manual and section title."""
+    YOURS = "yours"
+    """From a file of the user's; the work is its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Source:
     def ringviz(cls, why: str) -> Source:
         """Give the source of a number or rule that ringviz chose itself, with the reason."""
         return cls("ringviz", "", Status.CHOSEN, why)
+
+    @classmethod
+    def yours(cls, file: str, stated: str = "") -> Source:
+        """Give the source of a number from a user's file: the file's name, and where the user says it is from."""
+        return cls(file, "", Status.YOURS, stated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,26 @@ BOCHS = Work(
     "measured on several hosts",
     Status.SEEN,
 )
+GCC_COSTS = Work(
+    "GCC_COSTS",
+    "GCC cost tables",
+    "GNU Compiler Collection: costs of operations of individual x86 CPUs, by which it chooses instructions "
+    "(gcc/config/i386/x86-tune-costs.h)",
+    Status.SEEN,
+)
+ANANDTECH05 = Work(
+    "ANANDTECH05",
+    "AnandTech, February 2005",
+    "AnandTech's review of the Pentium 4 6xx and of the Extreme Edition with the same core, February 2005",
+    Status.SEEN,
+)
+XBIT07 = Work(
+    "XBIT07",
+    "Review of the QX9650, October 2007",
+    "Review of the Core 2 Extreme QX9650, the first of 45 nm, as kept by thethirdmedia.com. October 2007",
+    Status.SEEN,
+)
+SEVEN_CPU = Work("SEVEN_CPU", "7-cpu.com", "7-cpu.com: measured latencies of CPUs, one page for each", Status.SEEN)
 KERNEL_ENTRY = Work(
     "KERNEL_ENTRY",
     "Kernel Entry Microbenchmarks",
@@ -174,6 +194,10 @@ WORKS: Mapping[str, Work] = by(
     CNET07,
     VMLATENCY,
     BOCHS,
+    GCC_COSTS,
+    ANANDTECH05,
+    XBIT07,
+    SEVEN_CPU,
     KERNEL_ENTRY,
     CPUID_DUMPS,
     CPU_REPORTS,

@@ -104,7 +104,7 @@ def profile_cpuid(profile: CpuProfile, *, has_long_mode: bool = False) -> Cpuid:
     Raises:
         KeyError: no CPU is known for the profile.
     """
-    identity = CPU_IDENTITIES[profile.id]
+    identity = CPU_IDENTITIES[profile.identity]
     leaves = _leaves(identity) | (_long_leaves(identity) if has_long_mode else {})
 
     def cpuid(leaf: int, subleaf: int) -> Registers:

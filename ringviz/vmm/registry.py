@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ringviz.errors import InputError, UnsupportedError
-from ringviz.facts.costs import CPU_PROFILES, CpuProfile
+from ringviz.facts.costs import BUILT_IN_CPUS, CPU_PROFILES, CpuProfile
+from ringviz.facts.cpu_features import SECOND_LEVEL
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
 from ringviz.guest.image import load_image, with_mp_tables
 from ringviz.guest.scenario import Scenario, Variant
@@ -49,10 +50,6 @@ def technique_facts(technique: str) -> TechniqueFacts:
     return TECHNIQUES[technique]
 
 
-_SECOND_LEVEL = frozenset({"ept", "npt"})
-"""Features that give a CPU second-level paging."""
-
-
 def choose_mmu(technique: str, mmu: str | None, cpu: CpuProfile | None = None) -> str:
     """Settle the way of memory virtualization: the one asked for, or the best one that the CPU has.
 
@@ -61,7 +58,7 @@ def choose_mmu(technique: str, mmu: str | None, cpu: CpuProfile | None = None) -
     """
     offered = _CLASSES[technique_facts(technique).id].mmus
     if mmu is None:
-        if cpu is not None and not cpu.features & _SECOND_LEVEL:
+        if cpu is not None and not cpu.features & SECOND_LEVEL:
             return next((way for way in offered if way != "nested"), offered[0])
         return offered[0]
     if mmu not in offered:
@@ -85,7 +82,7 @@ def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
     if row.needs_feature is not None and row.needs_feature not in profile.features:
         fitting = ", ".join(p.id for p in CPU_PROFILES.values() if row.needs_feature in p.features)
         raise UnsupportedError(f"{technique} needs a CPU with it; {cpu} ({profile.title}) has none; try {fitting}")
-    if mmu == "nested" and not profile.features & _SECOND_LEVEL:
+    if mmu == "nested" and not profile.features & SECOND_LEVEL:
         raise UnsupportedError(f"--mmu nested needs nested paging; {cpu} ({profile.title}) has none")
     return profile
 
@@ -93,9 +90,9 @@ def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
 def _default_cpu(technique: TechniqueFacts, mmu: str | None) -> str:
     """Name the CPU for a technique when none is asked for: for nested paging the oldest that has it."""
     default = _CPU_BY_FEATURE.get(technique.needs_feature or "", _DEFAULT_CPU)
-    if mmu != "nested" or CPU_PROFILES[default].features & _SECOND_LEVEL:
+    if mmu != "nested" or CPU_PROFILES[default].features & SECOND_LEVEL:
         return default
-    able = [p for p in CPU_PROFILES.values() if technique.needs_feature in p.features and p.features & _SECOND_LEVEL]
+    able = [p for p in BUILT_IN_CPUS.values() if technique.needs_feature in p.features and p.features & SECOND_LEVEL]
     return min(able, key=lambda profile: profile.year).id if able else default
 
 

@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from ringviz.facts.costs import CPU_PROFILES
-from ringviz.facts.cpu_features import CPU_FEATURES
 from tests.cli.program import ringviz, valid_json
 
 
@@ -44,68 +42,6 @@ def test_a_broken_folder_does_not_hide_the_others(tmp_path: Path) -> None:
     assert "broken" in result.stderr
     assert result.stderr.count("\n") == 1
     assert "broken" not in [scenario["id"] for scenario in valid_json(result.stdout, "list")["scenarios"]]
-
-
-def test_cpus_json_is_what_the_contract_promises() -> None:
-    listed = valid_json(ringviz("cpus", "--json").stdout, "cpus")
-    assert [cpu["id"] for cpu in listed["cpus"]] == list(CPU_PROFILES)
-    for cpu in listed["cpus"]:
-        profile = CPU_PROFILES[cpu["id"]]
-        assert set(cpu["features"]) == profile.features
-        assert {cost["cause"]: cost["cycles"] for cost in cpu["costs"]} == {
-            cause: cost.cycles for cause, cost in profile.costs.items()
-        }
-        assert "remembered" not in {cost["source"]["status"] for cost in cpu["costs"]}
-
-
-def test_cpus_json_of_one_cpu_is_that_one() -> None:
-    listed = valid_json(ringviz("cpus", "nehalem", "--json").stdout, "cpus")
-    assert [cpu["id"] for cpu in listed["cpus"]] == ["nehalem"]
-    assert listed["cpus"][0]["cpuid"]["family"] == 6
-
-
-def test_cpus_names_a_source_for_every_figure_of_every_cpu() -> None:
-    text = " ".join(ringviz("cpus").stdout.split())
-    for profile in CPU_PROFILES.values():
-        assert profile.title in text
-        for cost in profile.costs.values():
-            assert cost.source.work in text
-            assert cost.cause in text
-    assert "modelled" in text
-
-
-@pytest.mark.parametrize("cpu", CPU_PROFILES)
-def test_one_cpu_is_shown_with_every_price_its_source_and_how_well_it_is_known(cpu: str) -> None:
-    text = " ".join(ringviz("cpus", cpu).stdout.split())
-    profile = CPU_PROFILES[cpu]
-    for cost in profile.costs.values():
-        price = "unknown" if cost.cycles is None else f"{cost.cycles:,}"
-        assert f"{cost.cause} {price} {cost.source.work}" in text
-        assert f"[{cost.source.status.value}" in text
-    for feature in profile.features:
-        assert feature in text
-    others = {other.title for other in CPU_PROFILES.values()} - {profile.title}
-    assert not any(f"{title} (" in text for title in others)
-
-
-def test_what_a_cpu_borrows_is_named_with_its_lender_in_the_list_of_all() -> None:
-    text = " ".join(ringviz("cpus").stdout.split())
-    assert "No figure for this CPU; the Core 2's is shown: interpreted-instruction 64, vmm-work 520" in text
-    features = text[text.index("What the features are") :].split()
-    assert set(CPU_FEATURES) <= set(features)
-
-
-@pytest.mark.parametrize("arguments", [("cpus",), ("cpus", "skylake"), ("cpus", "barcelona")])
-def test_cpus_fit_eighty_columns(arguments: tuple[str, ...]) -> None:
-    assert max(len(line) for line in ringviz(*arguments).stdout.splitlines()) <= 80
-
-
-def test_an_unknown_cpu_is_refused_in_one_line_with_the_nearest_name() -> None:
-    result = ringviz("cpus", "nehalm")
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
-    assert 'CPU "nehalm" unknown; choose one of p4-672, core2' in result.stderr
-    assert 'did you mean "nehalem"?' in result.stderr
 
 
 @pytest.mark.parametrize("command", ["list", "cpus"])

@@ -12,6 +12,8 @@ from ringviz.engine.stat import stat
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.walk_count import TranslationCounter, WalkCount, count_walks
 from ringviz.errors import UnsupportedError
+from ringviz.facts.source import Source
+from ringviz.facts.tlb import TlbShape
 from ringviz.guest.scenario import Scenario, find_scenario
 from ringviz.machine.access_trace import AccessTrace
 from ringviz.machine.native_hooks import PURE_PYTHON_VARIABLE
@@ -67,8 +69,8 @@ def more(
         scenario = paged_scenario(folder / name, body, tables, **options)  # type: ignore[arg-type]
         runs.append(count(scenario, technique, mmu, cpu))
     short, long = ({field: getattr(run, field) for field in WalkCount.__slots__} for run in runs)
-    difference = {name: long[name] - short[name] for name in long if name != "is_nested"}
-    return WalkCount(**difference, is_nested=long["is_nested"])
+    difference = {name: long[name] - short[name] for name in long if name not in ("is_nested", "tlb")}
+    return WalkCount(**difference, is_nested=long["is_nested"], tlb=long["tlb"])
 
 
 def misses(counted: WalkCount) -> tuple[int, int, int]:
@@ -101,6 +103,23 @@ def test_pages_of_one_set_push_each_other_out(tmp_path: Path) -> None:
     four, five = pages(4), pages(5)
     assert misses(more(tmp_path / "four", four, 2 * four)) == (0, 0, 0)
     assert misses(more(tmp_path / "five", five, 2 * five)) == (10, 0, 20)
+
+
+def test_the_tlb_is_that_of_the_cpus_profile(tmp_path: Path) -> None:
+    """Five pages of one set stay where there are eight ways; of two in turn none stays where there is one entry."""
+
+    def data_misses(entries: int, ways: int, pages: int, rounds: int) -> int:
+        code = rounds * [read(WINDOW + (i * 16 << 12)) for i in range(pages)]
+        tables = two_level({i: FRAMES + (i << 12) | P | W | U for i in range(256)})
+        scenario = paged_scenario(tmp_path / f"{entries}-{ways}-{pages}-{rounds}", code, tables)
+        setup = choose("native")
+        shape = TlbShape(entries, ways, Source.yours("my.toml"))
+        counted = count_walks(scenario, "native", replace(setup, cpu=replace(setup.cpu, tlb=shape)))
+        assert counted.tlb == shape
+        return counted.data_misses
+
+    assert data_misses(128, 8, 5, 3) == data_misses(128, 8, 5, 1)
+    assert data_misses(1, 1, 2, 3) == data_misses(1, 1, 2, 1) + 4
 
 
 def test_an_access_across_the_end_of_a_page_looks_up_both(tmp_path: Path) -> None:
