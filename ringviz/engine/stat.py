@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ringviz.engine.bill import bill_at
 from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
+from ringviz.engine.ledger import overhead_curve, priced
+from ringviz.engine.ledger_view import LedgerView, ledger_json
 from ringviz.engine.reasons import Reason, reasons_of
 from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
@@ -16,7 +18,7 @@ from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.strangers import Stranger, strangers
 from ringviz.engine.text_screen import text_screen
 from ringviz.engine.walk_count import WalkCount, count_json, count_walks
-from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.costs import cost_of
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose
 from ringviz.vmm.setup import Setup
@@ -88,6 +90,8 @@ class Stat:
     """Ports that the guest used and no device has."""
     walks: WalkCount | None = None
     """TLB misses and page-walk references, where they were asked for."""
+    ledger: LedgerView | None = None
+    """Cycles by cause, with prices, advice and curve."""
     screen: tuple[str, ...] | None = None
     """The rows of the text screen at the end, as far down as something stands on it; None if nothing does."""
 
@@ -125,7 +129,7 @@ def stat(
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
     recording = _run(scenario, technique, setup, progress)
-    cycles = _cycles(recording, profile)
+    bill = bill_at(recording)
     slowdown = verdict = None
     if fidelity:
         below = choose(NATIVE, cpu=profile.id)
@@ -135,7 +139,6 @@ def stat(
     machine = recording.technique.machine
     log = recording.log
     screen = text_screen(recording.technique)
-    causes = log.causes(len(log)) + Counter(recording.technique.tallies())
     attempts = sum(event.is_attempt for event in log.raw)
     return Stat(
         scenario=scenario.id,
@@ -147,20 +150,21 @@ def stat(
         console=machine.bus.console,
         screen=None if screen is None else screen.written,
         retired=recording.position,
-        direct=recording.position - recording.technique.completed_by_vmm(),
-        cycles=cycles,
+        direct=bill.direct,
+        cycles=Cycles(bill.guest_cycles(profile), bill.overhead_cycles(profile)),
         slowdown=slowdown,
         events=tuple(
             EventTotal(cause, count, count * cost_of(profile, cause).charged_cycles)
-            for cause, count in sorted(causes.items())
+            for cause, count in sorted(bill.causes.items())
         ),
         guest_state_sha256=guest_state_sha256(recording.technique),
         fidelity=verdict,
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
         vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
-        reasons=reasons_of(log.raw),
+        reasons=reasons_of(log.raw, log.charged()),
         strangers=strangers(log.raw),
         walks=counted,
+        ledger=priced(bill, profile, curve=overhead_curve(log, recording.position, len(log))),
     )
 
 
@@ -180,17 +184,8 @@ def _slowdown(recording: Recording, native: Recording) -> float | None:
     if ends[0] != ends[1]:
         return None
     profile = recording.technique.setup.cpu
-    price = _cycles(native, profile).total
-    return round(_cycles(recording, profile).total / price, 6) if price else None
-
-
-def _cycles(recording: Recording, profile: CpuProfile) -> Cycles:
-    log = recording.log
-    technique = recording.technique
-    direct = recording.position - technique.completed_by_vmm()
-    per_instruction = cost_of(profile, "guest-instruction").charged_cycles
-    overhead = log.event_cycles(len(log)) + log.tally_cycles(technique.tallies())
-    return Cycles(direct * per_instruction + log.native_cycles(len(log)), overhead)
+    price = bill_at(native).total_cycles(profile)
+    return round(bill_at(recording).total_cycles(profile) / price, 6) if price else None
 
 
 def stat_json(result: Stat) -> dict[str, object]:
@@ -215,7 +210,15 @@ def stat_json(result: Stat) -> dict[str, object]:
         "slowdown": result.slowdown,
         "events": [{"cause": e.cause, "count": e.count, "cycles": e.cycles} for e in result.events],
         "reasons": [
-            {"kind": reason.kind.value, "cause": reason.cause, "form": reason.form or None, "count": reason.count}
+            {
+                "kind": reason.kind.value,
+                "cause": reason.cause,
+                "form": reason.form or None,
+                "count": reason.count,
+                "cycles": reason.cycles,
+                "least_cycles": reason.least_cycles,
+                "most_cycles": reason.most_cycles,
+            }
             for reason in result.reasons
         ],
         "unclaimed_ports": [
@@ -227,6 +230,7 @@ def stat_json(result: Stat) -> dict[str, object]:
         "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},
         "scorecard": scorecard_json(scorecard(result)),
         "walks": None if result.walks is None else count_json(result.walks),
+        "ledger": None if result.ledger is None else ledger_json(result.ledger),
     }
 
 
