@@ -10,6 +10,7 @@ from ringviz import __version__
 from ringviz.cli.build import build
 from ringviz.cli.check import check
 from ringviz.cli.compare import compare
+from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
 from ringviz.cli.doctor import doctor
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "controls": controls,
     "stat": stat,
     "compare": compare,
+    "consolidate": consolidate,
     "trace": trace,
     "walk": walk,
     "learn": learn,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.bill import bill_at
@@ -18,19 +18,12 @@ from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.strangers import Stranger, strangers
 from ringviz.engine.text_screen import text_screen
 from ringviz.engine.walk_count import WalkCount, count_json, count_walks
+from ringviz.engine.whole_run import Progress as Progress
+from ringviz.engine.whole_run import ending_of, play_whole
+from ringviz.engine.whole_run import ignore as ignore
 from ringviz.facts.costs import cost_of
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose
-from ringviz.vmm.setup import Setup
-
-Progress = Callable[[str, int, int | None], None]
-"""(what is going on, instructions done, their limit)."""
-
-_SLICE = 200_000
-
-
-def ignore(_what: str, _done: int, _limit: int | None) -> None:
-    """Progress for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +121,14 @@ def stat(
     if walks:
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
-    recording = _run(scenario, technique, setup, progress)
+    recording = play_whole(scenario, technique, setup, progress)
     bill = bill_at(recording)
     slowdown = verdict = None
     if fidelity:
         below = choose(NATIVE, cpu=profile.id)
-        slowdown = _slowdown(recording, recording if technique == NATIVE else _run(scenario, NATIVE, below, progress))
+        slowdown = _slowdown(
+            recording, recording if technique == NATIVE else play_whole(scenario, NATIVE, below, progress)
+        )
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
@@ -168,20 +163,9 @@ def stat(
     )
 
 
-def _run(scenario: Scenario, technique: str, setup: Setup, progress: Progress) -> Recording:
-    """Play a run to its end, telling how far it is."""
-    recording = Recording(scenario, technique, setup)
-    limit = scenario.limits.instructions
-    while recording.end is None:
-        progress(f"running {technique}", recording.position, limit)
-        recording.play(min(recording.position + _SLICE, limit + 1))
-    return recording
-
-
 def _slowdown(recording: Recording, native: Recording) -> float | None:
     """Compare the price of two runs of the same work; None where one of them has ended otherwise than the other."""
-    ends = [(run.end and run.end.outcome, run.technique.machine.bus.exit_code) for run in (recording, native)]
-    if ends[0] != ends[1]:
+    if ending_of(recording) != ending_of(native):
         return None
     profile = recording.technique.setup.cpu
     price = bill_at(native).total_cycles(profile)
