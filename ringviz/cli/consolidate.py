@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringviz.cli.chosen import chosen
-from ringviz.cli.decimals import decimal, decimals
 from ringviz.cli.exits import Exit, one_line
 from ringviz.cli.options import ConsoleInput, Disk, Disk2, Json, Keys, Limit, Scenario, Techniques, cpu_ids
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
+from ringviz.engine.decimals import decimal, decimals
 from ringviz.errors import InputError
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
 from ringviz.cli.trace import trace
 from ringviz.cli.walk import walk
+from ringviz.cli.whatif import whatif
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "stat": stat,
     "compare": compare,
     "consolidate": consolidate,
+    "whatif": whatif,
     "trace": trace,
     "walk": walk,
     "learn": learn,

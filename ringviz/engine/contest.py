@@ -1,0 +1,134 @@
+"""Runs of one guest under several techniques, counted once, to be priced as often as somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ringviz.engine.bill import Bill, bill_at
+from ringviz.engine.occasions import Share, shares_of
+from ringviz.engine.reference import NATIVE
+from ringviz.engine.walk_count import WalkCount, count_walks
+from ringviz.engine.whole_run import Progress, ending_of, ignore, play_whole
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.costs import CpuProfile
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.guest.scenario import Scenario
+from ringviz.vmm.registry import check_fits, choose, choose_cpu, choose_mmu, technique_facts
+
+SOFTWARE = "binary-translation"
+"""What hardware assistance had to beat."""
+DEFAULT_CPU = "nehalem"
+"""Intel's first CPU on which software, shadow page tables and nested paging can all be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A technique with its way of memory."""
+
+    technique: str
+    mmu: str
+
+    @property
+    def name(self) -> str:
+        """For people: the way of memory only where the technique has a choice."""
+        return self.technique if len(TECHNIQUES[self.technique].mmus) == 1 else f"{self.technique}, {self.mmu}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A run to its end, counted and not priced."""
+
+    contender: Contender
+    ending: tuple[str, int | None]
+    bill: Bill
+    shares: Mapping[str, Share]
+    """What each occasion has put on the bill."""
+    walks: WalkCount | None = None
+    """TLB misses and the page-table entries read for them, where they were counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """The runs to compare, and the CPU whose prices they start from."""
+
+    scenario_id: str
+    cpu: CpuProfile
+    native: Counted
+    runs: tuple[Counted, ...]
+    left_out: tuple[tuple[str, str], ...]
+    """Contenders that are not among the runs, each with the reason."""
+
+    @property
+    def has_walks(self) -> bool:
+        """Page walks were counted."""
+        return self.native.walks is not None
+
+
+def contest(
+    scenario: Scenario,
+    contenders: Sequence[str] | None = None,
+    cpu: str | None = None,
+    progress: Progress = ignore,
+    walks: bool = False,
+) -> Contest:
+    """Run a guest under several techniques and count.
+
+    Args:
+        scenario: the guest.
+        contenders: `technique` or `technique/mmu`; None is binary translation and what hardware assistance the CPU has.
+        cpu: id; None is the first that has it all.
+        progress: told how far the runs are.
+        walks: run each once more to count TLB misses.
+
+    Raises:
+        RingvizError: a name is unknown, or one that was named does not go with the CPU or the guest.
+    """
+    profile = choose_cpu(NATIVE, None, cpu or DEFAULT_CPU)
+    native = _counted(scenario, Contender(NATIVE, "none"), profile, progress, walks)
+    runs: list[Counted] = []
+    left_out: list[tuple[str, str]] = []
+    for contender in _named(contenders, profile) if contenders else _usual():
+        try:
+            run = _counted(scenario, contender, profile, progress, walks)
+        except UnsupportedError as error:
+            if contenders:
+                raise
+            if TECHNIQUES[contender.technique].needs_feature in (None, *profile.features):
+                left_out.append((contender.name, str(error)))
+            continue
+        if run.ending == native.ending:
+            runs.append(run)
+        else:
+            left_out.append((contender.name, "it ends otherwise than bare metal: not the same work"))
+    if not runs:
+        raise InputError(f"{scenario.id}: nothing to compare: {'; '.join(f'{who}: {why}' for who, why in left_out)}")
+    return Contest(scenario.id, profile, native, tuple(runs), tuple(left_out))
+
+
+def _usual() -> list[Contender]:
+    hardware = [row.id for row in TECHNIQUES.values() if row.needs_feature is not None]
+    return [Contender(technique, mmu) for technique in (SOFTWARE, *hardware) for mmu in TECHNIQUES[technique].mmus]
+
+
+def _named(words: Sequence[str], cpu: CpuProfile) -> list[Contender]:
+    found: list[Contender] = []
+    for word in words:
+        technique, sign, mmu = word.partition("/")
+        technique_facts(technique)
+        choose_cpu(technique, None, cpu.id)
+        contender = Contender(technique, choose_mmu(technique, mmu if sign else None, cpu))
+        if contender not in found:
+            found.append(contender)
+    return found
+
+
+def _counted(scenario: Scenario, contender: Contender, cpu: CpuProfile, progress: Progress, has_walks: bool) -> Counted:
+    setup = choose(contender.technique, contender.mmu, cpu.id)
+    check_fits(scenario, contender.technique)
+    recording = play_whole(scenario, contender.technique, setup, progress)
+    walks = None
+    if has_walks:
+        limit, what = scenario.limits.instructions, f"counting page walks, {contender.name}"
+        walks = count_walks(scenario, contender.technique, setup, lambda done: progress(what, done, limit))
+    return Counted(contender, ending_of(recording), bill_at(recording), shares_of(recording.log.raw), walks)
