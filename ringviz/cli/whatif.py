@@ -28,7 +28,7 @@ STANDINGS = (
 ASSUMPTIONS = (
     "Runs are counted once, and the events priced again: a change of price does not change what the VMM does.",
     "A rate multiplies what its events charge. It leaves out the guest's few instructions for them, and what comes of "
-    "them later: hidden faults are a rate of their own.",
+    "them later: hidden faults and TLB misses are rates of their own.",
     "The slowdown is against bare metal with the same changes.",
 )
 
@@ -49,9 +49,7 @@ Set = Annotated[
         help="Another price in cycles (exit=500, exit=x0.5), or another rate (page-table-writes=x2); may be repeated.",
     ),
 ]
-Walks = Annotated[
-    bool, typer.Option("--walks", help="Count TLB misses too, so that walk-reference can be set; takes longer.")
-]
+Walks = Annotated[bool, typer.Option("--walks", help="Count TLB misses too, and charge the page walks; takes longer.")]
 
 
 def whatif(
@@ -71,13 +69,13 @@ def whatif(
     """Change prices and rates, and solve for where the verdict turns."""
     from ringviz.engine import contest as counting
     from ringviz.engine import what_if as engine
-    from ringviz.engine.knobs import WALK_REFERENCE, changes_of
+    from ringviz.engine.knobs import NEED_WALKS, changes_of
     from ringviz.vmm.registry import choose
 
     found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     profile = choose("native", cpu=cpu or counting.DEFAULT_CPU).cpu
     changes = changes_of(settings or (), profile)
-    has_walks = walks or WALK_REFERENCE in changes.prices
+    has_walks = walks or bool(NEED_WALKS & {*changes.prices, *changes.rates})
     with shown() as progress:
         runs = counting.contest(found, technique or None, profile.id, progress, has_walks)
     result = engine.answer(runs, changes, _knobs(changes))
@@ -114,9 +112,7 @@ def report(runs: "Contest", changes: "Changes", result: "Answer") -> Iterator[st
     yield "What this rests on:"
     yield from _wrapped(f"- {line}" for line in ASSUMPTIONS)
     if not runs.has_walks:
-        yield from _wrapped(
-            ["- TLB misses are not counted here; --walks counts them, and they have a price of their own."]
-        )
+        yield from _wrapped(["- TLB misses are not counted here; --walks counts them, and charges their page walks."])
     for who, why in runs.left_out:
         yield from _wrapped([f"- {who} is left out: {one_line(why)}."])
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.recording import Recording
-from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.engine.walk_count import WalkCount
+from ringviz.facts.costs import CAUSES, CpuProfile, cost_of
 
 GUEST_INSTRUCTION = "guest-instruction"
+WALK_REFERENCE, NESTED_WALK = "walk-reference", "nested-walk"
 HUNDREDTHS = 100
 """Weights of instructions are in hundredths of a cycle."""
 
@@ -57,6 +59,14 @@ class Bill:
             (self.guest_weight or 0) - (earlier.guest_weight or 0) if is_weighed else None,
         )
 
+    def with_walks(self, count: WalkCount) -> Bill:
+        """Give the bill of a whole run with the page-table entries that the CPU read at TLB misses."""
+        charges = walk_charges(count)
+        native, vmm = (
+            Counter(account) + Counter(more) for account, more in zip((self.native, self.vmm), charges, strict=True)
+        )
+        return replace(self, native=_frozen(native), vmm=_frozen(vmm))
+
     def instruction_cycles(self, cpu: CpuProfile) -> int:
         """Price the instructions that the CPU ran by itself; hundredths are left off."""
         if self.guest_weight is not None:
@@ -74,6 +84,18 @@ class Bill:
     def total_cycles(self, cpu: CpuProfile) -> int:
         """Price both."""
         return self.guest_cycles(cpu) + self.overhead_cycles(cpu)
+
+
+def walk_charges(count: WalkCount) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Give the page-table entries read at TLB misses as causes.
+
+    Returns:
+        Entries of the tables in which linear addresses are looked up, which bare metal reads as well; and those of the
+        second dimension, which are there for the VMM.
+    """
+    nested = count.two_dimensions - count.one_dimension if count.is_nested else 0
+    native = {WALK_REFERENCE: count.references - nested}
+    return {cause: n for cause, n in native.items() if cause in CAUSES}, {NESTED_WALK: nested}
 
 
 def bill_of(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ringviz.engine.bill import Bill, bill_at
-from ringviz.engine.occasions import Share, shares_of
+from ringviz.engine.bill import Bill, bill_at, walk_charges
+from ringviz.engine.occasions import TLB_MISSES, Share, shares_of
 from ringviz.engine.reference import NATIVE
-from ringviz.engine.walk_count import WalkCount, count_walks
+from ringviz.engine.walk_count import count_walks
 from ringviz.engine.whole_run import Progress, ending_of, ignore, play_whole
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CpuProfile
@@ -44,8 +44,8 @@ class Counted:
     bill: Bill
     shares: Mapping[str, Share]
     """What each occasion has put on the bill."""
-    walks: WalkCount | None = None
-    """TLB misses and the page-table entries read for them, where they were counted."""
+    has_walks: bool = False
+    """The page-table entries read at TLB misses are on the bill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Contest:
     @property
     def has_walks(self) -> bool:
         """Page walks were counted."""
-        return self.native.walks is not None
+        return self.native.has_walks
 
 
 def contest(
@@ -127,8 +127,11 @@ def _counted(scenario: Scenario, contender: Contender, cpu: CpuProfile, progress
     setup = choose(contender.technique, contender.mmu, cpu.id)
     check_fits(scenario, contender.technique)
     recording = play_whole(scenario, contender.technique, setup, progress)
-    walks = None
-    if has_walks:
-        limit, what = scenario.limits.instructions, f"counting page walks, {contender.name}"
-        walks = count_walks(scenario, contender.technique, setup, lambda done: progress(what, done, limit))
-    return Counted(contender, ending_of(recording), bill_at(recording), shares_of(recording.log.raw), walks)
+    run = Counted(contender, ending_of(recording), bill_at(recording), shares_of(recording.log.raw))
+    if not has_walks:
+        return run
+    limit, what = scenario.limits.instructions, f"counting page walks, {contender.name}"
+    count = count_walks(scenario, contender.technique, setup, lambda done: progress(what, done, limit))
+    native, vmm = walk_charges(count)
+    shares = {**run.shares, TLB_MISSES: Share(count.misses, vmm, native)}
+    return replace(run, bill=run.bill.with_walks(count), shares=shares, has_walks=True)

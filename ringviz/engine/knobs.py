@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
-from ringviz.engine.occasions import OCCASIONS
+from ringviz.engine.bill import NESTED_WALK, WALK_REFERENCE
+from ringviz.engine.occasions import OCCASIONS, TLB_MISSES
 from ringviz.errors import InputError
 from ringviz.facts.costs import CAUSES, CpuProfile
 from ringviz.guest.schema import did_you_mean
 
-WALK_REFERENCE = "walk-reference"
-"""Name of the price of one page-table entry that the CPU reads at a TLB miss."""
 _NOTHING: Mapping[str, Fraction] = MappingProxyType({})
 
 
@@ -32,16 +31,17 @@ class Knob:
 
 
 def _knobs() -> dict[str, Knob]:
-    walk = Knob(WALK_REFERENCE, "One page-table entry read at a TLB miss", is_rate=False)
     prices = [Knob(cause.id, cause.title, is_rate=False) for cause in CAUSES.values()]
     rates = [Knob(occasion.id, occasion.title, is_rate=True) for occasion in OCCASIONS.values()]
-    return {knob.id: knob for knob in (walk, *prices, *rates)}
+    return {knob.id: knob for knob in (*prices, *rates)}
 
 
 KNOBS: Mapping[str, Knob] = MappingProxyType(_knobs())
 """All of them, by id."""
-SLIDERS = ("exit", WALK_REFERENCE, "page-table-writes")
+SLIDERS = ("exit", TLB_MISSES, "page-table-writes")
 """Those that decide between software, shadow page tables and nested paging."""
+NEED_WALKS = frozenset({TLB_MISSES, WALK_REFERENCE, NESTED_WALK})
+"""Those that say something only where page walks are counted."""
 
 
 @dataclass(frozen=True, slots=True)

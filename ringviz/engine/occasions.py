@@ -44,11 +44,17 @@ def _is_port_access(event: RawEvent) -> bool:
     return "native-port-io" in event.native_charges
 
 
+def _no_event_tells(_event: RawEvent) -> bool:
+    return False
+
+
+TLB_MISSES = "tlb-misses"
 OCCASIONS: Mapping[str, Occasion] = by(
     "id",
     Occasion("page-table-writes", "writes of the guest to its page tables", _is_table_write),
     Occasion("hidden-faults", "faults that fill shadow page tables", _is_hidden_fault),
     Occasion("port-accesses", "accesses to ports", _is_port_access),
+    Occasion(TLB_MISSES, "page walks at TLB misses, where they are counted", _no_event_tells),
     Occasion("interrupts", "interrupts of devices", _is_interrupt),
 )
 

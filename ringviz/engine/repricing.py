@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from ringviz.engine.bill import GUEST_INSTRUCTION
 from ringviz.engine.contest import Counted
-from ringviz.engine.knobs import WALK_REFERENCE, Changes, Knob, price_of
+from ringviz.engine.knobs import Changes, Knob, price_of
 from ringviz.facts.costs import CpuProfile
 
 
@@ -59,8 +59,6 @@ def _counts(run: Counted, changes: Changes) -> dict[str, Fraction]:
     counts = {cause: Fraction(count) for cause, count in run.bill.causes.items()}
     if run.bill.guest_weight is None:
         counts[GUEST_INSTRUCTION] = Fraction(run.bill.direct)
-    if run.walks is not None:
-        counts[WALK_REFERENCE] = Fraction(run.walks.references)
     for occasion, rate in changes.rates.items():
         share = run.shares[occasion]
         for account in (share.vmm, share.native):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringviz.engine.bill import bill_at
+from ringviz.engine.bill import Bill, bill_at
 from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
 from ringviz.engine.ledger import overhead_curve, priced
@@ -21,7 +21,7 @@ from ringviz.engine.walk_count import WalkCount, count_json, count_walks
 from ringviz.engine.whole_run import Progress as Progress
 from ringviz.engine.whole_run import ending_of, play_whole
 from ringviz.engine.whole_run import ignore as ignore
-from ringviz.facts.costs import cost_of
+from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose
 
@@ -122,13 +122,10 @@ def stat(
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
     recording = play_whole(scenario, technique, setup, progress)
-    bill = bill_at(recording)
+    bill = _bill(recording, counted)
     slowdown = verdict = None
     if fidelity:
-        below = choose(NATIVE, cpu=profile.id)
-        slowdown = _slowdown(
-            recording, recording if technique == NATIVE else play_whole(scenario, NATIVE, below, progress)
-        )
+        slowdown = _slowdown(recording, bill, profile, progress, walks=walks)
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
@@ -163,13 +160,23 @@ def stat(
     )
 
 
-def _slowdown(recording: Recording, native: Recording) -> float | None:
-    """Compare the price of two runs of the same work; None where one of them has ended otherwise than the other."""
+def _bill(recording: Recording, walks: WalkCount | None) -> Bill:
+    return bill_at(recording) if walks is None else bill_at(recording).with_walks(walks)
+
+
+def _slowdown(recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progress, *, walks: bool) -> float | None:
+    """Compare the price of a run with bare metal's; None where the two ended otherwise, and did not do the same."""
+    scenario, below = recording.scenario, choose(NATIVE, cpu=cpu.id)
+    is_native = recording.technique.id == NATIVE
+    native = recording if is_native else play_whole(scenario, NATIVE, below, progress)
     if ending_of(recording) != ending_of(native):
         return None
-    profile = recording.technique.setup.cpu
-    price = bill_at(native).total_cycles(profile)
-    return round(bill_at(recording).total_cycles(profile) / price, 6) if price else None
+    limit = scenario.limits.instructions
+    counted = None
+    if walks and not is_native:
+        counted = count_walks(scenario, NATIVE, below, lambda done: progress("counting page walks", done, limit))
+    price = (bill if is_native else _bill(native, counted)).total_cycles(cpu)
+    return round(bill.total_cycles(cpu) / price, 6) if price else None
 
 
 def stat_json(result: Stat) -> dict[str, object]:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from ringviz.engine.contest import Contender, Contest, Counted
-from ringviz.engine.knobs import KNOBS, SLIDERS, WALK_REFERENCE, Changes, Knob, known_price
+from ringviz.engine.knobs import KNOBS, NEED_WALKS, SLIDERS, Changes, Knob, known_price
 from ringviz.engine.repricing import Line, break_even, cycles_of, line_of
 
 
@@ -106,7 +106,7 @@ def answer(found: Contest, changes: Changes, knobs: Sequence[str] = SLIDERS) -> 
         slowdown = cycles / native if native else None
         standings.append(Standing(run, cycles_of(run, cpu, Changes()), cycles, slowdown))
     standings.sort(key=lambda standing: standing.cycles)
-    turned = [KNOBS[id_] for id_ in knobs if id_ != WALK_REFERENCE or found.has_walks]
+    turned = [KNOBS[id_] for id_ in knobs if id_ not in NEED_WALKS or found.has_walks]
     before = cycles_of(found.native, cpu, Changes())
     return Answer(tuple(standings), before, native, tuple(_view(found, changes, knob) for knob in turned))
 

@@ -72,6 +72,12 @@ ADVICE: Mapping[str, Advice] = by(
         "native-msr", "The guest can remember what it has written last, and leave out writes of the same.", (), _WHY
     ),
     Advice(
+        "walk-reference",
+        "Larger pages, or fewer flushes: a TLB that tags its entries with the guest (VPID) keeps them over an exit.",
+        (),
+        _WHY,
+    ),
+    Advice(
         "interpreted-instruction",
         "Let the CPU run the code: binary translation does so from a cache, hardware assistance with the code as it "
         "is. In real mode, a CPU with “unrestricted guest” does.",
@@ -165,6 +171,8 @@ ADVICE: Mapping[str, Advice] = by(
         (),
         AG12.at("Table 1"),
     ),
+    Advice("vm-entry", "It is half of an exit: what makes exits fewer makes entries fewer.", (), _WHY),
+    Advice("vm-exit", "What makes exits fewer: nested paging, and bitmaps for harmless MSRs and ports.", (), _WHY),
     Advice(
         "vmm-work",
         f"Fewer exits, or a CPU that reads its VMCS faster ({_number('p4-vmread')} cycles a field on the Pentium 4, "

@@ -88,8 +88,8 @@ def test_a_stretch_of_a_real_run_costs_what_its_ends_differ_by(technique: str) -
     assert session.ledger().total_cycles == whole.total_cycles(session.cpu)
 
 
-def test_every_short_name_of_a_cause_is_of_one_there_is_and_fits_a_panel() -> None:
-    assert set(_LOOKS) <= set(CAUSES)
+def test_every_cause_has_a_short_name_that_fits_a_panel() -> None:
+    assert set(_LOOKS) >= set(CAUSES)
     assert all(len(look.label) <= 20 for look in _LOOKS.values())
     assert len({look.label for look in _LOOKS.values()}) == len(_LOOKS)
     assert look_of("exit").label == "exits and entries"

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from ringviz.engine.bill import Bill
 from ringviz.engine.contest import Contender, Contest, Counted, contest
-from ringviz.engine.knobs import KNOBS, SLIDERS, WALK_REFERENCE, Changes, changes_of
+from ringviz.engine.knobs import KNOBS, SLIDERS, Changes, changes_of
 from ringviz.engine.occasions import OCCASIONS, Share, shares_of
 from ringviz.engine.repricing import Line, break_even, cycles_of, line_of
 from ringviz.engine.stat import stat
-from ringviz.engine.walk_count import WalkCount
 from ringviz.engine.what_if import answer
 from ringviz.engine.what_if_words import pairing_text, turn_texts, verdict
 from ringviz.errors import InputError, UnsupportedError
@@ -24,7 +23,7 @@ from ringviz.guest.scenario import find_scenario
 from tests.engine.test_bill import event
 
 NEHALEM = CPU_PROFILES["nehalem"]
-CAUSES = ("exit", "vmm-work", "trace", "hidden-fault", "translated-callout")
+CAUSES = ("exit", "vmm-work", "trace", "hidden-fault", "translated-callout", "nested-walk")
 COUNTS = st.dictionaries(st.sampled_from(CAUSES), st.integers(0, 10_000))
 VALUES = st.fractions(0, 10_000, max_denominator=100)
 KNOB_IDS = st.sampled_from([*SLIDERS, "guest-instruction", "hidden-faults"])
@@ -43,13 +42,12 @@ def _run(draw: st.DrawFn, contender: Contender) -> Counted:
     writes = {cause: draw(st.integers(0, count)) for cause, count in causes.items()}
     share = {id_: Share(0, writes if id_ == "page-table-writes" else {}, {}) for id_ in OCCASIONS}
     retired = draw(st.integers(0, 100_000))
-    walks = WalkCount(retired, 0, 0, 0, 0, 0, draw(st.integers(0, 5_000)), 0, 0, False, 0)
-    return Counted(contender, ("halted", None), Bill(retired, 0, causes, {}), share, walks)
+    return Counted(contender, ("halted", None), Bill(retired, 0, causes, {}), share, has_walks=True)
 
 
 CHANGES = st.builds(
     Changes,
-    st.dictionaries(st.sampled_from([*CAUSES, WALK_REFERENCE, "guest-instruction"]), VALUES),
+    st.dictionaries(st.sampled_from([*CAUSES, "guest-instruction"]), VALUES),
     st.dictionaries(st.sampled_from(["page-table-writes", "hidden-faults"]), VALUES),
 )
 
@@ -171,8 +169,8 @@ def test_an_event_is_counted_under_each_of_its_occasions() -> None:
         (["exit=500"], {"exit": 500}, {}),
         (["exit=x0.5"], {"exit": Fraction(1009, 2)}, {}),
         (
-            ["page-table-writes=x2.5", "walk-reference=30"],
-            {"walk-reference": 30},
+            ["page-table-writes=x2.5", "nested-walk=30"],
+            {"nested-walk": 30},
             {"page-table-writes": Fraction(5, 2)},
         ),
     ],
@@ -182,7 +180,7 @@ def test_changes_are_read_exactly(words: list[str], prices: Mapping[str, int], r
 
 
 @pytest.mark.parametrize(
-    "word", ["exit", "exit=", "exit=-1", "exit=fast", "interrupts=2", "exti=2", "walk-reference=x2"]
+    "word", ["exit", "exit=", "exit=-1", "exit=fast", "interrupts=2", "exti=2", "hypercall-entry=x2"]
 )
 def test_what_is_no_change_is_refused(word: str) -> None:
     with pytest.raises(InputError):

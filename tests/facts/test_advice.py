@@ -11,7 +11,7 @@ from ringviz.facts.techniques import TECHNIQUES
 
 
 def test_every_cause_has_advice_of_one_line() -> None:
-    assert set(ADVICE) == set(CAUSES)
+    assert set(ADVICE) >= set(CAUSES)
     assert all("\n" not in row.text and row.text.endswith(".") for row in ADVICE.values())
 
 
