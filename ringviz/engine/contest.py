@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ringviz.engine.bill import Bill, bill_at, walk_charges
@@ -71,6 +72,7 @@ def contest(
     cpu: str | None = None,
     progress: Progress = ignore,
     walks: bool = False,
+    walks_if_shorter: int = 0,
 ) -> Contest:
     """Run a guest under several techniques and count.
 
@@ -80,17 +82,21 @@ def contest(
         cpu: id; None is the first that has it all.
         progress: told how far the runs are.
         walks: run each once more to count TLB misses.
+        walks_if_shorter: do so, if it can be done, where bare metal completes fewer instructions than this.
 
     Raises:
         RingvizError: a name is unknown, or one that was named does not go with the CPU or the guest.
     """
     profile = choose_cpu(NATIVE, None, cpu or DEFAULT_CPU)
     native = _counted(scenario, Contender(NATIVE, "none"), profile, progress, walks)
+    if not walks and native.bill.retired < walks_if_shorter:
+        with suppress(UnsupportedError):
+            native = _walked(scenario, native, profile, progress)
     runs: list[Counted] = []
     left_out: list[tuple[str, str]] = []
     for contender in _named(contenders, profile) if contenders else _usual():
         try:
-            run = _counted(scenario, contender, profile, progress, walks)
+            run = _counted(scenario, contender, profile, progress, native.has_walks)
         except UnsupportedError as error:
             if contenders:
                 raise
@@ -128,9 +134,14 @@ def _counted(scenario: Scenario, contender: Contender, cpu: CpuProfile, progress
     check_fits(scenario, contender.technique)
     recording = play_whole(scenario, contender.technique, setup, progress)
     run = Counted(contender, ending_of(recording), bill_at(recording), shares_of(recording.log.raw))
-    if not has_walks:
-        return run
-    limit, what = scenario.limits.instructions, f"counting page walks, {contender.name}"
+    return _walked(scenario, run, cpu, progress) if has_walks else run
+
+
+def _walked(scenario: Scenario, run: Counted, cpu: CpuProfile, progress: Progress) -> Counted:
+    """Run once more to count TLB misses, and put the walks on the bill."""
+    contender, limit = run.contender, scenario.limits.instructions
+    setup = choose(contender.technique, contender.mmu, cpu.id)
+    what = f"counting page walks, {contender.name}"
     count = count_walks(scenario, contender.technique, setup, lambda done: progress(what, done, limit))
     native, vmm = walk_charges(count)
     shares = {**run.shares, TLB_MISSES: Share(count.misses, vmm, native)}

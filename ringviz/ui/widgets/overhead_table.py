@@ -9,7 +9,7 @@ from ringviz.facts.source import Status
 from ringviz.ui.glyphs import KIND_LOOKS, grouped
 from ringviz.ui.widgets.panel import printable, wrapped
 
-_HEADS = (("count", 12), ("each", 9), ("cycles", 15), ("share", 8), ("per 1000", 11))
+_HEADS = (("count", 11), ("each", 9), ("cycles", 14), ("share", 8), ("per 1000", 10))
 """Columns of numbers behind the name, with their widths."""
 LEAST_WIDTH = 20 + sum(width for _, width in _HEADS)
 LEAST_HEIGHT = 14
