@@ -10,6 +10,7 @@ from ringviz import __version__
 from ringviz.cli.build import build
 from ringviz.cli.check import check
 from ringviz.cli.compare import compare
+from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
 from ringviz.cli.doctor import doctor
@@ -23,6 +24,7 @@ from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
 from ringviz.cli.trace import trace
 from ringviz.cli.walk import walk
+from ringviz.cli.whatif import whatif
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
@@ -31,6 +33,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "controls": controls,
     "stat": stat,
     "compare": compare,
+    "consolidate": consolidate,
+    "whatif": whatif,
     "trace": trace,
     "walk": walk,
     "learn": learn,

@@ -8,6 +8,7 @@ import typer
 from ringviz.cli import run_report
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
+from ringviz.cli.ledger_report import advice_lines, curve_line, ledger_lines, reason_lines
 from ringviz.cli.options import (
     ConsoleInput,
     Controls,
@@ -22,34 +23,15 @@ from ringviz.cli.options import (
     Scenario,
     Technique,
 )
-from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.output import print_json, print_lines, strong
 from ringviz.cli.progress import shown
-from ringviz.cli.table import Column, table
 from ringviz.cli.walk_report import walk_lines
-from ringviz.facts.costs import CAUSES, CPU_PROFILES
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.recompiled import Recompiled, recompiled
 
 if TYPE_CHECKING:
     from ringviz.engine.stat import Stat
-
-BILL = (
-    Column("Cause"),
-    Column("Count", is_number=True),
-    Column("Each", is_number=True),
-    Column("Cycles", is_number=True),
-    Column("Share", is_number=True),
-    Column("What it is", wraps=True),
-)
-REASONS = (
-    Column("Count", is_number=True),
-    Column("Kind"),
-    Column("Cause", wraps=True),
-    Column("At"),
-)
-MOST_REASONS = 12
-"""Lines shown; the JSON has all."""
-GUEST_INSTRUCTION = "guest-instruction"
 
 
 def stat(
@@ -100,14 +82,23 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
     yield f"Cycles are modelled for {cpu.title} ({cpu.year})"
     yield ""
-    yield from table(BILL, list(_bill(result)), width_cells())
-    yield ""
+    if result.ledger is not None:
+        yield from ledger_lines(result.ledger, result.cpu)
+        yield ""
     if result.reasons:
-        yield "Why the VMM was entered:"
-        yield from table(REASONS, list(_reasons(result)), width_cells())
+        yield "Why the VMM was entered, and the cycles that each charges:"
+        yield from reason_lines(result.reasons)
+        yield ""
+    if result.ledger is not None and result.cycles.total:
+        yield "The dearest causes, and what would make them cheaper:"
+        yield from advice_lines(result.ledger)
         yield ""
     overhead = run_report.share(result.cycles.overhead, result.cycles.total)
     yield f"Overhead, which bare metal does not have: {result.cycles.overhead:,} cycles, {overhead} of all"
+    curve = "" if result.ledger is None else curve_line(result.ledger)
+    if curve:
+        yield "Overhead added up, from the first instruction to the last:"
+        yield f"  {curve}"
     yield f"Run directly by the CPU: {run_report.direct(result)} of the guest's instructions"
     yield f"Attempts on what is not the guest's own: {run_report.attempts(result)}"
     for stranger in result.strangers:
@@ -135,25 +126,3 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
         yield ""
         yield "On its text screen:"
         yield from (f"  {one_line(row)}".rstrip() for row in result.screen)
-
-
-def _reasons(result: "Stat") -> Iterator[tuple[str, ...]]:
-    """Give the most frequent reasons, and a line for what is left."""
-    for reason in result.reasons[:MOST_REASONS]:
-        yield f"{reason.count:,}", reason.kind.value, reason.cause, reason.form
-    left = result.reasons[MOST_REASONS:]
-    if left:
-        yield f"{sum(reason.count for reason in left):,}", "", f"{len(left)} reasons more", ""
-
-
-def _bill(result: "Stat") -> Iterator[tuple[str, ...]]:
-    """Give the guest's own instructions and each cause of cost, the dearest first, and the sum."""
-    total = result.cycles.total
-    instructions = total - sum(event.cycles for event in result.events)
-    items = [(GUEST_INSTRUCTION, result.direct, instructions)]
-    items += [(event.cause, event.count, event.cycles) for event in result.events]
-    for cause, count, cycles in sorted(items, key=lambda item: (-item[2], item[0])):
-        price = CPU_PROFILES[result.cpu].costs[cause].cycles
-        each = "unknown" if price is None else f"{price:,}"
-        yield (cause, f"{count:,}", each, f"{cycles:,}", run_report.share(cycles, total), CAUSES[cause].title)
-    yield ("total", "", "", f"{total:,}", run_report.share(total, total), "")

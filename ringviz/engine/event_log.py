@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import overload
 
@@ -15,6 +16,27 @@ from ringviz.vmm.events import Event as RawEvent
 
 _CHECKPOINT_EVERY = 1024
 _NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often each cost cause was charged."""
+
+    vmm: Counter[str]
+    """On the VMM's account."""
+    native: Counter[str]
+    """On that of the machine itself: bare metal pays for the same thing."""
+
+    def add(self, event: RawEvent) -> None:
+        """Count what an event charges."""
+        for cause in event.charges:
+            self.vmm[cause] += 1
+        for cause in event.native_charges:
+            self.native[cause] += 1
+
+    def copy(self) -> Counts:
+        """Give counters that go on by themselves."""
+        return Counts(self.vmm.copy(), self.native.copy())
 
 
 class EventLog(Sequence[Event]):
@@ -30,8 +52,8 @@ class EventLog(Sequence[Event]):
         """Cycles of what comes without an event, as it stood at each event."""
         self._native = array("Q", [0])
         """Running total of cycles that bare metal pays too."""
-        self._checkpoints: list[Counter[str]] = [Counter()]
-        self._running: Counter[str] = Counter()
+        self._checkpoints: list[Counts] = [Counts(Counter(), Counter())]
+        self._running = Counts(Counter(), Counter())
         self._known_prices: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, int]] = {}
 
     def append(self, event: RawEvent, tallies: Mapping[str, int] = _NOTHING) -> None:
@@ -47,11 +69,7 @@ class EventLog(Sequence[Event]):
         overhead, native = self._prices(event.charges, event.native_charges)
         self._overhead.append(self._overhead[-1] + overhead)
         self._native.append(self._native[-1] + native)
-        running = self._running
-        for cause in event.charges:
-            running[cause] += 1
-        for cause in event.native_charges:
-            running[cause] += 1
+        self._running.add(event)
         if len(self.raw) % _CHECKPOINT_EVERY == 0:
             self._checkpoints.append(self._running.copy())
 
@@ -97,6 +115,12 @@ class EventLog(Sequence[Event]):
             return None
         return sum(known)
 
+    def charged(self) -> Iterator[int]:
+        """Give what each event puts on both accounts; what has no price counts as nothing."""
+        for index in range(len(self.raw)):
+            overhead = self._overhead[index + 1] - self._overhead[index]
+            yield overhead + self._native[index + 1] - self._native[index]
+
     def tally_cycles(self, tallies: Mapping[str, int]) -> int:
         """Price what comes without an event."""
         return sum(times * cost_of(self._cpu, cause).charged_cycles for cause, times in tallies.items())
@@ -114,9 +138,14 @@ class EventLog(Sequence[Event]):
         return self._native[count]
 
     def causes(self, count: int) -> Counter[str]:
-        """How often each cost cause was charged in the first `count` events."""
+        """How often each cost cause was charged in the first `count` events, on both accounts together."""
+        counts = self.accounts(count)
+        return counts.vmm + counts.native
+
+    def accounts(self, count: int) -> Counts:
+        """How often each cost cause was charged in the first `count` events, on which account."""
         checkpoint = count // _CHECKPOINT_EVERY
         counts = self._checkpoints[checkpoint].copy()
         for event in self.raw[checkpoint * _CHECKPOINT_EVERY : count]:
-            counts.update((*event.charges, *event.native_charges))
+            counts.add(event)
         return counts

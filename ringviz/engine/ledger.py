@@ -1,68 +1,17 @@
-"""The bill: modelled cycles by cause, for any prefix of a run."""
+"""The ledger: modelled cycles by cause, for any prefix or stretch of a run."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
+from ringviz.engine.bill import GUEST_INSTRUCTION, Bill, bill_of
+from ringviz.engine.cause_looks import look_of
 from ringviz.engine.event_log import EventLog
-from ringviz.engine.view import LedgerRow, LedgerView
-from ringviz.facts.costs import CAUSES, CpuProfile, cost_of
-from ringviz.vmm.events import Kind
+from ringviz.engine.ledger_view import LedgerRow, LedgerView
+from ringviz.facts.advice import ADVICE
+from ringviz.facts.costs import CpuProfile, cost_of
 
-_KINDS = {
-    "trap-emulate": Kind.TRAP,
-    "trap-reflect": Kind.REFLECT,
-    "silent": Kind.SILENT,
-    "exit": Kind.EXIT,
-    "vmm-work": Kind.EXIT,
-    "vmread": Kind.EXIT,
-    "vmwrite": Kind.EXIT,
-    "hidden-fault": Kind.TRAP,
-    "trace": Kind.TRAP,
-    "hypercall": Kind.HYPERCALL,
-    "hypercall-entry": Kind.HYPERCALL,
-    "mmu-request": Kind.HYPERCALL,
-    "translate-instruction": Kind.TRANSLATE,
-    "translated-in-cache": Kind.TRANSLATE,
-    "translated-indirect": Kind.TRANSLATE,
-    "translated-cli": Kind.TRANSLATE,
-    "translated-callout": Kind.CALLOUT,
-    "interpreted-instruction": Kind.GUEST,
-    "native-gate": Kind.GATE,
-    "native-syscall": Kind.GATE,
-    "native-interrupt": Kind.INTERRUPT,
-    "native-exception": Kind.FAULT,
-    "native-page-fault": Kind.FAULT,
-    "native-port-io": Kind.IO,
-}
-_LABELS = {
-    "trap-emulate": "traps, emulated",
-    "trap-reflect": "traps, passed on",
-    "silent": "silent",
-    "exit": "exits and entries",
-    "vmm-work": "VMM at exits",
-    "vmread": "VMREADs at exits",
-    "vmwrite": "VMWRITEs at exits",
-    "hidden-fault": "hidden page faults",
-    "trace": "traced table writes",
-    "hypercall": "hypercalls",
-    "hypercall-entry": "calls in multicalls",
-    "mmu-request": "page-table requests",
-    "translate-instruction": "translating",
-    "translated-in-cache": "replaced in cache",
-    "translated-indirect": "jumps looked up",
-    "translated-cli": "CLI/STI in cache",
-    "translated-callout": "callouts to VMM",
-    "interpreted-instruction": "interpreting",
-    "native-gate": "guest's gates",
-    "native-syscall": "system calls",
-    "native-interrupt": "interrupts",
-    "native-exception": "guest's faults",
-    "native-page-fault": "guest's #PF",
-    "native-port-io": "port access",
-}
-"""Short enough for a panel; the full titles are in the facts."""
 _CURVE_POINTS = 64
 
 
@@ -74,6 +23,7 @@ def ledger(
     tallies: Mapping[str, int],
     count: int,
     native_cycles: int | None,
+    guest_weight: int | None = None,
 ) -> LedgerView:
     """Add up the first `count` events and the instructions the CPU ran by itself.
 
@@ -85,25 +35,61 @@ def ledger(
         tallies: what has come without an event, by cause.
         count: how many events have happened.
         native_cycles: what bare metal pays up to the same position, if known.
+        guest_weight: of the instructions that the CPU ran by itself, in hundredths of a cycle, where they are weighed.
     """
-    per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
-    direct = max(0, position - emulated)
-    rows = [LedgerRow("guest-instruction", "guest instructions", direct, direct * per_instruction, Kind.GUEST)]
-    for cause, times in (log.causes(count) + Counter(tallies)).items():
-        cycles = times * cost_of(cpu, cause).charged_cycles
-        label = _LABELS.get(cause, CAUSES[cause].title)
-        rows.append(LedgerRow(cause, label, times, cycles, _KINDS.get(cause, Kind.GUEST)))
+    bill = bill_of(log, count, position, emulated, tallies, guest_weight)
+    return priced(bill, cpu, native_cycles, overhead_curve(log, position, count))
+
+
+def priced(bill: Bill, cpu: CpuProfile, native_cycles: int | None = None, curve: tuple[int, ...] = ()) -> LedgerView:
+    """Price a bill on a CPU.
+
+    Args:
+        bill: the counts.
+        cpu: prices.
+        native_cycles: what bare metal pays for the same stretch, if known.
+        curve: overhead added up, if known.
+    """
+    instructions = _row(cpu, GUEST_INSTRUCTION, bill.direct, bill.instruction_cycles(cpu))
+    rows = [replace(instructions, is_weighed=bill.guest_weight is not None)]
+    for cause, times in bill.causes.items():
+        rows.append(_row(cpu, cause, times, times * cost_of(cpu, cause).charged_cycles))
     rows.sort(key=lambda row: (-row.cycles, row.cause))
-    overhead = log.event_cycles(count) + log.tally_cycles(tallies)
     return LedgerView(
         rows=tuple(rows),
-        guest_cycles=direct * per_instruction + log.native_cycles(count),
-        overhead_cycles=overhead,
+        guest_cycles=bill.guest_cycles(cpu),
+        overhead_cycles=bill.overhead_cycles(cpu),
         native_cycles=native_cycles,
-        curve=tuple(
-            log.overhead_cycles(min(count, log.before(position * (i + 1) // _CURVE_POINTS)))
-            for i in range(_CURVE_POINTS)
-        )
-        if position
-        else (),
+        curve=curve,
+        retired=bill.retired,
     )
+
+
+def _row(cpu: CpuProfile, cause: str, count: int, cycles: int) -> LedgerRow:
+    cost, look, advice = cost_of(cpu, cause), look_of(cause), ADVICE.get(cause)
+    return LedgerRow(
+        cause=cause,
+        label=look.label,
+        count=count,
+        cycles=cycles,
+        kind=look.kind,
+        each=cost.cycles,
+        low=cost.low,
+        high=cost.high,
+        status=cost.source.status,
+        advice="" if advice is None else advice.text,
+    )
+
+
+def overhead_curve(log: EventLog, position: int, count: int) -> tuple[int, ...]:
+    """Give the overhead as it stood at equal distances of retired instructions, up to a position.
+
+    Args:
+        log: the events.
+        position: the last of the distances.
+        count: how many events have happened there.
+    """
+    if not position:
+        return ()
+    places = (position * (point + 1) // _CURVE_POINTS for point in range(_CURVE_POINTS))
+    return tuple(log.overhead_cycles(min(count, log.before(place))) for place in places)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ringviz.engine.bill import Bill, between, bill_at
 from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.ledger import ledger
@@ -250,6 +251,17 @@ class Session:
     def tallies(self) -> Mapping[str, int]:
         """What has come without an event up to here, by cause."""
         return self._recording.technique.tallies()
+
+    def bill(self) -> Bill:
+        """Give the counts up to here, which can be priced for any CPU."""
+        return bill_at(self._recording)
+
+    def bill_between(self, first: int, last: int) -> Bill:
+        """Give the counts of the stretch between two positions; the session stands where it stood before."""
+        place = _Place(self.position, self.is_over)
+        bill = between(self._recording, first, last)
+        self._stand(place)
+        return bill
 
     def ledger(self, cancelled: Cancelled = never) -> LedgerView:
         """The bill up to here; what bare metal would have paid has to be found out, which can be cancelled."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ringviz.engine.bill import Bill, bill_at
 from ringviz.engine.events import VMM_KINDS
 from ringviz.engine.fidelity import Divergence, Fidelity, check_fidelity
+from ringviz.engine.ledger import overhead_curve, priced
+from ringviz.engine.ledger_view import LedgerView, ledger_json
 from ringviz.engine.reasons import Reason, reasons_of
 from ringviz.engine.recording import Recording
 from ringviz.engine.reference import NATIVE
@@ -16,19 +18,12 @@ from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.strangers import Stranger, strangers
 from ringviz.engine.text_screen import text_screen
 from ringviz.engine.walk_count import WalkCount, count_json, count_walks
+from ringviz.engine.whole_run import Progress as Progress
+from ringviz.engine.whole_run import ending_of, play_whole
+from ringviz.engine.whole_run import ignore as ignore
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose
-from ringviz.vmm.setup import Setup
-
-Progress = Callable[[str, int, int | None], None]
-"""(what is going on, instructions done, their limit)."""
-
-_SLICE = 200_000
-
-
-def ignore(_what: str, _done: int, _limit: int | None) -> None:
-    """Progress for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +83,8 @@ class Stat:
     """Ports that the guest used and no device has."""
     walks: WalkCount | None = None
     """TLB misses and page-walk references, where they were asked for."""
+    ledger: LedgerView | None = None
+    """Cycles by cause, with prices, advice and curve."""
     screen: tuple[str, ...] | None = None
     """The rows of the text screen at the end, as far down as something stands on it; None if nothing does."""
 
@@ -124,18 +121,16 @@ def stat(
     if walks:
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
-    recording = _run(scenario, technique, setup, progress)
-    cycles = _cycles(recording, profile)
+    recording = play_whole(scenario, technique, setup, progress)
+    bill = _bill(recording, counted)
     slowdown = verdict = None
     if fidelity:
-        below = choose(NATIVE, cpu=profile.id)
-        slowdown = _slowdown(recording, recording if technique == NATIVE else _run(scenario, NATIVE, below, progress))
+        slowdown = _slowdown(recording, bill, profile, progress, walks=walks)
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
     log = recording.log
     screen = text_screen(recording.technique)
-    causes = log.causes(len(log)) + Counter(recording.technique.tallies())
     attempts = sum(event.is_attempt for event in log.raw)
     return Stat(
         scenario=scenario.id,
@@ -147,50 +142,41 @@ def stat(
         console=machine.bus.console,
         screen=None if screen is None else screen.written,
         retired=recording.position,
-        direct=recording.position - recording.technique.completed_by_vmm(),
-        cycles=cycles,
+        direct=bill.direct,
+        cycles=Cycles(bill.guest_cycles(profile), bill.overhead_cycles(profile)),
         slowdown=slowdown,
         events=tuple(
             EventTotal(cause, count, count * cost_of(profile, cause).charged_cycles)
-            for cause, count in sorted(causes.items())
+            for cause, count in sorted(bill.causes.items())
         ),
         guest_state_sha256=guest_state_sha256(recording.technique),
         fidelity=verdict,
         safety=Safety(attempts, attempts - sum(event.escaped for event in log.raw)),
         vmm_calls=sum(event.kind in VMM_KINDS for event in log.raw),
-        reasons=reasons_of(log.raw),
+        reasons=reasons_of(log.raw, log.charged()),
         strangers=strangers(log.raw),
         walks=counted,
+        ledger=priced(bill, profile, curve=overhead_curve(log, recording.position, len(log))),
     )
 
 
-def _run(scenario: Scenario, technique: str, setup: Setup, progress: Progress) -> Recording:
-    """Play a run to its end, telling how far it is."""
-    recording = Recording(scenario, technique, setup)
-    limit = scenario.limits.instructions
-    while recording.end is None:
-        progress(f"running {technique}", recording.position, limit)
-        recording.play(min(recording.position + _SLICE, limit + 1))
-    return recording
+def _bill(recording: Recording, walks: WalkCount | None) -> Bill:
+    return bill_at(recording) if walks is None else bill_at(recording).with_walks(walks)
 
 
-def _slowdown(recording: Recording, native: Recording) -> float | None:
-    """Compare the price of two runs of the same work; None where one of them has ended otherwise than the other."""
-    ends = [(run.end and run.end.outcome, run.technique.machine.bus.exit_code) for run in (recording, native)]
-    if ends[0] != ends[1]:
+def _slowdown(recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progress, *, walks: bool) -> float | None:
+    """Compare the price of a run with bare metal's; None where the two ended otherwise, and did not do the same."""
+    scenario, below = recording.scenario, choose(NATIVE, cpu=cpu.id)
+    is_native = recording.technique.id == NATIVE
+    native = recording if is_native else play_whole(scenario, NATIVE, below, progress)
+    if ending_of(recording) != ending_of(native):
         return None
-    profile = recording.technique.setup.cpu
-    price = _cycles(native, profile).total
-    return round(_cycles(recording, profile).total / price, 6) if price else None
-
-
-def _cycles(recording: Recording, profile: CpuProfile) -> Cycles:
-    log = recording.log
-    technique = recording.technique
-    direct = recording.position - technique.completed_by_vmm()
-    per_instruction = cost_of(profile, "guest-instruction").charged_cycles
-    overhead = log.event_cycles(len(log)) + log.tally_cycles(technique.tallies())
-    return Cycles(direct * per_instruction + log.native_cycles(len(log)), overhead)
+    limit = scenario.limits.instructions
+    counted = None
+    if walks and not is_native:
+        counted = count_walks(scenario, NATIVE, below, lambda done: progress("counting page walks", done, limit))
+    price = (bill if is_native else _bill(native, counted)).total_cycles(cpu)
+    return round(bill.total_cycles(cpu) / price, 6) if price else None
 
 
 def stat_json(result: Stat) -> dict[str, object]:
@@ -215,7 +201,15 @@ def stat_json(result: Stat) -> dict[str, object]:
         "slowdown": result.slowdown,
         "events": [{"cause": e.cause, "count": e.count, "cycles": e.cycles} for e in result.events],
         "reasons": [
-            {"kind": reason.kind.value, "cause": reason.cause, "form": reason.form or None, "count": reason.count}
+            {
+                "kind": reason.kind.value,
+                "cause": reason.cause,
+                "form": reason.form or None,
+                "count": reason.count,
+                "cycles": reason.cycles,
+                "least_cycles": reason.least_cycles,
+                "most_cycles": reason.most_cycles,
+            }
             for reason in result.reasons
         ],
         "unclaimed_ports": [
@@ -227,6 +221,7 @@ def stat_json(result: Stat) -> dict[str, object]:
         "safety": {"attempts": result.safety.attempts, "contained": result.safety.contained},
         "scorecard": scorecard_json(scorecard(result)),
         "walks": None if result.walks is None else count_json(result.walks),
+        "ledger": None if result.ledger is None else ledger_json(result.ledger),
     }
 
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from ringviz.engine.ledger_view import LedgerRow as LedgerRow
+from ringviz.engine.ledger_view import LedgerView as LedgerView
 from ringviz.vmm.events import Kind as Kind
 from ringviz.vmm.side import Mark as SideMark
 from ringviz.vmm.side import Side as Side
 from ringviz.vmm.side import SideRow as SideRow
 
-__all__ = ["Kind", "Side", "SideMark", "SideRow"]
+__all__ = ["Kind", "LedgerRow", "LedgerView", "Side", "SideMark", "SideRow"]
 
 
 class Verdict(Enum):
@@ -144,41 +146,6 @@ class EventRow:
     """What was done about it, and by whom."""
     cycles: int | None
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
-    """One cause in the overhead panel."""
-
-    cause: str
-    label: str
-    count: int
-    cycles: int
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerView:
-    """The overhead panel; all cycles are modelled, never measured."""
-
-    rows: tuple[LedgerRow, ...]
-    """Largest first; the guest's own work is among them."""
-    guest_cycles: int
-    overhead_cycles: int
-    native_cycles: int | None
-    """What bare metal would have paid up to the same instruction, if known."""
-    curve: tuple[int, ...]
-    """Cumulative overhead cycles at equal distances of retired instructions from 0 to here; up to 64 values."""
-
-    @property
-    def total_cycles(self) -> int:
-        """Guest work and overhead together."""
-        return self.guest_cycles + self.overhead_cycles
-
-    @property
-    def slowdown(self) -> float | None:
-        """Total over bare metal's total, or None if that is not known."""
-        return self.total_cycles / self.native_cycles if self.native_cycles else None
 
 
 @dataclass(frozen=True, slots=True)

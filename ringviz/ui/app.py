@@ -16,9 +16,11 @@ from textual.timer import Timer
 from ringviz.guest.scenario import Scenario
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
+    AskWhatIf,
     Began,
     Compare,
     Compared,
+    Counted,
     Failed,
     Open,
     Opened,
@@ -34,6 +36,7 @@ from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.vendors import VendorsScreen
+from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.themes import DARK, LIGHT, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
@@ -62,6 +65,7 @@ class RingvizApp(App[None]):
         _STYLES / "home.tcss",
         _STYLES / "vendors.tcss",
         _STYLES / "dialogs.tcss",
+        _STYLES / "what_if.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -80,6 +84,7 @@ class RingvizApp(App[None]):
         self._first = None if scenario is None else Open(scenario, technique, mmu, cpu)
         self._busy_timer: Timer | None = None
         self._comparing: CompareScreen | None = None
+        self._what_if: WhatIfScreen | None = None
         self._vendors: VendorsScreen | None = None
         self.wants_pair = False
         """The user asked for the vendors screen and has not left it since."""
@@ -123,6 +128,12 @@ class RingvizApp(App[None]):
         """Run all techniques, and show the table."""
         self._comparing = CompareScreen()
         self.push_screen(self._comparing)
+        self.engine.submit(request)
+
+    def open_what_if(self, request: AskWhatIf) -> None:
+        """Run the techniques that compete, and let prices be moved."""
+        self._what_if = WhatIfScreen()
+        self.push_screen(self._what_if)
         self.engine.submit(request)
 
     def go_home(self) -> None:
@@ -208,15 +219,21 @@ class RingvizApp(App[None]):
         if self._comparing is not None and self._comparing.is_attached:
             self._comparing.show(message.runs)
 
+    @on(Counted)
+    def _counted(self, message: Counted) -> None:
+        if self._what_if is not None and self._what_if.is_attached:
+            self._what_if.show(message.found)
+
     @on(Progressed)
     def _progressed(self, message: Progressed) -> None:
-        if self._comparing is not None and self._comparing.is_attached:
-            self._comparing.progress(message)
+        for screen in (self._comparing, self._what_if):
+            if screen is not None and screen.is_attached:
+                screen.progress(message)
 
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen)):
+            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen, WhatIfScreen)):
                 screen.notice(message)
                 return
 

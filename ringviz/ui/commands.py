@@ -109,6 +109,15 @@ EXPLORE: tuple[Command, ...] = (
         "vendors",
         12,
     ),
+    Command(
+        "what_if",
+        "dollar_sign",
+        "$",
+        "what if",
+        "Move the cost of exits, of TLB misses and the rate of page-table writes, and see who would win.",
+        "what_if",
+        26,
+    ),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
     Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 17),
     Command(

@@ -30,9 +30,12 @@ from ringviz.vmm.controls import take
 from ringviz.vmm.setup import Setup
 
 if TYPE_CHECKING:
+    from ringviz.engine.contest import Contest
     from ringviz.engine.fidelity import Divergence
     from ringviz.engine.stat import Stat
 
+_WALKS_IF_SHORTER = 1_000_000
+"""Instructions: counting the page walks of a longer run would take more than a few seconds."""
 _MOST_CAUSES = 4
 """How many causes the compare screen names for each run."""
 
@@ -111,6 +114,12 @@ class EngineLaboratory:
         comparison = compare(self._found(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
+
+    def contest(self, scenario: str, cpu: str, progress: Progress) -> "Contest":
+        """Binary translation and what hardware assistance the CPU has, counted; with page walks if the run is short."""
+        from ringviz.engine.contest import contest
+
+        return contest(self._found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
 
     def _found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""

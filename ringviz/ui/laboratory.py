@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ringviz.engine.contest import Contest
 from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
@@ -203,4 +204,8 @@ class Laboratory(Protocol):
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end of the scenario; an exception raised by `progress` passes through."""
+        ...
+
+    def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
+        """Run the techniques that compete for a scenario on a CPU, and count; `progress` as in `compare`."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ringviz.engine.contest import Contest
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Kind, Snapshot
 from ringviz.errors import UnsupportedError
@@ -282,6 +283,9 @@ class _Exhibit:
         if self._runs is None:
             raise UnsupportedError("this picture has nothing to compare")
         return self._runs
+
+    def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
+        raise UnsupportedError("this picture has no runs to price anew")
 
     def step(self) -> None:
         pass

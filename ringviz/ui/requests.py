@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from ringviz.engine.contest import Contest
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 from ringviz.ui.laboratory import ComparedRuns
@@ -84,6 +85,14 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class AskWhatIf:
+    """Run the techniques that compete for a scenario to the end and count, so that they can be priced anew."""
+
+    scenario: str
+    cpu: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPair:
     """Put the guest under VT-x and AMD-V as well, side by side; every move is then theirs."""
 
@@ -95,7 +104,7 @@ class ClosePair:
 
 Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
 """What both a session and a pair of them can do."""
-Request = Move | Open | Refresh | GoTo | Swap | Compare | OpenPair | ClosePair
+Request = Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | OpenPair | ClosePair
 
 
 class Opened(Message):
@@ -162,6 +171,14 @@ class Compared(Message):
 
     def __init__(self, runs: ComparedRuns) -> None:
         self.runs = runs
+        super().__init__()
+
+
+class Counted(Message):
+    """The answer to `AskWhatIf`."""
+
+    def __init__(self, found: Contest) -> None:
+        self.found = found
         super().__init__()
 
 

@@ -13,13 +13,15 @@ from typing import assert_never
 from textual.message import Message
 
 from ringviz.errors import RingvizError
-from ringviz.ui.laboratory import Laboratory, Movable, Pair, Sitting
+from ringviz.ui.laboratory import Laboratory, Movable, Pair, Progress, Sitting
 from ringviz.ui.requests import (
+    AskWhatIf,
     Back,
     Began,
     ClosePair,
     Compare,
     Compared,
+    Counted,
     Failed,
     GoTo,
     Move,
@@ -129,7 +131,11 @@ class EngineThread:
                 self._tell(Opened(request))
             case Compare(scenario, cpu):
                 self._tell(Began())
-                self._compare(scenario, cpu)
+                self._with_progress(lambda progress: Compared(self._laboratory.compare(scenario, cpu, progress)))
+                return
+            case AskWhatIf(scenario, asked_cpu):
+                self._tell(Began())
+                self._with_progress(lambda progress: Counted(self._laboratory.contest(scenario, asked_cpu, progress)))
                 return
             case _ if self._sitting is None:
                 return
@@ -195,7 +201,8 @@ class EngineThread:
         if not self._is_cancelled():
             self._tell(Remarked(_NO_MORE_EVENTS))
 
-    def _compare(self, scenario: str, cpu: str | None) -> None:
+    def _with_progress(self, work: Callable[[Progress], Message]) -> None:
+        """Do something long that tells how far it is, and give its answer; Escape leaves it."""
         last = 0.0
 
         def progress(what: str, done: int, limit: int | None) -> None:
@@ -207,7 +214,7 @@ class EngineThread:
                 self._tell(Progressed(what, done, limit))
 
         try:
-            self._tell(Compared(self._laboratory.compare(scenario, cpu, progress)))
+            self._tell(work(progress))
         except _Interrupted:
             return
 

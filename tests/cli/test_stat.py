@@ -65,6 +65,28 @@ def test_the_text_has_every_cause_of_the_json_and_says_that_cycles_are_modelled(
         assert f"  {line}" in text
 
 
+def test_the_ledger_has_prices_with_their_status_and_adds_up() -> None:
+    stat = valid_json(ringviz("stat", "rings-tour", "-t", "vt-x", "--json").stdout, "stat")
+    rows = {row["cause"]: row for row in stat["ledger"]["rows"]}
+    assert sum(row["cycles"] for row in rows.values()) == stat["cycles"]["total"]
+    assert all(rows[event["cause"]]["cycles"] == event["cycles"] for event in stat["events"])
+    assert rows["exit"]["low"] <= rows["exit"]["each"] <= rows["exit"]["high"]
+    assert rows["native-gate"]["status"] == "borrowed"
+    assert stat["ledger"]["overhead_curve"][-1] == stat["cycles"]["overhead"]
+    assert all(r["count"] * r["least_cycles"] <= r["cycles"] <= r["count"] * r["most_cycles"] for r in stat["reasons"])
+
+
+def test_the_text_says_what_is_borrowed_or_unknown_why_the_vmm_was_entered_and_what_would_help() -> None:
+    text = ringviz("stat", "rings-tour", "-t", "paravirt", "--cpu", "core2").stdout
+    assert "* borrowed: no figure for this very thing" in text
+    assert "unknown: no figure, counted and not charged" in text
+    line = next(line for line in text.splitlines() if "INT 82h" in line)
+    least, average, most = (int(number.replace(",", "")) for number in line.split()[6:9])
+    assert 0 < least < average < most
+    assert "The dearest causes, and what would make them cheaper:" in text
+    assert "Ask for more at once" in text or "fewer and larger transfers" in text
+
+
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_the_text_fits_eighty_columns_and_has_no_colour_in_a_pipe(technique: str) -> None:
     text = ringviz("stat", "rings-tour", "-t", technique, "--fidelity", FORCE_COLOR="1").stdout

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
+from ringviz.engine.contest import Contest
 from ringviz.engine.scorecard import Score, Scorecard, Verdict
 from ringviz.engine.vendors import VendorsView, build_vendors
 from ringviz.engine.view import (
@@ -39,6 +40,7 @@ from ringviz.ui.laboratory import (
     Sitting,
     TechniqueChoice,
 )
+from tests.ui.fake_contest import fake_contest
 from tests.ui.fake_machine import fake_machine
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
 
@@ -285,6 +287,11 @@ class FakeLaboratory:
             raise InputError('no symbol "nowhere" in this guest')
         self.session.seek(40)
         return text != "never"
+
+    def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
+        self.session.calls.append(f"contest {scenario} on {cpu}")
+        progress("running binary-translation", 10, None)
+        return fake_contest(scenario, "nehalem")
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         self.session.calls.append(f"compare {scenario}" + (f" on {cpu}" if cpu else ""))

@@ -14,6 +14,7 @@ from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.vendors import VendorsScreen
+from ringviz.ui.screens.what_if import WhatIfScreen
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -37,6 +38,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
     "machine": lambda b: isinstance(b.app.screen, MachineDialog),
     "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
+    "what_if": lambda b: isinstance(b.app.screen, WhatIfScreen),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),

@@ -6,6 +6,7 @@ import pytest
 from textual.content import Content
 
 from ringviz.engine.view import CodeRow, Kind, LedgerRow, LedgerView, RegisterRow, Verdict
+from ringviz.facts.source import Status
 from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.requests import Shown
 from ringviz.ui.themes import DARK, LIGHT
@@ -18,7 +19,7 @@ from ringviz.ui.widgets.overhead import OverheadPanel, shares
 from ringviz.ui.widgets.panel import printable, wrapped
 from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
-from tests.ui.bench import bench, content_lines
+from tests.ui.bench import SIZES, bench, content_lines
 from tests.ui.fake import COMPRESSED_SEATS, NESTED_SEATS, FakeLaboratory, FakeSession, LazyEvents, make_snapshot
 
 MILLION = 1_000_000
@@ -179,6 +180,29 @@ async def test_a_cause_whose_words_do_not_fit_goes_by_its_short_name() -> None:
         b.app.explore.show(Shown(replace(make_snapshot("native", 4), ledger=ledger), in_motion=False))
         await b.pilot.pause()
         assert "█ trap " in "\n".join(content_lines(b.app.screen.query_one(OverheadPanel)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_zoomed_overhead_has_every_cause_with_price_share_and_advice(size: tuple[int, int]) -> None:
+    rows = (
+        LedgerRow("exit", "exits and entries", 7, 7063, Kind.EXIT, 1009, 900, 1100, Status.SEEN, "Fewer exits."),
+        LedgerRow("native-gate", "guest's gates", 2, 1220, Kind.GATE, 610, 610, 610, Status.BORROWED),
+        LedgerRow("guest-instruction", "guest instructions", 500, 500, Kind.GUEST, 1, 1, 1, Status.CHOSEN),
+        LedgerRow("hypercall-entry", "calls in multicalls", 3, 0, Kind.HYPERCALL, None, None, None),
+    )
+    ledger = LedgerView(rows, 1720, 7063, 1720, tuple(i * i for i in range(64)), retired=500)
+    async with bench(size=size) as b:
+        b.app.explore.show(Shown(replace(make_snapshot("native", 4), ledger=ledger), in_motion=False))
+        b.app.screen.query_one(OverheadPanel).focus()
+        await b.press("z")
+        b.app.explore.show(Shown(replace(make_snapshot("native", 4), ledger=ledger), in_motion=False))
+        await b.pilot.pause()
+        text = "\n".join(content_lines(b.app.screen.query_one(OverheadPanel)))
+    lines = {label: line for line in text.splitlines() for label in (row.label for row in rows) if label in line}
+    assert lines["guest's gates"].split()[-8:] == ["2", "610*", "1", "220", "13.9", "%", "2", "440"]
+    assert lines["calls in multicalls"].split()[-6:] == ["3", "?", "0", "0.0", "%", "0"]
+    for part in ("1 009", "80.4 %", "14 126", "1+", "?", "→ exits and entries: Fewer exits.", "borrowed", "█"):
+        assert part in text
 
 
 def test_every_sign_is_one_cell_wide_and_means_one_thing() -> None:

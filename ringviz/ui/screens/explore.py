@@ -14,6 +14,7 @@ from ringviz.errors import RingvizError
 from ringviz.ui.commands import EXPLORE, Command, bindings
 from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
+    AskWhatIf,
     Compare,
     GoTo,
     OpenPair,
@@ -147,6 +148,11 @@ class ExploreScreen(MovingScreen):
         """All techniques side by side."""
         if self.snapshot is not None:
             self.ringviz.open_comparison(Compare(self.ringviz.opened.scenario, self.ringviz.opened.cpu))
+
+    def action_what_if(self) -> None:
+        """Other prices: who would win."""
+        if self.snapshot is not None:
+            self.ringviz.open_what_if(AskWhatIf(self.ringviz.opened.scenario, self.snapshot.cpu_id))
 
     def action_ring(self) -> None:
         """Run to the next change of ring."""

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from ringviz.engine.view import LedgerRow, LedgerView, Snapshot
 from ringviz.ui.glyphs import KIND_LOOKS, grouped
+from ringviz.ui.widgets.overhead_table import LEAST_HEIGHT, LEAST_WIDTH, table_lines
 from ringviz.ui.widgets.panel import Panel, printable
 
 _FILLS = "█▓▒░▚▞▤▥"
@@ -20,7 +21,8 @@ class OverheadPanel(Panel):
     EXPLANATION = (
         "Where the cycles of this run went, by cause. No cycle here is measured: each event is charged what published "
         "measurements of the CPU in the top line say it costs. The factor compares the sum with bare metal at the same "
-        "instruction. The curve is the overhead added up, from the first instruction to here."
+        "instruction. The curve is the overhead added up, from the first instruction to here. Zoomed with z, the panel "
+        "has every cause with its price, and what would make the dearest cheaper; $ asks what if prices were others."
     )
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
@@ -29,12 +31,23 @@ class OverheadPanel(Panel):
         if height <= 1:
             return [_one_line(ledger, width)]
         lines = [_total(ledger, width), _bar(ledger, width)]
+        if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
+            return [*lines, *_whole(ledger, width, height - len(lines))]
         curve_height = 1 if height < 12 else min(6, height // 4)
         room = height - len(lines) - curve_height
         lines += _legend(ledger, width, room)
         lines += [Content("")] * (height - curve_height - len(lines))
         lines += _curve(ledger.curve, width, curve_height)
         return lines
+
+
+def _whole(ledger: LedgerView, width: int, height: int) -> list[Content]:
+    """Give the whole table and, beneath it, the curve in what room is left."""
+    curve_height = max(3, min(8, height // 4))
+    fills = [_paint(index, row) for index, row in enumerate(ledger.rows)]
+    lines = table_lines(ledger, fills, width, height - curve_height)
+    lines += [Content("")] * (height - curve_height - len(lines))
+    return lines + _curve(ledger.curve, width, curve_height, most=width)
 
 
 def _paint(index: int, row: LedgerRow) -> tuple[str, str]:
@@ -110,10 +123,10 @@ def _legend_line(fill: str, colour: str, names: Sequence[str], count: int, cycle
     return Content.assemble((f"{fill} ", colour), (f"{name} ", colour), (numbers, "$foreground"))
 
 
-def _curve(curve: Sequence[int], width: int, height: int) -> list[Content]:
-    """Block columns, lowest line last; the caption stands at the right of the last line."""
+def _curve(curve: Sequence[int], width: int, height: int, most: int = 64) -> list[Content]:
+    """Block columns, at most so many, lowest line last; the caption stands at the right of the last line."""
     caption = " overhead over steps"
-    columns = max(1, min(width - len(caption), 64))
+    columns = max(1, min(width - len(caption), most))
     top = max(curve, default=0)
     if top <= 0:
         return [Content("")] * (height - 1) + [Content.assemble(("no overhead yet", "$dim"))]

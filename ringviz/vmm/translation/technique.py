@@ -67,10 +67,12 @@ _LARGEST_FRAGMENT = 1024
 _RING_1 = 1
 _BREAKPOINTS_ON = 0xFF
 _PAGING_CR0, _PAGING_CR4 = Cr0.PG | Cr0.WP, Cr4.PSE | Cr4.PAE | Cr4.PGE
+SIMULATED = "it trapped too often, so the translator put a call to the VMM in its place"
+"""Rule of the callouts that stand for an instruction which kept writing to pages that the VMM watches."""
 _CALLOUT_RULES = {
     Way.INTERPRET: "the translator put a call to the VMM in its place",
     Way.IN_PLACE: "it needs what translated code keeps for itself, so the translation calls the VMM",
-    Way.SIMULATE: "it trapped too often, so the translator put a call to the VMM in its place",
+    Way.SIMULATE: SIMULATED,
 }
 
 
