@@ -8,6 +8,7 @@ import typer
 
 from ringviz import __version__
 from ringviz.cli.build import build
+from ringviz.cli.chart import chart
 from ringviz.cli.check import check
 from ringviz.cli.compare import compare
 from ringviz.cli.controls import controls
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "controls": controls,
     "stat": stat,
     "compare": compare,
+    "chart": chart,
     "trace": trace,
     "walk": walk,
     "check": check,

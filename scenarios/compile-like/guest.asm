@@ -19,7 +19,7 @@
 %endmacro
 %include "../teachos/guest.asm"
 
-UNITS           equ 6               ; processes that are counted, after one that warms up
+UNITS           equ 4               ; processes that are counted, after one that warms up
 TEXTS           equ 10              ; texts that each of them compiles: the same one, into fresh memory
 UNIT_BYTES      equ 6 * PAGE_BYTES  ; memory for one text:
 NAMES           equ 0               ; a table of names, by hash

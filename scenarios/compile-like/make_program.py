@@ -29,12 +29,14 @@ def make_program(seed: int = 2006) -> str:
     """Give the text."""
     dice = numbers(seed)
     syllables = ["".join(pair) for pair in product("bdfgklmnprstvz", "aeiou")]
-    names = sorted({"".join(syllables[next(dice) % len(syllables)] for _ in range(2 + next(dice) % 3)) for _ in range(NAMES)})
+    names = sorted(
+        {"".join(syllables[next(dice) % len(syllables)] for _ in range(2 + next(dice) % 3)) for _ in range(NAMES)}
+    )
 
     def factor(depth: int) -> str:
         kind = next(dice) % 8
         if kind < 3:
-            return str(next(dice) % 10**(1 + next(dice) % 5))
+            return str(next(dice) % 10 ** (1 + next(dice) % 5))
         if kind == 3 and depth < 3:
             return f"({expression(depth + 1)})"
         return names[next(dice) % len(names)]

@@ -23,7 +23,7 @@
 
 PROCESS_PAGES   equ 32              ; of heap: an address space should have something in it
 WARM_UP         equ 2               ; children before anything is counted: caches, translations
-CHILDREN        equ 120             ; children that are counted
+CHILDREN        equ 40              ; children that are counted
 
 section .user
 align PAGE_BYTES, db 0
