@@ -8,6 +8,7 @@ import typer
 
 from ringviz import __version__
 from ringviz.cli.build import build
+from ringviz.cli.chart import chart
 from ringviz.cli.check import check
 from ringviz.cli.compare import compare
 from ringviz.cli.consolidate import consolidate
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
     "consolidate": consolidate,
     "whatif": whatif,
+    "chart": chart,
     "trace": trace,
     "walk": walk,
     "learn": learn,

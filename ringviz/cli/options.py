@@ -8,7 +8,8 @@ from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.scenario import list_scenarios
 
 
-def _scenario_ids(incomplete: str) -> list[str]:
+def scenario_ids(incomplete: str) -> list[str]:
+    """Complete the id of a scenario."""
     return [
         scenario.id for scenario in list_scenarios(on_error=lambda error: None) if scenario.id.startswith(incomplete)
     ]
@@ -40,7 +41,7 @@ Scenario = Annotated[
         metavar="SCENARIO",
         help="A scenario's id from `ringviz list`, the path of its folder, or an image of your own: "
         "a Multiboot kernel, a boot sector or a disk.",
-        autocompletion=_scenario_ids,
+        autocompletion=scenario_ids,
     ),
 ]
 Technique = Annotated[

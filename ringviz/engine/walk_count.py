@@ -13,7 +13,7 @@ Information".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
@@ -215,6 +215,40 @@ def count_walks(
         unresolved=trace.unresolved,
         tlb=made.setup.cpu.tlb,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WalkTotals:
+    """Totals from the start of a run."""
+
+    misses: int
+    """TLB misses of fetches, loads and stores that ended in a translation."""
+    one_dimension: int
+    """Page-table entries that the CPU read for them, of the tables in which a linear address is looked up."""
+    second_dimension: int
+    """The same, of nested tables."""
+
+
+def walk_totals(
+    scenario: Scenario,
+    technique: str,
+    setup: Setup,
+    positions: Sequence[int],
+    progress: Callable[[int], None] = lambda _done: None,
+) -> list[WalkTotals] | None:
+    """Run a guest and give its totals at each of these positions, in their order; None where no CPU walks for it."""
+    made = power_on(scenario, technique, setup)
+    if made.cpu_walk(0, Access()) is None:
+        return None
+    counter = TranslationCounter(made)
+    base = made.guest_base if made.machine.second_level is not None else 0
+    trace = AccessTrace(made.machine, base, counter)
+    totals = []
+    for position in positions:
+        _play(made, counter, trace, position, progress)
+        nested = counter.two_dimensions - counter.one_dimension if made.machine.second_level is not None else 0
+        totals.append(WalkTotals(counter.code_misses + counter.data_misses, counter.one_dimension, nested))
+    return totals
 
 
 def count_json(count: WalkCount) -> dict[str, object]:

@@ -96,6 +96,8 @@ class AccessTrace:
         self._known.clear()
         self._candidates.clear()
         self._latest.clear()
+        # Tables of other address spaces lead nowhere now; those in use are met again with the next access.
+        self._map.table_pages.clear()
         self._hooks.tell_everything()
 
     # ---- Observer ----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class ReverseMap:
         self._known_directories: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
         """By page of a directory: its bytes, and the entries that are present."""
         self.table_pages: set[int] = set()
-        """Physical pages met so far that hold tables: a write there may change everything."""
+        """Physical pages met since this was cleared that hold tables: a write there may change everything."""
 
     def linear_pages(self, cr3: int, cr4: int, page: int, *, is_user: bool) -> list[int]:
         """Give the linear pages, by number, that the tables translate to a physical page.
@@ -48,6 +48,7 @@ class ReverseMap:
         for first, number in self._directories(cr3, cr4):
             for slot, entry in self._directory(number, size):
                 if is_user and not entry & US:
+                    self.table_pages.add((entry & _FRAME) >> PAGE_SHIFT)
                     continue
                 base = first + (slot << bits)
                 if has_large and entry & PS:

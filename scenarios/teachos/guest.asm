@@ -33,6 +33,18 @@
 ; with the hypervisor, its page tables are checked before the CPU may use them and changed
 ; by request, the clock is an event, the console a hypercall, and the disk a copy in memory
 ; that came with the kernel. The programs do not change at all.
+;
+; Other guests include this file and bring a program of their own, with which init starts in the
+; place of the shell: forkwait and compile-like. What they define in front of it:
+;    FIRST_PROGRAM    the name of that program
+;    OWN_PROGRAMS     a macro: rows for the table of programs
+;    OWN_PAGES        so many pages of code and data in section .user, behind those of this file
+;    NO_DISK          there is none
+;    NO_CLOCK         no ticks: nobody loses the CPU, and nobody may sleep for a time
+%ifndef FIRST_PROGRAM
+%define FIRST_PROGRAM "sh"
+%define OWN_PAGES 0
+%endif
 
 bits 32
 
@@ -44,7 +56,7 @@ bits 32
 LOAD            equ 0x00100000      ; physical: the first address above video memory and firmware
 KERNEL_BASE     equ 0xC0000000      ; physical address 0, as the kernel sees it
 USER_TEXT       equ 0x00400000
-USER_TEXT_BYTES equ 2 * PAGE_BYTES
+USER_TEXT_BYTES equ (2 + OWN_PAGES) * PAGE_BYTES
 HEAP            equ 0x00500000
 HEAP_BYTES      equ 64 * PAGE_BYTES
 STACK_TOP       equ KERNEL_BASE
@@ -93,6 +105,11 @@ PIC_EOI         equ 0x20            ; "end of interrupt": the next one may come
 PIC_READ_ISR    equ 0x0B            ; the next read tells which interrupts are being served
 IRQ_VECTOR      equ 0x20            ; IRQ 0 to 15 arrive as vectors 20h to 2Fh
 IRQ_TIMER       equ 0
+%ifdef NO_CLOCK
+CLOCK_LINE      equ 0
+%else
+CLOCK_LINE      equ 1 << IRQ_TIMER
+%endif
 IRQ_CASCADE     equ 2               ; where the second controller hangs on the first
 IRQ_CONSOLE     equ 4
 IRQ_DISK        equ 14
@@ -1316,7 +1333,7 @@ start_interrupts:
     write_port PIC2 + 1, IRQ_CASCADE ; for the second by number
     write_port PIC1 + 1, PIC_8086
     write_port PIC2 + 1, PIC_8086
-    write_port PIC1 + 1, ~(1 << IRQ_TIMER | 1 << IRQ_CASCADE | 1 << IRQ_CONSOLE) & 0xFF
+    write_port PIC1 + 1, ~(CLOCK_LINE | 1 << IRQ_CASCADE | 1 << IRQ_CONSOLE) & 0xFF
     write_port PIC2 + 1, ~(1 << (IRQ_DISK - 8)) & 0xFF
     ret
 
@@ -2048,8 +2065,10 @@ register_handlers:
     mov ebx, BIND_VIRQ
     mov ecx, clock_channel
     hypercall EVENT_CHANNELS
+%ifndef NO_CLOCK
     mov eax, [clock_channel + 8]    ; which channel we got
     btr [shared_info + EVENTS_MASKED], eax
+%endif
     popad
     ret
 
@@ -2852,7 +2871,7 @@ user_echo:          db "echo", 0
 user_help_name:     db "help", 0
 user_race:          db "race", 0
 user_halt:          db "halt", 0
-user_sh:            db "sh", 0
+user_sh:            db FIRST_PROGRAM, 0
 user_ps:            db "ps", 0
 user_primes:        db "primes", 0
 user_collatz:       db "collatz", 0
@@ -2877,7 +2896,7 @@ user_help:
     db "crash      do what must not be done", 10
     db "race       three programs that never give the CPU away", 10
     db "halt       end everything", 10, 0
-times USER_TEXT_BYTES - ($ - $$) db 0
+times USER_TEXT_BYTES - OWN_PAGES * PAGE_BYTES - ($ - $$) db 0
 
 ; ==== 13. Tables ====================================================================================
 
@@ -2922,6 +2941,9 @@ programs:
     program "primes", primes
     program "collatz", collatz
     program "sieve", sieve
+%ifmacro OWN_PROGRAMS 0
+    OWN_PROGRAMS
+%endif
 programs_end:
 
 ; What is typed when nobody types.
@@ -3091,7 +3113,9 @@ tss_end:
 %endif
 %ifdef PARAVIRT
 disk_copy:
+%ifndef NO_DISK
     incbin "disk.img"
+%endif
 DISK_SECTORS        equ ($ - disk_copy) / SECTOR_BYTES
 %endif
 align PAGE_BYTES, db 0

@@ -1,0 +1,158 @@
+"""What a run does, without prices: instructions, causes of cost and page walks, between two places of the guest.
+
+A guest that is a benchmark has markers `marker_begin` and `marker_end`: what comes before, such as booting, and behind,
+such as saying goodbye, is not counted. A guest without them is counted as a whole.
+
+Prices come later, from any CPU on which the same things would have happened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
+from ringviz.engine.walk_count import WalkTotals, walk_totals
+from ringviz.errors import ScenarioError
+from ringviz.guest.markers import markers_of
+from ringviz.guest.scenario import Scenario
+from ringviz.guest.symbols import load_source_map
+from ringviz.machine.devices import Uart
+from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
+from ringviz.vmm.outcome import Ended
+from ringviz.vmm.registry import power_on, variant_for
+from ringviz.vmm.setup import Setup
+from ringviz.vmm.technique import Technique
+
+BEGIN, END = "marker_begin", "marker_end"
+Progress = Callable[[str, int, int | None], None]
+_SLICE = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A stretch of a run, counted."""
+
+    begin: int
+    """Retired instructions before it."""
+    end: int
+    """Retired instructions at its end."""
+    direct: int
+    """Guest instructions in it that a CPU ran by itself."""
+    causes: Mapping[str, int]
+    """Causes of cost, ids of `ringviz.facts.costs`, and how often each came; the guest's own included."""
+    ending: tuple[str, int | None, str]
+    """How the whole run ended, its exit code, and what it said on the serial line: runs that differ there have not
+    done the same work."""
+    walks: WalkTotals | None
+    """None where no CPU translates the guest's addresses."""
+
+    @property
+    def instructions(self) -> int:
+        """Guest instructions in it."""
+        return self.end - self.begin
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Totals from the start of a run."""
+
+    position: int
+    direct: int
+    causes: Counter[str]
+
+
+class _Tally:
+    """One run, counted as it goes."""
+
+    def __init__(self, technique: Technique, limit: int, progress: Callable[[int], None]) -> None:
+        self.technique = technique
+        self.ended: Ended | None = None
+        self._limit = limit
+        self._progress = progress
+        self._causes: Counter[str] = Counter()
+        self._stuck = 0
+
+    def go_on(self, address: int | None) -> bool:
+        """Run to the instruction at an address; False if the run is over before."""
+        machine = self.technique.machine
+        self.technique.stop_before(address)
+        while self.ended is None and machine.retired < self._limit and self._stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
+            before = machine.retired
+            stop = machine.run(min(self._limit, before + _SLICE))
+            if isinstance(stop, Breakpoint):
+                return True
+            self._progress(machine.retired)
+            if not isinstance(stop, (BudgetSpent, Paused)):
+                outcome = self.technique.handle(stop)
+                self.ended = outcome if isinstance(outcome, Ended) else None
+            events = self.technique.events
+            # One long string instruction may need many faults of the VMM's own.
+            is_overhead = bool(events) and all(event.cause == HIDDEN_FAULT for event in events)
+            for event in events:
+                self._causes.update(event.charges)
+                self._causes.update(event.native_charges)
+            events.clear()
+            self._stuck = 0 if machine.retired > before or is_overhead else self._stuck + 1
+        return False
+
+    def count(self) -> _Count:
+        """The totals up to here."""
+        position = self.technique.machine.retired
+        causes = self._causes + Counter(self.technique.tallies())
+        return _Count(position, position - self.technique.completed_by_vmm(), causes)
+
+
+def count_work(
+    scenario: Scenario, technique: str, setup: Setup, progress: Progress = lambda _what, _done, _limit: None
+) -> Work:
+    """Run a guest to its end, and once more for its page walks, and count what it does between its two markers.
+
+    Raises:
+        RingvizError: the technique cannot run the guest.
+        ScenarioError: it has one of the markers and not the other, or does not pass both in their order.
+    """
+    limit = scenario.limits.instructions
+    made = power_on(scenario, technique, setup)
+    tally = _Tally(made, limit, lambda done: progress(f"running {technique}", done, limit))
+    addresses = {name: at for at, name in markers_of(load_source_map(scenario, variant_for(technique))).items()}
+    if (BEGIN in addresses) != (END in addresses):
+        raise ScenarioError(f"{scenario.id}: expected {BEGIN} and {END} in its source, found one of them")
+    begin = end = None
+    if BEGIN in addresses:
+        if not tally.go_on(addresses[BEGIN]):
+            raise ScenarioError(f"{scenario.id}: its run under {technique} ends before it passes {BEGIN}")
+        begin = tally.count()
+        if not tally.go_on(addresses[END]):
+            raise ScenarioError(f"{scenario.id}: its run under {technique} ends before it passes {END}")
+        end = tally.count()
+    tally.go_on(None)
+    begin, end = begin or _Count(0, 0, Counter()), end or tally.count()
+    bus = made.machine.bus
+    return Work(
+        begin=begin.position,
+        end=end.position,
+        direct=end.direct - begin.direct,
+        causes=dict(sorted((end.causes - begin.causes).items())),
+        ending=("budget" if tally.ended is None else tally.ended.how, bus.exit_code, bus.printed(Uart.name)),
+        walks=_walks(scenario, technique, setup, begin.position, end.position, progress),
+    )
+
+
+def _walks(
+    scenario: Scenario, technique: str, setup: Setup, begin: int, end: int, progress: Progress
+) -> WalkTotals | None:
+    def report(done: int) -> None:
+        progress(f"counting page walks of {technique}", done, end)
+
+    totals = walk_totals(scenario, technique, setup, (begin, end), report)
+    if totals is None:
+        return None
+    first, last = totals
+    return WalkTotals(
+        last.misses - first.misses,
+        last.one_dimension - first.one_dimension,
+        last.second_dimension - first.second_dimension,
+    )
