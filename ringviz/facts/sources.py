@@ -115,6 +115,13 @@ XEN_CPUID = Work(
     "The Xen Project: public header arch-x86/cpuid.h, the CPUID interface to Xen",
     Status.SEEN,
 )
+VHD_SPEC = Work(
+    "VHD_SPEC",
+    "Microsoft 2006, VHD format",
+    "Microsoft: Virtual Hard Disk Image Format Specification, version 1.0, 11 October 2006. Read in a copy in a public "
+    "repository",
+    Status.SEEN,
+)
 SDM1 = Work(
     "SDM1", "Intel SDM Vol. 1", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 1", Status.MANUAL
 )
@@ -178,6 +185,7 @@ WORKS: Mapping[str, Work] = by(
     CPUID_DUMPS,
     CPU_REPORTS,
     XEN_CPUID,
+    VHD_SPEC,
     SDM1,
     SDM2,
     SDM3A,
