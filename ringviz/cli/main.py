@@ -14,6 +14,7 @@ from ringviz.cli.compare import compare
 from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
+from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.learn import learn
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 app = typer.Typer(name="ringviz", rich_markup_mode=None, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(disk, name="disk")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

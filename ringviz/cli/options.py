@@ -88,11 +88,15 @@ Controls = Annotated[
 ]
 Disk = Annotated[
     str | None,
-    typer.Option("--disk", metavar="FILE", help="An image for the first disk, in place of the scenario's."),
+    typer.Option(
+        "--disk", metavar="FILE", help="An image, raw or .vhd, for the first disk, in place of the scenario's."
+    ),
 ]
 Disk2 = Annotated[
     str | None,
-    typer.Option("--disk2", metavar="FILE", help="An image for the second disk, in place of the scenario's."),
+    typer.Option(
+        "--disk2", metavar="FILE", help="An image, raw or .vhd, for the second disk, in place of the scenario's."
+    ),
 ]
 Brief = Annotated[bool, typer.Option("--brief", help="Print one line for each technique.")]
 Memory = Annotated[

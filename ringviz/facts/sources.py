@@ -135,6 +135,28 @@ XEN_CPUID = Work(
     "The Xen Project: public header arch-x86/cpuid.h, the CPUID interface to Xen",
     Status.SEEN,
 )
+STRIDE = Work(
+    "STRIDE",
+    "Waldspurger & Weihl 1995",
+    "Carl A. Waldspurger, William E. Weihl: Stride Scheduling: Deterministic Proportional-Share Resource Management. "
+    "MIT Laboratory for Computer Science, 1995",
+    Status.SEEN_SECONDHAND,
+    "as told by secondary sources",
+)
+XEN_CREDIT = Work(
+    "XEN_CREDIT",
+    "Xen wiki, Credit Scheduler",
+    "The Xen Project wiki: Credit Scheduler, with the first description of weights and caps, "
+    "and the commit on accurate accounting",
+    Status.SEEN,
+)
+VHD_SPEC = Work(
+    "VHD_SPEC",
+    "Microsoft 2006, VHD format",
+    "Microsoft: Virtual Hard Disk Image Format Specification, version 1.0, 11 October 2006. Read in a copy in a public "
+    "repository",
+    Status.SEEN,
+)
 SDM1 = Work(
     "SDM1", "Intel SDM Vol. 1", "Intel 64 and IA-32 Architectures Software Developer's Manual, Volume 1", Status.MANUAL
 )
@@ -202,6 +224,9 @@ WORKS: Mapping[str, Work] = by(
     CPUID_DUMPS,
     CPU_REPORTS,
     XEN_CPUID,
+    STRIDE,
+    XEN_CREDIT,
+    VHD_SPEC,
     SDM1,
     SDM2,
     SDM3A,

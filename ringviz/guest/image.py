@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ringviz.errors import ImageError
 from ringviz.guest import bootsector, firmware, flat, long_start, multiboot
 from ringviz.guest.bootsector import SECTOR_BYTES
+from ringviz.guest.disks import first_sector
 from ringviz.guest.layout import Layout
 from ringviz.guest.mp_tables import mp_tables
 from ringviz.guest.scenario import GuestSpec, ImageFormat, Scenario, Variant, shown_path
@@ -120,8 +121,7 @@ def read_image_file(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> 
     memory_bytes = scenario.guest.memory_bytes
     try:
         if scenario.guest.format is ImageFormat.BOOTSECTOR:
-            with path.open("rb") as file:
-                content = file.read(SECTOR_BYTES)
+            content = first_sector(path)
         else:
             size = path.stat().st_size
             if size > memory_bytes:

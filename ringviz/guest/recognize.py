@@ -7,9 +7,10 @@ header. A file that has both is a disk: boot loaders that Multiboot could start 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringviz.errors import ImageError
+from ringviz.errors import DiskError, ImageError
 from ringviz.guest import elf, multiboot
 from ringviz.guest.bootsector import SECTOR_BYTES, SIGNATURE
+from ringviz.guest.disks import first_sector, is_vhd
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ def recognize(path: Path) -> Recognized:
         ImageError: it cannot be booted; one line without the file's name.
         OSError: it cannot be read.
     """
+    if is_vhd(path):
+        return _recognize_vhd(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(multiboot.SEARCH_BYTES)
@@ -48,3 +51,14 @@ def recognize(path: Path) -> Recognized:
         ) from None
     has_addresses = bool(header.flags & multiboot.FLAG_ADDRESSES)
     return Recognized("multiboot", "a Multiboot kernel" if has_addresses else "a Multiboot kernel (ELF)")
+
+
+def _recognize_vhd(path: Path) -> Recognized:
+    """Look at the first sector of a virtual hard disk."""
+    try:
+        head = first_sector(path)
+    except DiskError as error:
+        raise ImageError(str(error).removeprefix(f"{path.name}: ")) from None
+    if not head.endswith(SIGNATURE):
+        raise ImageError("a virtual hard disk without boot sector (its first 512 bytes do not end in 55 AA)")
+    return Recognized("bootsector", "a virtual hard disk")

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 PAGE = 4096
 PAGE_SHIFT = 12
+
+
+_lender: ContextVar[Callable[[int], memoryview] | None] = ContextVar("lender", default=None)
+
+
+@contextmanager
+def lent_by(lend: Callable[[int], memoryview]) -> Iterator[None]:
+    """Let machines that are made meanwhile have their RAM within memory of somebody else's: that of a host.
+
+    A technique says how much it needs only while it is being made, many calls below whoever has the memory to give.
+
+    Args:
+        lend: gives so many bytes, page-aligned and zero, for that machine alone.
+    """
+    token = _lender.set(lend)
+    try:
+        yield
+    finally:
+        _lender.reset(token)
 
 
 class Ram:
@@ -19,7 +40,8 @@ class Ram:
 
     def __init__(self, size_bytes: int) -> None:
         self.size = size_bytes
-        self._buffer = mmap.mmap(-1, size_bytes)
+        lend = _lender.get()
+        self._buffer: mmap.mmap | memoryview = mmap.mmap(-1, size_bytes) if lend is None else lend(size_bytes)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
         self.dirty: set[int] = set()
         """Page numbers written since the set was last emptied by its reader."""
@@ -30,7 +52,7 @@ class Ram:
 
     def read(self, address: int, size: int) -> bytes:
         """Read bytes; addresses beyond RAM read as open bus, all ones."""
-        data = self._buffer[address : address + size] if address < self.size else b""
+        data = bytes(self._buffer[address : address + size]) if address < self.size else b""
         return data if len(data) == size else data + b"\xff" * (size - len(data))
 
     def write(self, address: int, data: bytes) -> None:
@@ -60,4 +82,4 @@ class Ram:
 
     def page(self, number: int) -> bytes:
         """Give the bytes of one page."""
-        return self._buffer[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT]
+        return bytes(self._buffer[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])

@@ -46,6 +46,9 @@ class Emulation(Technique):
     id: ClassVar[str] = "emulation"
     mmus: ClassVar[tuple[str, ...]] = ("shadow",)
 
+    preemption_charges: ClassVar[tuple[str, ...]] = ("native-interrupt",)
+    preemption_rule: ClassVar[str] = "the emulator is a program like others: the host's kernel interrupts it"
+
     def __init__(self, scenario: Scenario, setup: Setup) -> None:
         super().__init__(scenario, setup)
         self.machine.watch(RETURNS)

@@ -28,6 +28,10 @@ class Native(Technique):
         super().__init__(scenario, setup)
         self.machine.watch(RETURNS)
 
+    def no_preemption(self) -> str:
+        """Nobody is beneath it."""
+        return "bare metal has no VMM that could take the CPU from it"
+
     def power_on(self, state: CpuState) -> None:
         """Load the state into the CPU."""
         self.machine.cpu.load(state)

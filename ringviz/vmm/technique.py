@@ -41,13 +41,15 @@ from ringviz.machine.state import (
 )
 from ringviz.machine.stops import Stop
 from ringviz.vmm.controls import Control, take
-from ringviz.vmm.events import Change, Event
+from ringviz.vmm.events import Change, Event, Kind
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.walks import TableWalk, Walks
 
 RESET = Ended("reset", "the guest had the processor reset, through the keyboard controller or port 92h")
+HOST_TIMER = "host timer"
+TURN_ENDS = "the turn ends; the guest goes on from here when it has the CPU again"
 
 
 class Technique(ABC):
@@ -112,6 +114,42 @@ class Technique(ABC):
     @abstractmethod
     def handle(self, stop: Stop) -> Outcome:
         """Answer one stop."""
+
+    preemption_charges: ClassVar[tuple[str, ...]] = ("trap-emulate",)
+    """What it costs that the host's timer ends a turn: an interrupt enters ring 0 through the VMM's own table."""
+    preemption_rule: ClassVar[str] = (
+        "an interrupt enters ring 0 through the VMM's table, whatever the guest thinks of IF"
+    )
+
+    def preempt(self) -> None:
+        """Take the CPU from the guest between two instructions, for the host's timer has interrupted it.
+
+        The guest's state stays as it is; the price holds the way back to the guest as well.
+        """
+        state, instruction = self.machine.state, self.instruction_here()
+        self.events.append(
+            Event(
+                at=self.machine.retired,
+                address=state.eip,
+                instruction=text_of(instruction),
+                form=instruction.form if instruction is not None else None,
+                kind=Kind.TRAP,
+                cause=HOST_TIMER,
+                rule=self.preemption_rule,
+                handler="the host's scheduler",
+                action=TURN_ENDS,
+                charges=self.preemption_charges,
+                from_ring=state.cpl,
+                to_ring=state.cpl,
+                via_ring=0,
+                resume=state.eip,
+                is_between=True,
+            )
+        )
+
+    def no_preemption(self) -> str:
+        """Say why the host's timer could not end this guest's turn; empty if it can."""
+        return ""
 
     @abstractmethod
     def guest_state(self) -> CpuState:

@@ -18,6 +18,7 @@ from ringviz.vmm.amdv.instructions import InstructionExits
 from ringviz.vmm.amdv.intercepts import SvmReport
 from ringviz.vmm.hardware import hardware_event
 from ringviz.vmm.outcome import RESUME, Outcome
+from ringviz.vmm.technique import TURN_ENDS
 
 _RULE = "V_IRQ is 1 in the VMCB, and so is the guest's IF: the CPU delivers the virtual interrupt by itself"
 
@@ -35,6 +36,16 @@ class InterruptExits(InstructionExits):
             action = f"V_IRQ set, vector {self.vmcb.get('V_INTR_VECTOR'):02X}h: the CPU waits for the guest's IF"
         self._tell(event, action, before)
         return RESUME
+
+    def preempt(self) -> None:
+        """Leave the guest because the host's timer interrupts, and enter it again for its next turn."""
+        before = self.machine.state.copy()
+        event = replace(self._exit(SvmReport("VMEXIT_INTR", "INTR"), self.instruction_here()), is_between=True)
+        self._tell(event, TURN_ENDS, before)
+
+    def no_preemption(self) -> str:
+        """The host's timer must exit: it would be the guest's own otherwise."""
+        return "" if "INTR" in self.vmcb.intercepts else "the VMCB does not intercept INTR"
 
     def _can_be_interrupted(self, stop: InterruptWindow) -> Outcome:
         """An interrupt waits, and the guest lets it in now."""

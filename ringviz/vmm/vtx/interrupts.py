@@ -18,7 +18,7 @@ from ringviz.machine.stops import ExternalInterrupt, InterruptWindow
 from ringviz.vmm import describe
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.outcome import RESUME, Outcome
-from ringviz.vmm.technique import changes_between, text_of
+from ringviz.vmm.technique import TURN_ENDS, changes_between, text_of
 from ringviz.vmm.vtx.exits import VmExit
 from ringviz.vmm.vtx.instructions import InstructionExits
 
@@ -40,6 +40,18 @@ class InterruptExits(InstructionExits):
         self._resume(guest)
         self._tell(event, _WAITS, before, guest)
         return RESUME
+
+    def preempt(self) -> None:
+        """Leave the guest because the host's timer interrupts, and enter it again for its next turn."""
+        before, instruction = self.machine.state.copy(), self.instruction_here()
+        event = replace(self._leave(VmExit(Reason.EXTERNAL_INTERRUPT, _PIN), instruction), is_between=True)
+        guest = self.guest_state()
+        self._resume(guest)
+        self._tell(event, TURN_ENDS, before, guest)
+
+    def no_preemption(self) -> str:
+        """The host's timer must exit: it would be the guest's own otherwise."""
+        return "" if self._controls.has("external-interrupt-exiting") else f"{_PIN} is not so"
 
     def _can_be_interrupted(self, stop: InterruptWindow) -> Outcome:
         """An interrupt waits, and the guest lets it in now."""

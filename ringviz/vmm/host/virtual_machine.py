@@ -1,0 +1,166 @@
+"""One virtual machine of a host: a guest under its technique, run for as many cycles as it is given.
+
+What it costs is added up as it runs: its instructions, and every trap, exit, translation and emulation, at the prices
+of the host's CPU. All of it comes out of its turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from ringviz.facts.costs import cost_of
+from ringviz.facts.scheduling import CYCLES_PER_TICK
+from ringviz.guest.scenario import Scenario
+from ringviz.machine.memory import lent_by
+from ringviz.machine.stops import BudgetSpent, Paused, Stop
+from ringviz.vmm.events import Event
+from ringviz.vmm.host.memory import HostMemory
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
+from ringviz.vmm.outcome import Ended
+from ringviz.vmm.registry import power_on
+from ringviz.vmm.setup import Setup
+
+MOST_EVENTS_WITHOUT_PROGRESS = 1_000
+"""A guest whose fault handler faults at once completes nothing: it is taken off the host."""
+NO_PROGRESS = "the guest takes one exception after the other and completes no instruction"
+_FIRST_STRIDE = 64
+_LONGEST_STRIDE = 500_000
+"""Instructions between two looks at the bill."""
+
+
+class Why(Enum):
+    """Why a turn is over."""
+
+    SPENT = "spent"
+    """The cycles are used up."""
+    SLEEPS = "sleeps"
+    """The guest waits in HLT, or has blocked."""
+    ENDED = "ended"
+    """The run is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of a turn."""
+
+    used_cycles: int
+    why: Why
+    sleep_cycles: int = 0
+    """How long the guest will sleep, from the end of the turn."""
+    end: Ended | None = None
+
+
+class VirtualMachine:
+    """A guest that stands somewhere in its run."""
+
+    def __init__(self, name: str, scenario: Scenario, technique: str, setup: Setup, memory: HostMemory) -> None:
+        """Power on, with RAM within the host's.
+
+        Raises:
+            RingvizError: it does not fit, or cannot be run so; one line.
+        """
+        self.name = name
+        with lent_by(lambda size_bytes: memory.lend(name, size_bytes)):
+            self.technique = power_on(scenario, technique, setup)
+        self.end: Ended | None = None
+        self.events: list[Event] = []
+        """What has happened since somebody last took them out, in the order of the run."""
+        self.counts: dict[str, int] = {}
+        """How often each cause of cost has come as part of an event."""
+        self._cpu = setup.cpu
+        self._per_instruction = cost_of(setup.cpu, "guest-instruction").charged_cycles
+        self._event_cycles = 0
+        self._pending: Stop | None = None
+        self._without_progress = 0
+        self._of_late = 0
+        """What an instruction has cost between the last two looks at the bill."""
+        self._looked_at = 0, 0
+        """Instructions and cycles at the last look."""
+
+    @property
+    def spent_cycles(self) -> int:
+        """All that it has cost since power-on."""
+        technique = self.technique
+        direct = technique.machine.retired - technique.completed_by_vmm()
+        return max(0, direct) * self._per_instruction + self._event_cycles + self._priced(technique.tallies())
+
+    @property
+    def guest_ticks(self) -> int:
+        """Device time, the time that the guest sees: instructions, and what it has slept."""
+        return self.technique.machine.now
+
+    def run(self, cycles: int) -> Turn:
+        """Run for so many cycles or a little longer: what has begun is finished."""
+        start = self.spent_cycles
+        machine = self.technique.machine
+        while self.end is None:
+            spent = self.spent_cycles
+            if spent - start >= cycles and self._pending is None:
+                return Turn(spent - start, Why.SPENT)
+            before = machine.retired
+            stop, self._pending = self._pending, None
+            if stop is None:
+                stop = machine.run(before + self._stride(cycles - (spent - start)))
+            if isinstance(stop, BudgetSpent | Paused):
+                self._without_progress = 0
+                self._collect()
+                continue
+            outcome = self.technique.handle(stop)
+            is_overhead = self._collect()
+            if isinstance(outcome, Ended):
+                self.end = outcome
+            elif machine.is_halted:
+                slept = self._fall_asleep()
+                if slept:
+                    return Turn(self.spent_cycles - start, Why.SLEEPS, slept * CYCLES_PER_TICK)
+            elif machine.retired > before:
+                self._without_progress = 0
+            elif not is_overhead:
+                self._without_progress += 1
+                if self._without_progress > MOST_EVENTS_WITHOUT_PROGRESS:
+                    self.end = Ended("halted", NO_PROGRESS)
+        return Turn(self.spent_cycles - start, Why.ENDED, end=self.end)
+
+    def preempt(self) -> int:
+        """Let the host's timer end a turn, and give what that costs."""
+        before = self.spent_cycles
+        self.technique.preempt()
+        self._collect()
+        return self.spent_cycles - before
+
+    def _stride(self, cycles: int) -> int:
+        """Say how many instructions are worth so many cycles, by what they have cost so far, and of late."""
+        retired, spent = self.technique.machine.retired, self.spent_cycles
+        if not retired:
+            return min(_FIRST_STRIDE, max(1, cycles))
+        if retired > self._looked_at[0]:
+            self._of_late = (spent - self._looked_at[1]) // (retired - self._looked_at[0])
+            self._looked_at = retired, spent
+        average = max(1, self._of_late, spent // retired)
+        return max(1, min(_LONGEST_STRIDE, cycles // average))
+
+    def _fall_asleep(self) -> int:
+        """Let device time pass until something wakes the guest, and give the ticks; that is answered in its next turn.
+
+        The guest's state does not depend on when that turn is: its clock stands still while others run.
+        """
+        machine = self.technique.machine
+        before = machine.idle
+        self._pending = machine.run(machine.retired + 1)
+        return machine.idle - before
+
+    def _collect(self) -> bool:
+        """Take the technique's new events onto the bill; tell whether all of them are the VMM's own affair."""
+        news = self.technique.events.copy()
+        self.technique.events.clear()
+        for event in news:
+            for cause in (*event.charges, *event.native_charges):
+                self.counts[cause] = self.counts.get(cause, 0) + 1
+                self._event_cycles += cost_of(self._cpu, cause).charged_cycles
+        self.events += news
+        return bool(news) and all(event.cause == HIDDEN_FAULT for event in news)
+
+    def _priced(self, tallies: Mapping[str, int]) -> int:
+        return sum(times * cost_of(self._cpu, cause).charged_cycles for cause, times in tallies.items())

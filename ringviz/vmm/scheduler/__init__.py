@@ -1,0 +1,1 @@
+"""Scheduling algorithms: who runs next. They know names, weights and cycles, and nothing of machines."""
