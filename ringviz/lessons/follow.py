@@ -124,7 +124,7 @@ class Follower:
             if section.move is not None:
                 technique = section.move.technique or technique
                 if section.move.technique is not None:
-                    mmu, controls = section.move.mmu, section.move.controls
+                    mmu, cpu, controls = section.move.mmu, self._cpu, section.move.controls
                 mmu = section.move.mmu or mmu
                 controls = section.move.controls or controls
                 cpu = section.move.cpu or cpu
