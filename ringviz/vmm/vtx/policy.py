@@ -31,7 +31,10 @@ _OWN_CR3 = frozenset({"invlpg-exiting", "cr3-load-exiting", "cr3-store-exiting"}
 _LONG_MODE = frozenset({"host-address-space-size-on-exit", "cr8-load-exiting", "cr8-store-exiting"})
 """For a 64-bit guest: this VMM is a 64-bit one itself, or no VM entry would lead to long mode, and keeps its CR8."""
 _EPT = frozenset({"activate-secondary-controls", "enable-ept"})
-_WHERE_OFFERED = ("enable-vpid", "unrestricted-guest", "load-ia32_efer-on-entry", "save-ia32_efer-on-exit")
+_WHERE_OFFERED = ("enable-vpid",)
+"""Used on every CPU that has them."""
+_WITH_EPT = ("unrestricted-guest", "load-ia32_efer-on-entry", "save-ia32_efer-on-exit")
+"""The same, if the second dimension is on."""
 _EXECUTION = ("pin", "primary", "secondary")
 _GROUPS = {
     "pin": "pin-based controls",
@@ -191,9 +194,7 @@ class Policy:
     def _controls(self, *, owns_cr3: bool) -> frozenset[str]:
         """The controls to set, by id."""
         wanted = set(_OWN | (_OWN_CR3 if owns_cr3 else frozenset()))
-        if self.uses_ept:
-            wanted |= _EPT
-            wanted |= {control for control in _WHERE_OFFERED if self.capabilities.allows(control, value=True)}
+        wanted |= _offered(self.capabilities, uses_ept=self.uses_ept)
         if self.capabilities.allows("activate-secondary-controls", value=True):
             wanted.add("activate-secondary-controls")
         if self.capabilities.has_long_mode:
@@ -250,14 +251,20 @@ def _real_tables(setup: Setup, what: str) -> str:
     return f"while the guest has paging off, {what}" if setup.mmu == "nested" else f"without EPT {what}"
 
 
+def _offered(capabilities: Capabilities, *, uses_ept: bool) -> frozenset[str]:
+    """Give the controls that are set because this CPU has them; VPIDs keep TLB entries alive without EPT, too."""
+    names = _WHERE_OFFERED + (_WITH_EPT if uses_ept else ())
+    offered = {name for name in names if capabilities.allows(name, value=True)}
+    return frozenset(offered | (_EPT if uses_ept else frozenset()))
+
+
 def _vmcs_controls(setup: Setup, capabilities: Capabilities) -> Iterator[Control]:
     uses_ept = setup.mmu == "nested"
     owns_cr3 = not _has_unrestricted(setup, capabilities)
     own = set(_OWN)
     if owns_cr3:
         own |= _OWN_CR3
-    if uses_ept:
-        own |= _EPT | {control for control in _WHERE_OFFERED if capabilities.allows(control, value=True)}
+    own |= _offered(capabilities, uses_ept=uses_ept)
     if capabilities.allows("activate-secondary-controls", value=True):
         own.add("activate-secondary-controls")
     for name, row in VMX_CONTROLS.items():
