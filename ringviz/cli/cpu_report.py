@@ -10,6 +10,7 @@ from ringviz.facts.cpu_features import CPU_FEATURES, vendor_of
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
 from ringviz.facts.instruction_weights import CLASSES, HUNDREDTHS, InstructionClass
 from ringviz.facts.source import Source, Status
+from ringviz.facts.tlb_geometry import real_tlbs, source_of
 
 UNKNOWN = "unknown"
 NOT_MODELLED = (
@@ -103,9 +104,11 @@ def one_cpu(profile: CpuProfile) -> Iterator[str]:
     yield from _notes(_weight_source(row, profile) for row in CLASSES.values())
     yield ""
     yield strong("The TLB that page walks are counted with")
-    yield from _wrapped(
-        f"{profile.tlb.entries} entries in {profile.tlb.ways} ways. {_capital(str(profile.tlb.source))}."
-    )
+    shape, source = profile.tlb, profile.tlb.source
+    why = source.note if source.status is Status.CHOSEN else str(source)
+    yield from _wrapped(f"{shape.entries} entries in {shape.ways} ways [{_WORDS[source.status]}]: {why}.")
+    own = "; ".join(str(tlb) for tlb in real_tlbs(identity))
+    yield from _wrapped(f"For comparison, the CPU's own, by its CPUID: {own}. {source_of(identity)}.")
     yield ""
     yield from _wrapped(NOT_MODELLED)
 

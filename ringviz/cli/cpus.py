@@ -15,6 +15,7 @@ from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, CPU_PROFILES, CpuProfile
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
 from ringviz.facts.instruction_weights import CLASSES, weight_of
 from ringviz.facts.source import Source
+from ringviz.facts.tlb_geometry import real_tlbs
 
 SCHEMA = 1
 
@@ -119,6 +120,10 @@ def _object(profile: CpuProfile) -> dict[str, object]:
             "entries": profile.tlb.entries,
             "ways": profile.tlb.ways,
             "source": _citation(profile.tlb.source),
+            "real": [
+                {"holds": tlb.holds, "pages": tlb.pages, "entries": tlb.entries, "ways": tlb.ways}
+                for tlb in real_tlbs(identity)
+            ],
         },
     }
 

@@ -31,7 +31,9 @@ class Knob:
 
 
 def _knobs() -> dict[str, Knob]:
-    prices = [Knob(cause.id, cause.title, is_rate=False) for cause in CAUSES.values()]
+    # A part of another's price is never charged itself: turning it would change nothing.
+    charged = (cause for cause in CAUSES.values() if cause.part_of is None)
+    prices = [Knob(cause.id, cause.title, is_rate=False) for cause in charged]
     rates = [Knob(occasion.id, occasion.title, is_rate=True) for occasion in OCCASIONS.values()]
     return {knob.id: knob for knob in (*prices, *rates)}
 

@@ -195,3 +195,8 @@ def test_contenders_that_were_named_must_go_with_the_cpu() -> None:
         contest(scenario, ["amd-v"], "core2")
     with pytest.raises(InputError):
         contest(scenario, ["vt-y"])
+
+
+def test_half_of_an_exit_is_no_knob_as_only_the_whole_is_charged() -> None:
+    assert "exit" in KNOBS
+    assert not {"vm-entry", "vm-exit"} & set(KNOBS)
