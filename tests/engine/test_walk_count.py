@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from ringviz.engine.bill import NESTED_WALK, WALK_REFERENCE, walk_charges
 from ringviz.engine.stat import stat
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.engine.walk_count import TranslationCounter, WalkCount, count_walks
 from ringviz.errors import UnsupportedError
+from ringviz.facts.costs import CPU_PROFILES, cost_of
 from ringviz.facts.source import Source
 from ringviz.facts.tlb import TlbShape
 from ringviz.guest.scenario import Scenario, find_scenario
@@ -289,4 +291,11 @@ def test_stat_has_the_count_where_it_is_asked_for() -> None:
     assert asked.walks == count(scenario, "amd-v", "nested")
     assert asked.walks is not None
     assert asked.walks.instructions == asked.retired
-    assert stat(scenario, "amd-v", "nested") == replace(asked, walks=None)
+    plain = stat(scenario, "amd-v", "nested")
+    (natives, vmms), cpu = walk_charges(asked.walks), CPU_PROFILES[plain.cpu]
+    assert (
+        asked.cycles.guest - plain.cycles.guest == natives[WALK_REFERENCE] * cost_of(cpu, WALK_REFERENCE).charged_cycles
+    )
+    assert asked.cycles.overhead - plain.cycles.overhead == vmms[NESTED_WALK] * cost_of(cpu, NESTED_WALK).charged_cycles
+    priced = {"walks": None, "cycles": plain.cycles, "events": plain.events, "ledger": plain.ledger}
+    assert replace(asked, **priced) == plain  # type: ignore[arg-type]
