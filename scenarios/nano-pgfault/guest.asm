@@ -82,7 +82,7 @@ start:
     out PIC1_MASK, al
     out PIC2_MASK, al
 
-    ; From the second MOV on every address goes through the tables. They map this page to
+    ; From the last MOV here on every address goes through the tables. They map this page to
     ; itself, or the next instruction would not be found.
     call build_page_tables
     mov eax, page_directory

@@ -31,6 +31,8 @@ CR0_PG          equ 1 << 31         ; paging on
 PAGE_PRESENT    equ 1 << 0
 PAGE_WRITE      equ 1 << 1
 ACCESSED_DIRTY  equ 3 << 5          ; set by the CPU when the pages are used
+FIRST_VALUE     equ FIRST_PAGE | PAGE_PRESENT | PAGE_WRITE | ACCESSED_DIRTY
+FIRST_GONE      equ FIRST_VALUE - PAGE_PRESENT
 PAGE_BYTES      equ 4096
 ENTRIES         equ 1024            ; entries in a page directory or page table
 
@@ -74,7 +76,7 @@ start:
     out PIC1_MASK, al
     out PIC2_MASK, al
 
-    ; From the second MOV on every address goes through the tables. They map this page to
+    ; From the last MOV here on every address goes through the tables. They map this page to
     ; itself, or the next instruction would not be found.
     call build_page_tables
     mov eax, page_directory
@@ -97,27 +99,37 @@ start:
 
     ; Once for practice. A translator translates what it has not seen yet, and what keeps
     ; trapping it translates anew: that is over before anybody counts.
-    call begin
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_VALUE
     mov ecx, WARM_UP
     call empty_loop
-    call begin
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_VALUE
     mov ecx, WARM_UP
     call operation_loop
 
-    call begin
+    ; EDI: where the first of the entries is; EAX: what it is to hold; ECX: rounds.
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_VALUE
+    mov ecx, ROUNDS
 .marker_empty:
     call empty_loop
 .marker_empty_end:
-    call begin                      ; entries as they are
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_VALUE            ; as it is
+    mov ecx, ROUNDS
 .marker_unchanged:
     call operation_loop
 .marker_unchanged_end:
-    call begin
-    sub eax, PAGE_PRESENT
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_GONE             ; without its page
+    mov ecx, ROUNDS
 .marker_removed:
     call operation_loop
 .marker_removed_end:
-    call begin
+    mov edi, FIRST_ENTRY
+    mov eax, FIRST_VALUE            ; with its page again
+    mov ecx, ROUNDS
 .marker_brought:
     call operation_loop
 .marker_brought_end:
@@ -146,13 +158,6 @@ start:
 .tell:
     out EXIT_PORT, al
     jmp halt
-
-; Stand before the first of the entries: EDI where it is, EAX what it holds, ECX the rounds.
-begin:
-    mov edi, FIRST_ENTRY
-    mov eax, FIRST_PAGE | PAGE_PRESENT | PAGE_WRITE | ACCESSED_DIRTY
-    mov ecx, ROUNDS
-    ret
 
 ; The loop by itself, ECX rounds: what is left when the operation is taken out.
 empty_loop:
