@@ -14,7 +14,7 @@ from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.facts import adams_agesen
-from ringviz.facts.adams_agesen import OPERATIONS, WHY_OFF, Contender, Operation
+from ringviz.facts.adams_agesen import OPERATIONS, Contender, Operation, why_off
 from ringviz.facts.costs import CAUSES, cost_of
 from ringviz.facts.instruction_weights import CLASSES
 from ringviz.facts.source import Source
@@ -155,7 +155,7 @@ def _notes(done: "Reproduction") -> Iterator[str]:
             for who in Contender:
                 measure = row.measures[who]
                 if not measure.is_near:
-                    why = WHY_OFF.get((row.variant.id, who), "no reason is known")
+                    why = why_off(row.variant, who)
                     of = f" {row.variant.id}" if len(operation.variants) > 1 else ""
                     yield from _wrapped(f"- {operation.id}{of}, {who.value} x {float(measure.ratio):.2f}: {why}.")
     yield ""

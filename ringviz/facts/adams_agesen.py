@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 
-from ringviz.facts.source import by
+from ringviz.facts.source import Source, by
 from ringviz.facts.sources import AA06
 
 TITLE = "Adams & Agesen 2006: A Comparison of Software and Hardware Techniques for x86 Virtualization"
@@ -65,6 +64,7 @@ class Operation:
     """How often one round of the loop does it."""
     stands_in: str = ""
     """What is run in its place, and why; empty where it is the very same."""
+    source: Source = SOURCE
 
 
 EMPTY_MARKER, END = "marker_empty", "_end"
@@ -132,23 +132,61 @@ _NO_FILL = (
 )
 _STORE = "a store is priced by the row above; why the paper's two others take longer is not said"
 
-WHY_OFF: Mapping[tuple[str, Contender], str] = MappingProxyType(
-    {
-        ("in", Contender.SOFTWARE): "the paper's translator answers this IN within the translation cache, at the price "
-        "of an RDTSC that it answers there; the translator here calls the VMM's emulator at every port access",
-        ("in", Contender.HARDWARE): "beyond entry and exit the paper leaves 11,486 cycles to the software of its VMM. "
-        "The model knows dispatch, decoding and emulation as measured for RDTSC, and the VMCS accesses that were "
-        "counted; a device model's own price was never published and is not charged",
-        ("cr8wr", Contender.NATIVE): _OTHER_MASK,
-        ("cr8wr", Contender.SOFTWARE): f"{_OTHER_MASK}; in translated code CLI is one store, and a write of CR8 has "
-        "to look for an interrupt that the new mask lets in",
-        ("cr8wr", Contender.HARDWARE): f"{_OTHER_MASK}. Against bare metal it is 1.00 here and 1.18 in the paper",
-        ("removed", Contender.NATIVE): _STORE,
-        ("brought", Contender.NATIVE): _STORE,
-        ("removed", Contender.SOFTWARE): "the paper's VMM lets such a write pass nearly unnoticed; here each write to "
-        "a page table calls the VMM",
-        ("brought", Contender.SOFTWARE): _NO_FILL,
-        ("brought", Contender.HARDWARE): _NO_FILL,
-    }
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """What is known about the reason why a row is off by more than a factor of two on the paper's own CPU."""
+
+    row: str
+    """Id of the variant, and the word of the contender: `in, software`."""
+    text: str
+    source: Source
+
+
+def _off(variant: str, who: Contender, text: str) -> Deviation:
+    return Deviation(f"{variant}, {who.value}", text, Source.ringviz("ringviz's own reading of the paper"))
+
+
+DEVIATIONS: Mapping[str, Deviation] = by(
+    "row",
+    _off(
+        "in",
+        Contender.SOFTWARE,
+        "the paper's translator answers this IN within the translation cache, at the price of an RDTSC that it answers "
+        "there; the translator here calls the VMM's emulator at every port access",
+    ),
+    _off(
+        "in",
+        Contender.HARDWARE,
+        "beyond entry and exit the paper leaves 11,486 cycles to the software of its VMM. The model knows dispatch, "
+        "decoding and emulation as measured for RDTSC, and the VMCS accesses that were counted; a device model's own "
+        "price was not published and is not charged",
+    ),
+    _off("cr8wr", Contender.NATIVE, _OTHER_MASK),
+    _off(
+        "cr8wr",
+        Contender.SOFTWARE,
+        f"{_OTHER_MASK}; in translated code CLI is one store, and a write of CR8 has to look for an interrupt that the "
+        "new mask lets in",
+    ),
+    _off(
+        "cr8wr",
+        Contender.HARDWARE,
+        f"{_OTHER_MASK}. Against bare metal it is 1.00 here and 1.18 in the paper",
+    ),
+    _off("removed", Contender.NATIVE, _STORE),
+    _off("brought", Contender.NATIVE, _STORE),
+    _off(
+        "removed",
+        Contender.SOFTWARE,
+        "the paper's VMM lets such a write pass nearly unnoticed; here each write to a page table calls the VMM",
+    ),
+    _off("brought", Contender.SOFTWARE, _NO_FILL),
+    _off("brought", Contender.HARDWARE, _NO_FILL),
 )
-"""For rows that are off by more than a factor of two on the paper's own CPU: what is known about the reason."""
+
+
+def why_off(variant: Variant, who: Contender) -> str:
+    """Say why a row is off, as far as that is known."""
+    row = DEVIATIONS.get(f"{variant.id}, {who.value}")
+    return "no reason is known" if row is None else row.text
