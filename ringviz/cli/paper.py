@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from ringviz.cli.table import Column, table
 from ringviz.facts import adams_agesen
 from ringviz.facts.adams_agesen import OPERATIONS, Contender, Operation, why_off
 from ringviz.facts.costs import CAUSES, cost_of
-from ringviz.facts.instruction_weights import CLASSES
+from ringviz.facts.instruction_weights import CLASSES, weight_of
 from ringviz.facts.source import Source
 
 if TYPE_CHECKING:
@@ -181,8 +182,10 @@ def _prices(done: "Reproduction") -> Iterator[tuple[str, str, set[Contender], So
             cost = cost_of(done.cpu, cause)
             yield cause, "unknown" if cost.cycles is None else f"{cost.cycles:,}", causes[cause], cost.source
     for name, row in CLASSES.items():
-        if name in classes and row.weight:
-            yield f"{name} (class)", row.cycles, classes[name], row.source
+        weight = weight_of(name, done.cpu.weights)
+        if name in classes and weight:
+            source = Source.yours(done.cpu.id) if name in done.cpu.weights else row.source
+            yield f"{name} (class)", replace(row, weight=weight).cycles, classes[name], source
 
 
 def _number(cycles: Fraction) -> str:

@@ -41,7 +41,7 @@ class Loop:
 
 
 @dataclass(slots=True)
-class Bill:
+class Charges:
     """What a stretch of a run consists of; it can be priced for any CPU."""
 
     causes: Counter[str] = field(default_factory=Counter)
@@ -51,17 +51,17 @@ class Bill:
     rounds: int = 0
     """How often the loop went round."""
 
-    def less(self, other: Bill) -> Bill:
+    def less(self, other: Charges) -> Charges:
         """Give what this one has more than another; both went round equally often."""
         causes, classes = Counter(self.causes), Counter(self.classes)
         causes.subtract(other.causes)
         classes.subtract(other.classes)
-        return Bill(_without_zeros(causes), _without_zeros(classes), self.rounds)
+        return Charges(_without_zeros(causes), _without_zeros(classes), self.rounds)
 
     def cycles(self, cpu: CpuProfile) -> Fraction:
         """Price it, exactly."""
         events = sum(times * cost_of(cpu, cause).charged_cycles for cause, times in self.causes.items())
-        work = sum(times * weight_of(name) for name, times in self.classes.items())
+        work = sum(times * weight_of(name, cpu.weights) for name, times in self.classes.items())
         return events + Fraction(work, HUNDREDTHS)
 
 
@@ -85,7 +85,7 @@ class Bench:
         self._walk = _NativeWalk(scenario, native, source, loops)
         self.rounds = self._walk.times(_address(scenario, source, round_label), loops[0])
 
-    def bills(self, technique: str, setup: Setup) -> Mapping[Loop, Bill]:
+    def bills(self, technique: str, setup: Setup) -> Mapping[Loop, Charges]:
         """Run the guest under a technique and give what each loop consists of.
 
         Raises:
@@ -94,9 +94,9 @@ class Bench:
         recording = Recording(self._scenario, technique, setup)
         return {loop: self._bill(recording, loop) for loop in self._walk.spans}
 
-    def _bill(self, recording: Recording, loop: Loop) -> Bill:
+    def _bill(self, recording: Recording, loop: Loop) -> Charges:
         begin, end = self._walk.spans[loop]
-        bill = Bill(rounds=self.rounds)
+        bill = Charges(rounds=self.rounds)
         recording.play(begin)
         technique = recording.technique
         tallies, by_vmm = dict(technique.tallies()), technique.completed_by_vmm()

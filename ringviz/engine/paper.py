@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ringviz.engine.nanobench import Bench, Bill, Loop
+from ringviz.engine.nanobench import Bench, Charges, Loop
 from ringviz.facts.adams_agesen import EMPTY_MARKER, END, OPERATIONS, Contender, Operation, Variant
 from ringviz.facts.costs import CpuProfile
 from ringviz.guest.scenario import find_scenario
@@ -32,7 +32,7 @@ class Measure:
     """Cycles that the paper has."""
     model: Fraction
     """Cycles that the model predicts; for bare metal an input, where the paper's price is one."""
-    bill: Bill
+    bill: Charges
     """What the model's cycles consist of, over all rounds of the loop."""
 
     @property
@@ -96,7 +96,7 @@ class Reproduction:
         return sum(rows[0].measures[who].is_near for rows in self.rows.values())
 
     @property
-    def bills(self) -> tuple[tuple[Contender, Bill], ...]:
+    def bills(self) -> tuple[tuple[Contender, Charges], ...]:
         """Everything that was charged, and under which column."""
         rows = [row for rows in self.rows.values() for row in rows]
         return tuple((who, row.measures[who].bill) for row in rows for who in Contender)

@@ -72,6 +72,7 @@ _ADAMS_AGESEN = (
     _cycles("p4-divzero", 889, "Division by zero to the handler and back, no VMM", _RAW),
     _cycles("p4-pgfault", 1093, "True page fault to the handler and back, no VMM", _RAW),
     _cycles("p4-callret", 11, "CALL and RET, no VMM", _RAW),
+    _cycles("p4-callret-translated", 51, "CALL and RET in translated code", _RAW),
     _cycles("p4-trap-rdtsc", 2030, "RDTSC by trap and emulation, whole round trip", _RDTSC),
     _cycles("p4-callout-rdtsc", 1254, "RDTSC in translated code, by a call to the emulator", _RDTSC),
     _cycles("p4-in-cache-rdtsc", 216, "RDTSC in translated code, emulated in the translation cache", _RDTSC),

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from ringviz.engine.nanobench import Bench, Bill, Loop
+from ringviz.engine.nanobench import Bench, Charges, Loop
 from ringviz.errors import InputError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.scenario import find_scenario
@@ -19,7 +19,7 @@ def bench(scenario: str, *loops: Loop) -> Bench:
     return Bench(find_scenario(scenario), loops or (EMPTY, OPERATION), "empty_loop", choose("native", cpu=P4.id))
 
 
-def operation(scenario: str, technique: str, mmu: str | None = None) -> Bill:
+def operation(scenario: str, technique: str, mmu: str | None = None) -> Charges:
     bills = bench(scenario).bills(technique, choose(technique, mmu, P4.id))
     return bills[OPERATION].less(bills[EMPTY])
 
@@ -74,7 +74,7 @@ def test_every_other_technique_can_be_measured_as_well(technique: str) -> None:
 
 
 def test_weights_below_a_cycle_stay_exact() -> None:
-    bill = Bill()
+    bill = Charges()
     bill.classes.update({"call": 3})
     assert bill.cycles(P4) == Fraction(33, 2)
 

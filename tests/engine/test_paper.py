@@ -34,10 +34,12 @@ def test_bare_metal_costs_what_the_papers_native_column_says_but_for_what_stands
 def test_no_figure_is_a_number_of_the_two_columns_that_are_predicted(done: Reproduction) -> None:
     used = {cause for _, bill in done.bills for cause in bill.causes}
     variants = [variant for operation in OPERATIONS.values() for variant in operation.variants]
+    # 51 is a figure that advice names.
     # 216 is in both: an RDTSC emulated in the translation cache is a measurement of its own, in section 3.3.
     predicted = {number for variant in variants for number in (variant.software, variant.hardware)} - {216, 11}
     assert not predicted & {cost_of(done.cpu, cause).cycles for cause in used}
-    assert not predicted & {FIGURES[name].low for name in FIGURES if name.startswith("p4-")}
+    assert not predicted & {FIGURES[name].low for name in FIGURES if name.startswith("p4-")} - {51}
+    assert "51" not in cost_of(done.cpu, "translated-indirect").source.note
 
 
 def test_translating_is_over_before_anybody_counts(done: Reproduction) -> None:
