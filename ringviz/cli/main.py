@@ -20,6 +20,7 @@ from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.learn import learn
 from ringviz.cli.list import list_all
 from ringviz.cli.output import prepare, print_lines
+from ringviz.cli.paper import paper
 from ringviz.cli.quiz import quiz
 from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "walk": walk,
     "learn": learn,
     "quiz": quiz,
+    "paper": paper,
     "check": check,
     "build": build,
     "doctor": doctor,

@@ -130,6 +130,13 @@ ADVICE: Mapping[str, Advice] = by(
         _TRAPS,
     ),
     Advice(
+        "translated-simulate",
+        "Already without the trap that it was, and without the emulator. Nested paging needs to hear of no write to a "
+        "page table.",
+        _SECOND_LEVEL,
+        _WHY,
+    ),
+    Advice(
         "translated-in-cache",
         "Already without a call to the VMM; hardware assistance runs the instruction itself where it need not exit.",
         _HARDWARE,
@@ -175,10 +182,9 @@ ADVICE: Mapping[str, Advice] = by(
     Advice("vm-exit", "What makes exits fewer: nested paging, and bitmaps for harmless MSRs and ports.", (), _WHY),
     Advice(
         "vmm-work",
-        f"Fewer exits, or a CPU that reads its VMCS faster ({_number('p4-vmread')} cycles a field on the Pentium 4, "
-        f"{_number('core2-vmread')} on Core 2).",
+        "Fewer exits: the VMM finds out what each of them is about, and does it in software.",
         (),
-        AA06.at("Table 1"),
+        _WHY,
     ),
     Advice(
         "vmread",

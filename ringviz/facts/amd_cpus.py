@@ -43,7 +43,6 @@ def _barcelona_exit() -> Cost:
 
 _WALK = walk_reference("athlon-64-l2", is_other_cpu=True)
 NO_VMCS = (
-    unknown("vmm-work", "the VMCB is ordinary memory, so reading it has no price of its own"),
     unknown("vmread", "AMD-V has a VMCB in ordinary memory, and no such instruction"),
     unknown("vmwrite", "AMD-V has a VMCB in ordinary memory, and no such instruction"),
     unknown("vm-entry", "only the world switch as a whole was stated: it is kept whole"),

@@ -50,16 +50,53 @@ def round_trip(charged: str, rivals: Sequence[str], note: str) -> Cost:
     return Cost("exit", row.value, min(bounds), max(bounds), row.source, note)
 
 
-def vmcs_reads(read: str) -> Cost:
-    """Price the VMCS reads of a typical exit; whatever else the VMM does is not in it."""
-    cycles, count = FIGURES[read], FIGURES["vmreads-per-exit"]
-    return computed(
-        "vmm-work",
-        cycles.value * count.value,
-        cycles.source,
-        f"about {count.value} VMCS reads of {cycles.value} cycles",
-        note="VMCS reads only, for VT-x; decoding and emulation are not in it. A VMM that counts its VMCS accesses "
-        "is charged for each of them instead",
+def vmm_software(cause: str, note: str) -> Cost:
+    """Price what a VMM does by itself at a trap: a whole trap with emulation, less the hardware's way in and out."""
+    whole, way = FIGURES["p4-trap-rdtsc"], FIGURES["p4-divzero"]
+    how = f"RDTSC by trap and emulation, {whole.value}, less an exception to its handler and back, {way.value}"
+    return computed(cause, whole.value - way.value, whole.source, how, note=note)
+
+
+def simulated() -> Cost:
+    """Price a call out of translated code for an instruction that is known when the code is made."""
+    callout, own = FIGURES["p4-callout-rdtsc"], FIGURES["p4-in-cache-rdtsc"]
+    emulator = vmm_software("", "").charged_cycles
+    way = callout.value - emulator
+    return Cost(
+        "translated-simulate",
+        way + own.value,
+        way,
+        callout.value,
+        replace(
+            callout.source,
+            status=Status.COMPUTED,
+            note=f"call to the emulator, {callout.value}, less dispatch, decoding and emulation, {emulator}, "
+            f"and {own.value} as for RDTSC emulated by code of its own",
+        ),
+        "at least the way there and back, at most a call to the emulator",
+    )
+
+
+LOOKUP_INSTRUCTIONS, LOOKUP_LOADS = 13, 6
+"""What the translator writes for a RET, and how much of that reads memory; a test counts them."""
+
+
+def lookup() -> Cost:
+    """Price the lookup of a return by counting its instructions: one cycle each, a load its latency."""
+    latency = FIGURES["prescott-l1"]
+    others = LOOKUP_INSTRUCTIONS - LOOKUP_LOADS
+    return Cost(
+        "translated-indirect",
+        others + LOOKUP_LOADS * latency.value,
+        LOOKUP_INSTRUCTIONS,
+        others + LOOKUP_LOADS * latency.value,
+        replace(
+            latency.source,
+            status=Status.COMPUTED,
+            note=f"{LOOKUP_INSTRUCTIONS} instructions in place of a RET: {others} at one cycle, {LOOKUP_LOADS} loads "
+            f"at the {latency.value} cycles of the first-level cache of such a CPU",
+        ),
+        "each load waits for the one before it; if none did, they would take a cycle each",
     )
 
 

@@ -11,6 +11,7 @@ from ringviz.facts.sources import (
     AA06,
     AG12,
     AMD06,
+    ANANDTECH04,
     ANANDTECH05,
     BHARGAVA,
     BOCHS,
@@ -190,6 +191,12 @@ def _brand_clock(id_: str, hertz: int, cpu: str) -> Figure:
 
 FIGURES: Mapping[str, Figure] = by(
     "id",
+    _cycles(
+        "prescott-l1",
+        4,
+        "Latency of the first-level data cache",
+        ANANDTECH04.at("Larger, Slower Cache", note="Prescott, as two programs measured it"),
+    ),
     *_ADAMS_AGESEN,
     *_ROUND_TRIPS,
     *_INTERPRETED,

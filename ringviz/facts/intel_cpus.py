@@ -12,11 +12,13 @@ from ringviz.facts.cost_rows import (
     complete,
     computed,
     interpreted,
+    lookup,
     nested_walk,
     round_trip,
     round_trip_parts,
+    simulated,
     unknown,
-    vmcs_reads,
+    vmm_software,
     walk_reference,
 )
 from ringviz.facts.cpu_profile import Cost, CpuProfile
@@ -38,19 +40,12 @@ def _p4_exit() -> Cost:
     )
 
 
-def _indirect() -> Cost:
-    """What a CALL and RET cost more in translated code: CALL's target is fixed, so it is the lookup of the return."""
-    native, translated = FIGURES["p4-callret"], FIGURES["p4-callret-translated"]
-    return computed(
-        "translated-indirect",
-        translated.value - native.value,
-        translated.source,
-        f"CALL and RET {translated.value} cycles translated, {native.value} native",
-    )
-
-
 _ONE_CYCLE = "one cycle an instruction is a stated model, not a measurement: it only gives overheads a scale"
-_REFLECT = "no figure for passing a trap on; the round trip of a trap that is emulated is shown"
+_REFLECT = (
+    "no figure for passing a trap on; the VMM's work at a trap that is emulated is shown. The exception's own way is "
+    "charged beside it, as on bare metal"
+)
+_WORK = "dispatch, decoding and emulation, as measured for RDTSC; VMREADs and VMWRITEs are counted and charged apart"
 _SHADOW = "no figure for a fault of shadow tables; the round trip of a trap that is emulated is shown"
 _GATE = "no figure for INT n on this CPU; #DE takes the same way through an interrupt gate and back"
 _HYPERCALL = "no figure for a hypercall by INT n on this CPU; #DE takes the same way through an interrupt gate and back"
@@ -76,21 +71,22 @@ _P4 = by(
     walk_reference("p4-6xx-l2"),
     interpreted("bochs-p4", is_other_cpu=True),
     as_published("trap-emulate", "p4-trap-rdtsc", "measured for RDTSC; decoding and emulation are in it"),
-    borrowed("trap-reflect", "p4-trap-rdtsc", f"{_REFLECT}; native delivery to the guest's handler is charged as well"),
+    vmm_software("trap-reflect", _REFLECT),
     borrowed("hidden-fault", "p4-trap-rdtsc", _SHADOW),
     borrowed("trace", "p4-trap-rdtsc", _SHADOW),
     chosen("silent", 0, "a silent instruction runs at full speed: what it costs is fidelity"),
     as_published("translate-instruction", "translate"),
     as_published("translated-callout", "p4-callout-rdtsc", "measured for RDTSC"),
+    simulated(),
     as_published("translated-in-cache", "p4-in-cache-rdtsc", "measured for RDTSC"),
     chosen("translated-cli", 5, _CLI),
-    _indirect(),
+    lookup(),
     borrowed("hypercall", "p4-divzero", _HYPERCALL),
     unknown("hypercall-entry", "the VMM's own work for one call; the way there and back is charged once"),
     unknown("mmu-request", "Xen's lmbench times of 2003 hold two crossings and the guest's own work as well"),
     _p4_exit(),
     *round_trip_parts("p4-vm-entry", "p4-page-fault-exit"),
-    vmcs_reads("p4-vmread"),
+    vmm_software("vmm-work", _WORK),
     as_published("vmread", "p4-vmread"),
     as_published("vmwrite", "p4-vmwrite"),
     unknown("nested-walk", "this CPU has no nested paging"),
@@ -121,7 +117,6 @@ _CORE2 = by(
     *round_trip_parts(
         "core2-vm-entry", "core2-page-fault-exit", "the exit that is charged was measured whole, on CPUs that were sold"
     ),
-    vmcs_reads("core2-vmread"),
     walk_reference("kentsfield-l2", is_other_cpu=True),
     as_published("vmread", "core2-vmread"),
     as_published("vmwrite", "core2-vmwrite"),

@@ -83,6 +83,12 @@ VMLATENCY = Work(
     "Files of results in the public repository",
     Status.SEEN,
 )
+ANANDTECH04 = Work(
+    "ANANDTECH04",
+    "AnandTech, February 2004",
+    "Anand Lal Shimpi, Derek Wilson: Intel's Pentium 4 E: Prescott Arrives with Luggage. AnandTech, 1 February 2004",
+    Status.SEEN,
+)
 BOCHS = Work(
     "BOCHS",
     "Bochs sample configuration",
@@ -215,6 +221,7 @@ WORKS: Mapping[str, Work] = by(
     TIMELINE,
     CNET07,
     VMLATENCY,
+    ANANDTECH04,
     BOCHS,
     GCC_COSTS,
     ANANDTECH05,

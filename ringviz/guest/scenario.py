@@ -268,8 +268,8 @@ def find_scenario(id_or_path: str) -> Scenario:
         raise InputError(f"{clipped(str(folder), _MAX_SHOWN_PATH)}: no {SCENARIO_FILE} in this folder")
     if os.path.isfile(folder):
         return scenario_around(folder)
-    ids = ", ".join(known) or "none found"
-    raise InputError(f'scenario "{clipped(id_or_path)}" unknown; choose one of {ids}{did_you_mean(id_or_path, known)}')
+    ids = f"choose one of the {len(known)} in `ringviz list`" if known else "none found"
+    raise InputError(f'scenario "{clipped(id_or_path)}" unknown; {ids}{did_you_mean(id_or_path, known)}')
 
 
 def scenario_around(path: Path) -> Scenario:

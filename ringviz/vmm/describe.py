@@ -5,9 +5,11 @@ from __future__ import annotations
 from ringviz.facts.exceptions import EXCEPTIONS, PageFaultError, Vector
 from ringviz.facts.registers import Eflags, iopl
 from ringviz.facts.virtual_8086 import IN_VIRTUAL_8086, InVirtual8086
+from ringviz.guest.instruction import Instruction
 from ringviz.machine.bus import Bus
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown
 from ringviz.machine.devices.pic import PicPair
+from ringviz.machine.microcode.ports import PORT_FORMS, port_of
 from ringviz.machine.state import EAX, CpuState
 from ringviz.machine.stops import Fault, PortIo, SoftInterrupt
 
@@ -125,6 +127,17 @@ def device_title(bus: Bus, port: int) -> str:
     """The device at a port, by its common name."""
     name = bus.device_at(port)
     return f"{_NO_DEVICE} {port:X}h" if name is None else _DEVICE_TITLES.get(name, name)
+
+
+def port_charges(bus: Bus, instruction: Instruction, before: CpuState) -> tuple[str, ...]:
+    """What a VMM pays to the hardware for an instruction that it carries out: reaching a device, if there is one.
+
+    The VMM reaches it on the guest's behalf, so bare metal pays for that access too. Where no device answers the VMM
+    knows that by itself: the bus, on which bare metal waits in vain, is not asked.
+    """
+    if instruction.form not in PORT_FORMS:
+        return ()
+    return () if bus.device_at(port_of(before, instruction)[0]) is None else ("native-port-io",)
 
 
 def unclaimed_port(action: str) -> int | None:

@@ -115,6 +115,13 @@ def _forms(guest: Scenario) -> set[str]:
             {"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw", "mov-to-dr", "mov-from-dr", "rdmsr", "wrmsr", "rdtsc"},
         ),
         ("paging-tour", {"mov-to-cr", "mov-from-cr", "invlpg", "int", "iret"}),
+        ("nano-syscall", {"sysenter", "sysexit", "wrmsr"}),
+        ("nano-in", {"in"}),
+        ("nano-cr8wr", {"cli", "sti"}),
+        ("nano-rdtsc", {"rdtsc"}),
+        ("nano-divzero", {"iret", "int"}),
+        ("nano-pgfault", {"iret", "int", "mov-from-cr"}),
+        ("nano-ptemod", {"mov-to-cr"}),
     ],
 )
 def test_a_guest_executes_the_instructions_it_is_about(guest_id: str, forms: set[str]) -> None:

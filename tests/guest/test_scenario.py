@@ -197,7 +197,10 @@ def test_a_scenario_is_found_by_id_and_by_folder(tmp_path: Path) -> None:
 
 
 def test_an_unknown_id_names_the_nearest_one() -> None:
-    with pytest.raises(InputError, match=r'scenario "rigns-tour" unknown; .*; did you mean "rings-tour"\?$'):
+    with pytest.raises(
+        InputError,
+        match=r'scenario "rigns-tour" unknown; choose one of the \d+ in `ringviz list`; did you mean "rings-tour"\?$',
+    ):
         find_scenario("rigns-tour")
 
 

@@ -23,6 +23,10 @@ HONEST_UNDER_TRAP_EMULATE = (
     "hypercall-ping",
     "self-modifying",
     "paging-tour",
+    "nano-syscall",
+    "nano-pgfault",
+    "nano-divzero",
+    "nano-ptemod",
 )
 DECEIVED_BY_TRAP_EMULATE = ("popf-hole", "sensitive-17", "msr-and-cr", "divzero-and-friends", "escape-attempts")
 FAITHFUL = tuple(

@@ -82,9 +82,7 @@ class InstructionExits(ExceptionExits):
         """The VMM executes the instruction on the guest's behalf."""
         before, old = self.machine.state.copy(), self.guest_state()
         event = self._exit(report, instruction)
-        if instruction.form in PORT_FORMS:
-            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
-            event = replace(event, native_charges=("native-port-io",))
+        event = replace(event, native_charges=describe.port_charges(self.machine.bus, instruction, old))
         effect = self._execute(instruction)
         if isinstance(effect, Interruption):
             return self._inject(event, effect, before)

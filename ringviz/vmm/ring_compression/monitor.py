@@ -31,7 +31,6 @@ from ringviz.machine.linear import LinearMemory, PageFault, SpectatorMemory
 from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
-from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import (
@@ -381,8 +380,7 @@ class RingCompression(Technique):
             rule,
             action=actions.interpreted(instruction, before, attempt, self.machine.bus),
             charges=("interpreted-instruction" if is_interpreted else "trap-emulate",),
-            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
-            native_charges=("native-port-io",) if instruction.form in PORT_FORMS else (),
+            native_charges=describe.port_charges(self.machine.bus, instruction, before),
             changes=changes_between(before, attempt, is_real=False),
             resume=attempt.eip,
         )

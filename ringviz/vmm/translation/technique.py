@@ -493,7 +493,7 @@ class BinaryTranslation(RingCompression):
                     "callout",
                     rule,
                     action="this one instruction run where it stands",
-                    charges=("translated-callout",),
+                    charges=("translated-callout" if simulated is None else "translated-simulate",),
                     changes=changes_between(before, self._virtual, is_real=False),
                     to_ring=_RING_1,
                     resume=self._virtual.eip,

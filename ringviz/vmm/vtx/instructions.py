@@ -25,6 +25,7 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
+from ringviz.vmm import describe
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.hardware import HALTED
 from ringviz.vmm.outcome import RESUME, Outcome
@@ -148,9 +149,7 @@ class InstructionExits(ExceptionExits):
             return self.conclude()
         self.machine.retire()
         self.emulated += 1
-        if instruction.form in PORT_FORMS:
-            # The VMM reaches the device on the guest's behalf: bare metal pays for that access too.
-            event = replace(event, native_charges=("native-port-io",))
+        event = replace(event, native_charges=describe.port_charges(self.machine.bus, instruction, old))
         if self.machine.step_trap_due:
             self._write("GUEST_PENDING_DEBUG_EXCEPTIONS", _SINGLE_STEP)
         self._resume(guest)

@@ -332,9 +332,15 @@ class Transitions(HardwarePaging):
             to_ring=after.cpl,
             resume=after.eip,
             changes=changes,
+            charges=event.charges + self._accesses(event),
             detail=event.detail + counts,
         )
         self.events.insert(len(self.events) if place is None else place, told_event)
+
+    def _accesses(self, event: Event) -> tuple[str, ...]:
+        """What the VMM's accesses to the VMCS are charged as; a guest that is emulated had no exit to ask about."""
+        is_exit = event.kind is not Kind.TRAP
+        return ("vmread",) * self.vmx.reads + ("vmwrite",) * self.vmx.writes if is_exit else ()
 
     def _blocking(self) -> int:
         """The guest interruptibility state: is the last instruction one after which interrupts wait for one more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ringviz.facts.cost_rows import LOOKUP_INSTRUCTIONS, LOOKUP_LOADS
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP
@@ -166,3 +167,16 @@ def test_a_narrow_stack_is_left_to_the_vmm() -> None:
 
 def test_nothing_comes_of_what_is_no_instruction() -> None:
     assert translate(0, KERNEL, EIP, CACHE, lambda at: None, ()) is None
+
+
+def test_a_return_is_looked_up_by_as_many_instructions_and_loads_as_its_price_counts() -> None:
+    (unit,) = translated(b"\xc3").units
+    run = [decode(place.raw, place.address, 32) for place in unit.places if not place.is_miss]
+    assert len(run) == LOOKUP_INSTRUCTIONS
+    loads = [
+        one
+        for one in run
+        if one is not None
+        and (one.mnemonic == "pop" or (one.mnemonic != "lea" and any(o.kind == "mem" and o.is_read for o in one.ops)))
+    ]
+    assert len(loads) == LOOKUP_LOADS

@@ -1,0 +1,348 @@
+; nano-pgfault: a program in ring 3 reads from a page that is not there, over and over.
+;
+; Two loops run in turn, the second with the operation and the first without it. The
+; difference of what they cost, divided by the rounds, is the price of the operation.
+; Labels that begin with marker_ say where each begins and ends.
+;
+; A true page fault: the guest's own tables refuse, and its kernel is to hear of it. Where
+; the real page tables are the VMM's, the VMM hears of it first and has to find out whose
+; fault it is; then it passes it on. The handler brings no page (a write to the tables is
+; measured by nano-ptemod): it steps over the instruction and returns.
+; This is one of the operations that Adams and Agesen measured in 2006.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
+KERNEL_DATA     equ 0x10
+USER_CODE       equ 0x18 + 3
+USER_DATA       equ 0x20 + 3
+TASK            equ 0x28
+
+INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
+USER_GATE       equ 0xEE            ; the same, but INT may use it from ring 3
+FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
+
+WARM_UP         equ 10              ; rounds that nobody measures: a translator has its work behind it
+ROUNDS          equ 20              ; rounds between two markers
+READ_BYTES      equ 2               ; length of the instruction that faults
+NOWHERE         equ 0x300000        ; linear address without a page
+
+CR0_PG          equ 1 << 31         ; paging on
+PAGE_PRESENT    equ 1 << 0
+PAGE_WRITE      equ 1 << 1
+PAGE_USER       equ 1 << 2
+PAGE_BYTES      equ 4096
+ENTRIES         equ 1024            ; entries in a page directory or page table
+
+COM1            equ 0x3F8           ; first serial port
+COM1_LINE_STAT  equ COM1 + 5
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+PIC1_MASK       equ 0x21
+PIC2_MASK       equ 0xA1
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+EXIT_PANIC      equ 0x7F
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Kernel code (ring 0) -----------------------------------------------------------
+start:
+    mov esp, kernel_stack_top       ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    lidt [idt_pointer]
+    mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
+    ltr ax                          ; the stack that the CPU takes when it comes from ring 3
+
+    ; Nothing here waits for hardware: silence it.
+    mov al, 0xFF
+    out PIC1_MASK, al
+    out PIC2_MASK, al
+
+    ; From the last MOV here on every address goes through the tables. They map this page to
+    ; itself, or the next instruction would not be found.
+    call build_page_tables
+    mov eax, page_directory
+    mov cr3, eax
+    mov eax, cr0
+    or eax, CR0_PG
+    mov cr0, eax
+
+    mov esi, text_welcome
+    call print
+
+    ; DS and ES become user data now and stay so in the kernel as well: both kinds of
+    ; segment are flat, and a handler that loads no segments is a shorter one.
+    mov ax, USER_DATA
+    mov ds, ax
+    mov es, ax
+
+    ; There is no "go to ring 3". There is only "return to ring 3": build the frame
+    ; that an interrupt from there would have left, and IRET through it.
+    push dword USER_DATA            ; SS
+    push dword user_stack_top       ; ESP
+    push dword FLAGS_FIXED          ; EFLAGS: IF stays 0, nothing is to interrupt the loops
+    push dword USER_CODE            ; CS: its low two bits say ring 3
+    push dword user_program         ; EIP
+    iretd
+
+; #PF, vector 14. On the stack: error code, then EIP, CS, EFLAGS, ESP, SS of the program. A
+; fault returns TO the instruction, so step over it first, or it would fault for ever.
+page_fault:
+    add esp, 4                      ; IRET expects the error code gone
+    add dword [esp], READ_BYTES
+    inc ebx                         ; the program sees that it was here
+    iretd
+
+; INT 0x80, the program's last word. EBX: page faults taken.
+end_of_program:
+    cld                             ; the program may have left DF in any state
+    mov eax, ROUNDS
+    call print_decimal
+    mov esi, text_done
+    call print
+
+    mov eax, cr2
+    sub eax, NOWHERE                ; 0 if the last of them was about that page
+    sub ebx, WARM_UP + ROUNDS
+    or eax, ebx
+    jz .right
+    mov al, 1
+    jmp .tell
+.right:
+    mov al, 0
+.tell:
+    out EXIT_PORT, al
+    jmp halt
+
+; Any exception that this kernel did not plan for.
+panic:
+    mov esi, text_panic
+    call print
+    mov al, EXIT_PANIC
+    out EXIT_PORT, al
+halt:                               ; only reached where there is no exit port
+    hlt
+    jmp halt
+
+; Map the first 4 MiB to themselves, for the kernel only; then open the few pages that
+; ring 3 needs, and leave one out.
+build_page_tables:
+    mov edi, page_table
+    mov eax, PAGE_PRESENT | PAGE_WRITE
+    mov ecx, ENTRIES
+.next:
+    mov [edi], eax
+    add edi, 4
+    add eax, PAGE_BYTES             ; the next frame, with the same flags
+    dec ecx
+    jnz .next
+
+    mov eax, user_program           ; readable for ring 3, writable for nobody there
+    mov edx, PAGE_PRESENT | PAGE_USER
+    call set_page
+    mov eax, user_stack
+    mov edx, PAGE_PRESENT | PAGE_WRITE | PAGE_USER
+    call set_page
+    mov dword [page_table + NOWHERE / PAGE_BYTES * 4], 0
+
+    ; Both levels must allow ring 3 in: be generous here and strict below.
+    mov dword [page_directory], page_table + (PAGE_PRESENT | PAGE_WRITE | PAGE_USER)
+    ret
+
+; Map the page at EAX to itself with the flags in EDX. Changes EAX and EDI.
+set_page:
+    mov edi, eax
+    shr edi, 12                     ; address / page size = index
+    or eax, edx
+    mov [page_table + edi * 4], eax
+    ret
+
+; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Print EAX in decimal. Changes no register.
+print_decimal:
+    pushad
+    mov ebx, 10
+    mov ecx, 0                      ; digits on the stack
+.divide:                            ; the last digit comes out first,
+    mov edx, 0
+    div ebx
+    push edx
+    inc ecx
+    test eax, eax
+    jnz .divide
+.digit:                             ; so the stack turns them round
+    pop eax
+    add al, '0'
+    call putc
+    dec ecx
+    jnz .digit
+    popad
+    ret
+
+; Send the character in AL. Changes no register.
+putc:
+    push edx
+    push eax
+    mov edx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov edx, COM1
+    out dx, al
+    pop edx
+    ret
+
+; ---- User code (ring 3) -------------------------------------------------------------
+align 4096
+user_program:
+    mov ebx, 0                      ; page faults
+    mov edi, NOWHERE
+    mov ecx, WARM_UP
+    call empty_loop
+    mov ecx, WARM_UP
+    call operation_loop
+
+    mov ecx, ROUNDS
+.marker_empty:
+    call empty_loop
+.marker_empty_end:
+    mov ecx, ROUNDS
+.marker_operation:
+    call operation_loop
+.marker_operation_end:
+
+    int 0x80                        ; the kernel tells how it went
+.after_exit:
+    jmp .after_exit
+
+; The loop by itself, ECX rounds: what is left when the operation is taken out.
+empty_loop:
+    dec ecx
+    jnz empty_loop
+    ret
+
+; The same loop with the operation, ECX rounds. The kernel counts in EBX.
+operation_loop:
+    mov eax, [edi]
+    dec ecx
+    jnz operation_loop
+    ret
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+text_welcome:
+    db "Page fault: ", 0
+text_done:
+    db " times to the handler and back.", 10, 0
+text_panic:
+    db "PANIC: an exception nobody expected.", 10, 0
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+    dw 0                            ; keeps the next one aligned
+idt_pointer:
+    dw idt_end - idt - 1
+    dd idt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+    dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
+    dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+    dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
+    dw ADDR(tss) & 0xFFFF           ;      base 15:0
+    db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
+    db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
+    db 0                            ;      limit 19:16, counted in bytes
+    db ADDR(tss) >> 24              ;      base 31:24
+gdt_end:
+
+; ---- Interrupt descriptor table -----------------------------------------------------
+%macro gate 2                       ; handler, type
+    dw ADDR(%1) & 0xFFFF            ; offset 15:0
+    dw KERNEL_CODE                  ; handlers run in ring 0
+    db 0, %2
+    dw ADDR(%1) >> 16               ; offset 31:16
+%endmacro
+
+align 4096, db 0
+idt:
+%rep 14
+    gate panic, INTERRUPT_GATE
+%endrep
+    gate page_fault, INTERRUPT_GATE
+%rep 17
+    gate panic, INTERRUPT_GATE
+%endrep
+    times (0x80 - 32) dq 0          ; not present
+    gate end_of_program, USER_GATE  ; the only gate that INT may use from ring 3
+idt_end:
+
+; ---- Task state segment, on a page of its own ---------------------------------------
+; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
+align 4096, db 0
+tss:
+    dd 0                            ; previous task: unused
+    dd kernel_stack_top             ; ESP0
+    dd KERNEL_DATA                  ; SS0
+    times 22 dd 0                   ; the rest is for task switches, which nobody uses
+    dw 0
+    dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
+tss_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+kernel_stack_top:
+user_stack:
+    resb 4096
+user_stack_top:
+page_directory:
+    resb PAGE_BYTES
+page_table:
+    resb PAGE_BYTES
+memory_end:

@@ -1,0 +1,213 @@
+; nano-rdtsc: the kernel reads the time-stamp counter, over and over.
+;
+; Two loops run in turn, the second with the operation and the first without it. The
+; difference of what they cost, divided by the rounds, is the price of the operation.
+; Labels that begin with marker_ say where each begins and ends.
+;
+; Adams and Agesen used RDTSC in 2006 to show three ways in which a VMM can answer for the
+; hardware: by a trap, by a call out of translated code, and within translated code.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
+KERNEL_DATA     equ 0x10
+
+INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
+
+WARM_UP         equ 10              ; rounds that nobody measures: a translator has its work behind it
+ROUNDS          equ 20              ; rounds between two markers
+
+COM1            equ 0x3F8           ; first serial port
+COM1_LINE_STAT  equ COM1 + 5
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+PIC1_MASK       equ 0x21
+PIC2_MASK       equ 0xA1
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+EXIT_PANIC      equ 0x7F
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Kernel code (ring 0) -----------------------------------------------------------
+start:
+    mov esp, kernel_stack_top       ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    lidt [idt_pointer]
+
+    ; Nothing here waits for hardware: silence it.
+    mov al, 0xFF
+    out PIC1_MASK, al
+    out PIC2_MASK, al
+
+    mov esi, text_welcome
+    call print
+
+    ; Once for practice. A translator translates what it has not seen yet, and what keeps
+    ; trapping it translates anew: that is over before anybody counts.
+    mov ecx, WARM_UP
+    call empty_loop
+    mov ecx, WARM_UP
+    call operation_loop
+
+    mov ecx, ROUNDS
+.marker_empty:
+    call empty_loop
+.marker_empty_end:
+    mov ecx, ROUNDS
+.marker_operation:
+    call operation_loop
+.marker_operation_end:
+
+    mov eax, ROUNDS
+    call print_decimal
+    mov esi, text_done
+    call print
+
+    mov al, 0
+.tell:
+    out EXIT_PORT, al
+    jmp halt
+
+; The loop by itself, ECX rounds: what is left when the operation is taken out.
+empty_loop:
+    dec ecx
+    jnz empty_loop
+    ret
+
+; The same loop with the operation, ECX rounds.
+operation_loop:
+    rdtsc                           ; changes EAX and EDX
+    dec ecx
+    jnz operation_loop
+    ret
+
+; Any exception that this kernel did not plan for.
+panic:
+    mov esi, text_panic
+    call print
+    mov al, EXIT_PANIC
+    out EXIT_PORT, al
+halt:                               ; only reached where there is no exit port
+    hlt
+    jmp halt
+
+; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Print EAX in decimal. Changes no register.
+print_decimal:
+    pushad
+    mov ebx, 10
+    mov ecx, 0                      ; digits on the stack
+.divide:                            ; the last digit comes out first,
+    mov edx, 0
+    div ebx
+    push edx
+    inc ecx
+    test eax, eax
+    jnz .divide
+.digit:                             ; so the stack turns them round
+    pop eax
+    add al, '0'
+    call putc
+    dec ecx
+    jnz .digit
+    popad
+    ret
+
+; Send the character in AL. Changes no register.
+putc:
+    push edx
+    push eax
+    mov edx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov edx, COM1
+    out dx, al
+    pop edx
+    ret
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+text_welcome:
+    db "RDTSC: ", 0
+text_done:
+    db " times.", 10, 0
+text_panic:
+    db "PANIC: an exception nobody expected.", 10, 0
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+    dw 0                            ; keeps the next one aligned
+idt_pointer:
+    dw idt_end - idt - 1
+    dd idt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+gdt_end:
+
+; ---- Interrupt descriptor table -----------------------------------------------------
+%macro gate 2                       ; handler, type
+    dw ADDR(%1) & 0xFFFF            ; offset 15:0
+    dw KERNEL_CODE                  ; handlers run in ring 0
+    db 0, %2
+    dw ADDR(%1) >> 16               ; offset 31:16
+%endmacro
+
+align 4096, db 0
+idt:
+%rep 32
+    gate panic, INTERRUPT_GATE
+%endrep
+idt_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+kernel_stack_top:
+memory_end:

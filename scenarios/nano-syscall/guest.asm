@@ -1,0 +1,305 @@
+; nano-syscall: a program in ring 3 calls the kernel by the fast way, over and over.
+;
+; Two loops run in turn, the second with the operation and the first without it. The
+; difference of what they cost, divided by the rounds, is the price of the operation.
+; Labels that begin with marker_ say where each begins and ends.
+;
+; Adams and Agesen measured SYSCALL and SYSRET in 2006. On Intel's CPUs these are for
+; 64-bit kernels; SYSENTER and SYSEXIT are the same thing for 32-bit ones, and stand here.
+; Both enter ring 0 at an address that the kernel has set, and look at no table. With
+; hardware assistance that is ring 0 of the guest, and no VMM hears of it. Without, ring 0
+; is the VMM's, and each way in and each way out leads through it.
+
+bits 32
+BASE            equ 0x100000        ; 1 MiB: the first address above video memory and firmware
+org BASE
+%define ADDR(label) (label - $$ + BASE) ; a label as a plain number that can be cut into pieces
+
+MULTIBOOT_MAGIC equ 0x1BADB002
+MULTIBOOT_FLAGS equ 1 << 16         ; "the address fields below are valid"
+
+KERNEL_CODE     equ 0x08            ; selectors: index in the GDT * 8 + the ring that asks
+KERNEL_DATA     equ 0x10
+USER_CODE       equ 0x18 + 3
+USER_DATA       equ 0x20 + 3
+TASK            equ 0x28
+
+INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on entry
+USER_GATE       equ 0xEE            ; the same, but INT may use it from ring 3
+FLAGS_FIXED     equ 1 << 1          ; EFLAGS: this bit is always 1
+
+WARM_UP         equ 10              ; rounds that nobody measures: a translator has its work behind it
+ROUNDS          equ 20              ; rounds between two markers
+
+MSR_SYSENTER_CS equ 0x174           ; where SYSENTER leads: CS, and SS right behind it in the GDT,
+MSR_SYSENTER_ESP equ 0x175          ; the stack,
+MSR_SYSENTER_EIP equ 0x176          ; and the address
+
+COM1            equ 0x3F8           ; first serial port
+COM1_LINE_STAT  equ COM1 + 5
+STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
+PIC1_MASK       equ 0x21
+PIC2_MASK       equ 0xA1
+EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
+EXIT_PANIC      equ 0x7F
+
+; ---- Multiboot header: how the loader finds its way --------------------------------
+align 4
+multiboot_header:
+    dd MULTIBOOT_MAGIC
+    dd MULTIBOOT_FLAGS
+    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
+    dd multiboot_header             ; where this header belongs in memory
+    dd BASE                         ; where the image begins
+    dd image_end                    ; where it ends
+    dd memory_end                   ; zeroed up to here
+    dd start                        ; first instruction
+
+; ---- Kernel code (ring 0) -----------------------------------------------------------
+start:
+    mov esp, kernel_stack_top       ; the loader promises no stack
+    cld                             ; LODSB is to walk upwards
+
+    ; The loader's segments work, but nobody says where their table is: bring our own.
+    lgdt [gdt_pointer]
+    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
+.reload:
+    mov ax, KERNEL_DATA
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    lidt [idt_pointer]
+    mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
+    ltr ax                          ; the stack that the CPU takes when it comes from ring 3
+
+    ; Nothing here waits for hardware: silence it.
+    mov al, 0xFF
+    out PIC1_MASK, al
+    out PIC2_MASK, al
+
+    mov esi, text_welcome
+    call print
+
+    mov edx, 0                      ; the upper half of all three
+    mov eax, KERNEL_CODE            ; SYSEXIT finds ring 3 two descriptors further on
+    mov ecx, MSR_SYSENTER_CS
+    wrmsr
+    mov eax, kernel_stack_top
+    mov ecx, MSR_SYSENTER_ESP
+    wrmsr
+    mov eax, system_call
+    mov ecx, MSR_SYSENTER_EIP
+    wrmsr
+
+    ; DS and ES become user data now and stay so in the kernel as well: both kinds of
+    ; segment are flat, and a handler that loads no segments is a shorter one.
+    mov ax, USER_DATA
+    mov ds, ax
+    mov es, ax
+
+    ; There is no "go to ring 3". There is only "return to ring 3": build the frame
+    ; that an interrupt from there would have left, and IRET through it.
+    push dword USER_DATA            ; SS
+    push dword user_stack_top       ; ESP
+    push dword FLAGS_FIXED          ; EFLAGS: IF stays 0, nothing is to interrupt the loops
+    push dword USER_CODE            ; CS: its low two bits say ring 3
+    push dword user_program         ; EIP
+    iretd
+
+; SYSENTER leads here. The shortest system call there is: EBP shows that it was made. The
+; program has left in ECX and EDX where it wants to be again.
+system_call:
+    inc ebp
+    sysexit
+
+; INT 0x80, the program's last word. EBP: both loops counted in it.
+end_of_program:
+    cld                             ; the program may have left DF in any state
+    mov eax, ROUNDS
+    call print_decimal
+    mov esi, text_done
+    call print
+
+    cmp ebp, 2 * (WARM_UP + ROUNDS)
+    jz .right
+    mov al, 1
+    jmp .tell
+.right:
+    mov al, 0
+.tell:
+    out EXIT_PORT, al
+    jmp halt
+
+; Any exception that this kernel did not plan for.
+panic:
+    mov esi, text_panic
+    call print
+    mov al, EXIT_PANIC
+    out EXIT_PORT, al
+halt:                               ; only reached where there is no exit port
+    hlt
+    jmp halt
+
+; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
+print:
+    lodsb
+    test al, al
+    jz .done
+    call putc
+    jmp print
+.done:
+    ret
+
+; Print EAX in decimal. Changes no register.
+print_decimal:
+    pushad
+    mov ebx, 10
+    mov ecx, 0                      ; digits on the stack
+.divide:                            ; the last digit comes out first,
+    mov edx, 0
+    div ebx
+    push edx
+    inc ecx
+    test eax, eax
+    jnz .divide
+.digit:                             ; so the stack turns them round
+    pop eax
+    add al, '0'
+    call putc
+    dec ecx
+    jnz .digit
+    popad
+    ret
+
+; Send the character in AL. Changes no register.
+putc:
+    push edx
+    push eax
+    mov edx, COM1_LINE_STAT
+.wait:
+    in al, dx
+    test al, STAT_ROOM
+    jz .wait
+    pop eax
+    mov edx, COM1
+    out dx, al
+    pop edx
+    ret
+
+; ---- User code (ring 3) -------------------------------------------------------------
+align 4096
+user_program:
+    mov ebp, 0                      ; rounds of both loops
+    mov ebx, WARM_UP
+    call empty_loop
+    mov ebx, WARM_UP
+    call operation_loop
+
+    mov ebx, ROUNDS
+.marker_empty:
+    call empty_loop
+.marker_empty_end:
+    mov ebx, ROUNDS
+.marker_operation:
+    call operation_loop
+.marker_operation_end:
+
+    int 0x80                        ; the kernel tells how it went
+.after_exit:
+    jmp .after_exit
+
+; The loop by itself, EBX rounds: with all that a system call needs, but for the call.
+empty_loop:
+    mov ecx, esp
+    mov edx, .back
+.back:
+    inc ebp
+    dec ebx
+    jnz empty_loop
+    ret
+
+; The same loop with the operation, EBX rounds. The kernel counts in EBP.
+operation_loop:
+    mov ecx, esp                    ; SYSENTER saves nothing: say where to come back,
+    mov edx, .back                  ; and on which stack
+    sysenter
+.back:
+    dec ebx
+    jnz operation_loop
+    ret
+
+; ---- Data: never on a page with code ------------------------------------------------
+align 4096, db 0
+text_welcome:
+    db "SYSENTER and SYSEXIT: ", 0
+text_done:
+    db " times into the kernel and back.", 10, 0
+text_panic:
+    db "PANIC: an exception nobody expected.", 10, 0
+
+align 4
+gdt_pointer:
+    dw gdt_end - gdt - 1            ; limit: the last valid byte
+    dd gdt
+    dw 0                            ; keeps the next one aligned
+idt_pointer:
+    dw idt_end - idt - 1
+    dd idt
+
+; ---- Global descriptor table, on a page of its own ----------------------------------
+; A VMM that keeps a shadow of this table must notice every write to it, and it can
+; only watch whole pages. For the same reason the Accessed bit (bit 0 of the type) is
+; already set: the CPU would otherwise write it here on the first load of a segment.
+align 4096, db 0
+gdt:
+    dq 0                            ; selector 0 is never valid
+    dq 0x00CF9B000000FFFF           ; 0x08 ring 0 code: base 0, 4 GiB, execute/read
+    dq 0x00CF93000000FFFF           ; 0x10 ring 0 data: base 0, 4 GiB, read/write
+    dq 0x00CFFB000000FFFF           ; 0x18 ring 3 code
+    dq 0x00CFF3000000FFFF           ; 0x20 ring 3 data
+    dw tss_end - tss - 1            ; 0x28 the TSS: limit 15:0
+    dw ADDR(tss) & 0xFFFF           ;      base 15:0
+    db (ADDR(tss) >> 16) & 0xFF     ;      base 23:16
+    db 0x89                         ;      present, ring 0, 32-bit TSS, not busy
+    db 0                            ;      limit 19:16, counted in bytes
+    db ADDR(tss) >> 24              ;      base 31:24
+gdt_end:
+
+; ---- Interrupt descriptor table -----------------------------------------------------
+%macro gate 2                       ; handler, type
+    dw ADDR(%1) & 0xFFFF            ; offset 15:0
+    dw KERNEL_CODE                  ; handlers run in ring 0
+    db 0, %2
+    dw ADDR(%1) >> 16               ; offset 31:16
+%endmacro
+
+align 4096, db 0
+idt:
+%rep 32
+    gate panic, INTERRUPT_GATE
+%endrep
+    times (0x80 - 32) dq 0          ; not present
+    gate end_of_program, USER_GATE  ; the only gate that INT may use from ring 3
+idt_end:
+
+; ---- Task state segment, on a page of its own ---------------------------------------
+; The CPU reads one thing here: the stack to use when it comes from ring 3 to ring 0.
+align 4096, db 0
+tss:
+    dd 0                            ; previous task: unused
+    dd kernel_stack_top             ; ESP0
+    dd KERNEL_DATA                  ; SS0
+    times 22 dd 0                   ; the rest is for task switches, which nobody uses
+    dw 0
+    dw tss_end - tss                ; I/O bitmap behind the limit: ring 3 gets no ports
+tss_end:
+image_end:
+
+; ---- Memory that needs no place in the file -----------------------------------------
+section .bss nobits align=4096
+    resb 4096
+kernel_stack_top:
+user_stack:
+    resb 4096
+user_stack_top:
+memory_end:
