@@ -46,6 +46,7 @@ _LOOKS: Mapping[str, CauseLook] = by(
     CauseLook("translated-indirect", "jumps looked up", Kind.TRANSLATE),
     CauseLook("translated-cli", "CLI/STI in cache", Kind.TRANSLATE),
     CauseLook("translated-callout", "callouts to VMM", Kind.CALLOUT),
+    CauseLook("translated-simulate", "callouts, known", Kind.CALLOUT),
     CauseLook("native-gate", "guest's gates", Kind.GATE),
     CauseLook("native-syscall", "system calls", Kind.GATE),
     CauseLook("native-interrupt", "interrupts", Kind.INTERRUPT),

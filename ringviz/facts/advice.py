@@ -130,6 +130,12 @@ ADVICE: Mapping[str, Advice] = by(
         _TRAPS,
     ),
     Advice(
+        "translated-simulate",
+        "Already without a trap and without the emulator; nested paging leaves the guest's page tables to the guest.",
+        _SECOND_LEVEL,
+        _WHY,
+    ),
+    Advice(
         "translated-in-cache",
         "Already without a call to the VMM; hardware assistance runs the instruction itself where it need not exit.",
         _HARDWARE,
@@ -175,10 +181,9 @@ ADVICE: Mapping[str, Advice] = by(
     Advice("vm-exit", "What makes exits fewer: nested paging, and bitmaps for harmless MSRs and ports.", (), _WHY),
     Advice(
         "vmm-work",
-        f"Fewer exits, or a CPU that reads its VMCS faster ({_number('p4-vmread')} cycles a field on the Pentium 4, "
-        f"{_number('core2-vmread')} on Core 2).",
+        "Fewer exits: at each of them the VMM has to find out what happened, and to do it.",
         (),
-        AA06.at("Table 1"),
+        _WHY,
     ),
     Advice(
         "vmread",
