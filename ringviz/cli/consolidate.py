@@ -9,7 +9,7 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import ConsoleInput, Disk, Disk2, Json, Keys, Limit, Scenario, Techniques, cpu_ids
+from ringviz.cli.options import ConsoleInput, Disk, Disk2, Json, Keys, Limit, Scenario, Techniques, cpu_ids, known_cpu
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -33,9 +33,24 @@ TABLE = (
 MOST_SHOWN_IN_FULL = 8
 """Lines of the table up to which the arithmetic of each is written out; of more, that of the first and the last."""
 
+
+def _which(context: typer.Context, value: str) -> str:
+    """Take `all` and an id as they are, and a path for a profile file."""
+    return value if value == ALL else known_cpu(context, value) or value
+
+
 WhichCpu = Annotated[
     str,
-    typer.Option("--cpu", metavar="ID|all", help="On this CPU; all: on every one.", autocompletion=cpu_ids),
+    typer.Option(
+        "--cpu",
+        metavar="ID|all",
+        help="On this CPU, by its id or a profile file of your own; all: on every one.",
+        autocompletion=cpu_ids,
+        callback=_which,
+    ),
+]
+Walks = Annotated[
+    bool, typer.Option("--walks", help="Count TLB misses too, and charge their page walks; takes longer.")
 ]
 Load = Annotated[
     str,
@@ -53,6 +68,7 @@ def consolidate(
     cpu: WhichCpu = ALL,
     load: Load = DEFAULT_LOAD,
     memory: HostMemory = None,
+    walks: Walks = False,
     disk: Disk = None,
     disk2: Disk2 = None,
     limit: Limit = None,
@@ -66,7 +82,7 @@ def consolidate(
     found = chosen(scenario, disk, disk2, None, limit, console_input, keys)
     cpus = None if cpu == ALL else [cpu]
     with shown() as progress:
-        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress)
+        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks)
     if json:
         print_json(engine.consolidation_json(result))
     else:

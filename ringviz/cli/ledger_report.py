@@ -37,8 +37,8 @@ MOST_REASONS = 12
 """Lines shown; the JSON has all."""
 MOST_ADVICE = 3
 """Causes for which the text says what would make them cheaper; the JSON has all."""
-BORROWED, CHOSEN = "*", "+"
-"""Behind a price that is not of this very thing on this very CPU."""
+SIGNS = {Status.BORROWED: "*", Status.CHOSEN: "+", Status.YOURS: "^"}
+"""Behind a price that nobody has published for this very thing on this very CPU."""
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -103,8 +103,7 @@ def _each(row: LedgerRow) -> str:
         return "by class"
     if row.each is None:
         return "unknown"
-    sign = BORROWED if row.is_borrowed else CHOSEN if row.status is Status.CHOSEN else ""
-    return f"{row.each:,}{sign}"
+    return f"{row.each:,}{SIGNS.get(row.status, '')}"
 
 
 def _thousand(view: LedgerView, cycles: int) -> str:
@@ -115,13 +114,16 @@ def _thousand(view: LedgerView, cycles: int) -> str:
 def _signs(view: LedgerView, cpu_id: str) -> Iterator[str]:
     """Say what the signs behind prices mean, if there are any."""
     yield from _wrapped("Per 1,000: cycles per 1,000 guest instructions.")
+    used = {row.status for row in view.rows if row.each is not None and not row.is_weighed}
+    meanings = {
+        Status.BORROWED: f"borrowed: no figure for this very thing; `ringviz cpus {cpu_id}` says from whom.",
+        Status.CHOSEN: f"chosen by ringviz; `ringviz cpus {cpu_id}` says why.",
+        Status.YOURS: "from your own profile file.",
+    }
+    for status, sign in SIGNS.items():
+        if status in used:
+            yield from _wrapped(f"{sign} {meanings[status]}")
     unknown = [row.cause for row in view.rows if row.is_unknown and row.count and not row.is_weighed]
-    if any(row.is_borrowed for row in view.rows):
-        yield from _wrapped(
-            f"{BORROWED} borrowed: no figure for this very thing; `ringviz cpus {cpu_id}` says from whom."
-        )
-    if any(row.status is Status.CHOSEN and row.each is not None and not row.is_weighed for row in view.rows):
-        yield from _wrapped(f"{CHOSEN} chosen by ringviz; `ringviz cpus {cpu_id}` says why.")
     if unknown:
         yield from _wrapped(
             f"unknown: no figure, counted and not charged, so the sum is too low: {', '.join(unknown)}."

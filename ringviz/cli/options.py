@@ -26,7 +26,7 @@ def cpu_ids(incomplete: str) -> list[str]:
     return [cpu for cpu in CPU_PROFILES if cpu.startswith(incomplete)]
 
 
-def _known_cpu(context: typer.Context, value: str | None) -> str | None:
+def known_cpu(context: typer.Context, value: str | None) -> str | None:
     """Take an id as it is, and a path for a file that tells of a CPU: its id is the file's name."""
     if value is None or context.resilient_parsing:
         return value
@@ -75,7 +75,7 @@ Cpu = Annotated[
         metavar="ID",
         help="The CPU whose costs are charged: an id of `ringviz cpus`, or a profile file of your own (my.toml).",
         autocompletion=cpu_ids,
-        callback=_known_cpu,
+        callback=known_cpu,
     ),
 ]
 Controls = Annotated[

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.recording import Recording
 from ringviz.engine.walk_count import WalkCount
-from ringviz.facts.costs import CAUSES, CpuProfile, cost_of
+from ringviz.facts.costs import CpuProfile, cost_of
 
 GUEST_INSTRUCTION = "guest-instruction"
 WALK_REFERENCE, NESTED_WALK = "walk-reference", "nested-walk"
@@ -94,8 +94,7 @@ def walk_charges(count: WalkCount) -> tuple[Mapping[str, int], Mapping[str, int]
         second dimension, which are there for the VMM.
     """
     nested = count.two_dimensions - count.one_dimension if count.is_nested else 0
-    native = {WALK_REFERENCE: count.references - nested}
-    return {cause: n for cause, n in native.items() if cause in CAUSES}, {NESTED_WALK: nested}
+    return {WALK_REFERENCE: count.references - nested}, {NESTED_WALK: nested}
 
 
 def bill_of(

@@ -6,17 +6,19 @@ a copy takes more of the CPU; how many copies fit follows. Everything is exact: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
 from ringviz.engine.bill import Bill, bill_at
 from ringviz.engine.reference import NATIVE
+from ringviz.engine.walk_count import count_walks
 from ringviz.engine.whole_run import Progress, ending_of, ignore, play_whole
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile, cost_of
 from ringviz.facts.techniques import TECHNIQUES
+from ringviz.facts.tlb import TlbShape
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import available, check_fits, choose, choose_cpu, technique_facts
 
@@ -31,6 +33,8 @@ ASSUMPTIONS = (
     "Whether the guest sees what it sees on bare metal is not asked here; `ringviz compare` does.",
     "Events are counted once for CPUs with the same features for a VMM; each CPU then has its own prices.",
 )
+WITHOUT_WALKS = "TLB misses are not counted, so nested paging carries fewer copies than this; --walks counts them."
+WITH_WALKS = "TLB misses are counted with the modelled TLB of each CPU, in runs of their own."
 MEMORY_ASSUMPTION = (
     "Each copy has all of its memory at every moment, shares none of it, and the VMM's own memory is not counted."
 )
@@ -105,6 +109,8 @@ class Consolidation:
     guest_mib: int
     load_percent: Fraction
     host_mib: int | None
+    has_walks: bool
+    """TLB misses are counted and charged."""
     rows: tuple[Copies, ...]
     """CPU by CPU in the order of their years, techniques in the order of `ringviz list`."""
     left_out: tuple[LeftOut, ...]
@@ -112,7 +118,8 @@ class Consolidation:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What all of it rests on."""
-        return ASSUMPTIONS if self.host_mib is None else (*ASSUMPTIONS, MEMORY_ASSUMPTION)
+        walks = WITH_WALKS if self.has_walks else WITHOUT_WALKS
+        return (*ASSUMPTIONS, walks, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +131,30 @@ class _Counted:
 class _Runs:
     """Runs of one guest, each made once."""
 
-    def __init__(self, scenario: Scenario, progress: Progress) -> None:
+    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool) -> None:
         self._scenario = scenario
         self._progress = progress
-        self._known: dict[tuple[str, str, frozenset[str]], _Counted] = {}
+        self._has_walks = walks
+        self._known: dict[tuple[str, str, frozenset[str], TlbShape | None], _Counted] = {}
 
     def counted(self, technique: str, mmu: str, cpu: CpuProfile) -> _Counted:
         """Give the bill of a run; a software technique does not look at what the CPU has for a VMM."""
         needs = TECHNIQUES[technique].needs_feature
-        key = (technique, mmu, cpu.features if needs is not None else frozenset())
+        tlb = cpu.tlb if self._has_walks else None
+        key = (technique, mmu, cpu.features if needs is not None else frozenset(), tlb)
         if key not in self._known:
             setup = choose(technique, mmu, cpu.id)
             recording = play_whole(self._scenario, technique, setup, self._progress)
-            self._known[key] = _Counted(bill_at(recording), ending_of(recording))
+            bill, ending = bill_at(recording), ending_of(recording)
+            # Where no CPU runs the guest's kernel, no TLB knows the guest's pages.
+            if self._has_walks and TECHNIQUES[technique].guest_kernel_ring is not None:
+                bill = bill.with_walks(count_walks(self._scenario, technique, setup, self._walking(technique)))
+            self._known[key] = _Counted(bill, ending)
         return self._known[key]
+
+    def _walking(self, technique: str) -> Callable[[int], None]:
+        limit, what = self._scenario.limits.instructions, f"counting page walks, {technique}"
+        return lambda done: self._progress(what, done, limit)
 
 
 def consolidate(
@@ -147,6 +164,7 @@ def consolidate(
     cpus: Sequence[str] | None = None,
     host_mib: int | None = None,
     progress: Progress = ignore,
+    walks: bool = False,
 ) -> Consolidation:
     """Count how many copies of a guest fit one CPU.
 
@@ -157,6 +175,7 @@ def consolidate(
         cpus: ids; None is all.
         host_mib: memory of the machine, for the bound that memory sets.
         progress: told how far the runs are.
+        walks: run each once more to count TLB misses.
 
     Raises:
         InputError: a name is unknown, or a figure is out of range.
@@ -171,7 +190,7 @@ def consolidate(
     rows: list[Copies] = []
     left_out: list[LeftOut] = []
     chosen = _fitting(scenario, techniques, left_out)
-    runs = _Runs(scenario, progress)
+    runs = _Runs(scenario, progress, walks=walks)
     by_memory = None if host_mib is None else host_mib // scenario.guest.memory_mib
     for cpu in profiles:
         native = runs.counted(NATIVE, "none", cpu)
@@ -182,7 +201,9 @@ def consolidate(
                     left_out.append(row)
                 else:
                     rows.append(row)
-    return Consolidation(scenario.id, scenario.guest.memory_mib, load_percent, host_mib, tuple(rows), tuple(left_out))
+    return Consolidation(
+        scenario.id, scenario.guest.memory_mib, load_percent, host_mib, walks, tuple(rows), tuple(left_out)
+    )
 
 
 def _fitting(scenario: Scenario, techniques: Sequence[str] | None, left_out: list[LeftOut]) -> list[str]:
@@ -239,6 +260,7 @@ def consolidation_json(result: Consolidation) -> dict[str, object]:
         "load_percent": round(float(result.load_percent), 6),
         "guest_mib": result.guest_mib,
         "host_mib": result.host_mib,
+        "walks": result.has_walks,
         "assumptions": list(result.assumptions),
         "rows": [
             {

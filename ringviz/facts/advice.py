@@ -131,8 +131,7 @@ ADVICE: Mapping[str, Advice] = by(
     ),
     Advice(
         "translated-simulate",
-        "Already without the trap that it was, and without the emulator. Nested paging needs to hear of no write to a "
-        "page table.",
+        "Already without a trap and without the emulator; nested paging leaves the guest's page tables to the guest.",
         _SECOND_LEVEL,
         _WHY,
     ),
@@ -182,7 +181,7 @@ ADVICE: Mapping[str, Advice] = by(
     Advice("vm-exit", "What makes exits fewer: nested paging, and bitmaps for harmless MSRs and ports.", (), _WHY),
     Advice(
         "vmm-work",
-        "Fewer exits: the VMM finds out what each of them is about, and does it in software.",
+        "Fewer exits: at each of them the VMM has to find out what happened, and to do it.",
         (),
         _WHY,
     ),

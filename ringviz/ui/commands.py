@@ -116,7 +116,7 @@ EXPLORE: tuple[Command, ...] = (
         "what if",
         "Move the cost of exits, of TLB misses and the rate of page-table writes, and see who would win.",
         "what_if",
-        26,
+        22,
     ),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
     Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 17),

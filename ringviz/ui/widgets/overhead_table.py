@@ -14,12 +14,15 @@ _HEADS = (("count", 11), ("each", 9), ("cycles", 14), ("share", 8), ("per 1000",
 LEAST_WIDTH = 20 + sum(width for _, width in _HEADS)
 LEAST_HEIGHT = 14
 MOST_ADVICE = 3
-_BORROWED, _CHOSEN = "*", "+"
-_SIGNS = (
-    (_BORROWED, "borrowed: no figure for this very thing"),
-    (_CHOSEN, "chosen by ringviz"),
-    ("?", "no figure: counted, not charged"),
-)
+_UNKNOWN = "?"
+_SIGN_OF = {Status.BORROWED: "*", Status.CHOSEN: "+", Status.YOURS: "^"}
+"""Behind a price that nobody has published for this very thing on this very CPU, as `stat` has them."""
+_MEANINGS = {
+    "*": "borrowed: no figure for this very thing",
+    "+": "chosen by ringviz",
+    "^": "from your own file",
+    _UNKNOWN: "no figure: counted, not charged",
+}
 
 
 def table_lines(ledger: LedgerView, fills: Sequence[tuple[str, str]], width: int, height: int) -> list[Content]:
@@ -68,22 +71,20 @@ def _each(row: LedgerRow) -> str:
     if row.is_weighed:
         return "by class"
     if row.each is None:
-        return "?"
+        return _UNKNOWN
     return f"{grouped(row.each)}{_sign(row)}"
 
 
 def _sign(row: LedgerRow) -> str:
     if row.is_weighed:
         return ""
-    if row.each is None:
-        return "?"
-    return _BORROWED if row.is_borrowed else _CHOSEN if row.status is Status.CHOSEN else ""
+    return _UNKNOWN if row.each is None else _SIGN_OF.get(row.status, "")
 
 
 def _signs(rows: Sequence[LedgerRow]) -> str:
     """Say what the signs mean that stand in the table."""
     used = {_sign(row) for row in rows}
-    return " · ".join(f"{sign} {meaning}" for sign, meaning in _SIGNS if sign in used)
+    return " · ".join(f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in used)
 
 
 def _advice(ledger: LedgerView) -> Iterator[Content]:
