@@ -13,7 +13,9 @@ from ringviz.errors import InputError, RingvizError
 from ringviz.guest.build import verify as differences
 from ringviz.guest.build import write_build
 from ringviz.guest.recompiled import recompiled
-from ringviz.guest.scenario import Scenario, load_scenario, shown_path
+from ringviz.guest.scenario import Scenario, Variant, load_scenario, shown_path
+from ringviz.guest.source_text import place_of
+from ringviz.guest.symbols import SourceLine
 
 
 def build(
@@ -64,7 +66,17 @@ def _diff_one(scenario: Scenario) -> Exit:
     lines = [f"{where}: {port(change)}, {change.dropped:,} left out"]
     for one in change.changes:
         lines.append("")
-        lines += [f"-{line.number:>5}  {one_line(line.text)}" for line in one.original]
-        lines += [f"+{line.number:>5}  {one_line(line.text)}" for line in one.recompiled]
+        for sign, variant, changed in (
+            ("-", Variant.ORIGINAL, one.original),
+            ("+", Variant.PARAVIRT, one.recompiled),
+        ):
+            lines += [f"{sign}{_number(scenario, variant, line)}  {one_line(line.text)}" for line in changed]
     print_lines(lines)
     return Exit.DONE
+
+
+def _number(scenario: Scenario, variant: Variant, line: SourceLine) -> str:
+    """Give a line's number in its file, and the name of one that is included."""
+    source = scenario.files(variant).source
+    place = place_of(source, line.number)
+    return f"{place.number:>5}" if place.file == source.name else f"{place.file}:{place.number}"

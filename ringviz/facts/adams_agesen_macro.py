@@ -30,8 +30,8 @@ class Measured:
     source: Source
 
 
-_MACRO = AA06.at("Macrobenchmarks and raw data")
-_CORE2 = AA06.at("Macrobenchmarks and raw data", note="a Core 2 Duo before production")
+_MACRO = AA06.at("appendix with the raw data")
+_CORE2 = AA06.at("appendix with the raw data", note="a Core 2 Duo before production")
 _FORKWAIT = "forkwait, 40,000 children"
 _COMPILE = "compiling the Linux kernel, 8 jobs"
 
@@ -43,9 +43,9 @@ MACRO: tuple[Measured, ...] = (
 )
 
 WHY_DIFFERENT: Mapping[str, str] = {
-    "forkwait": "theirs is Linux 2.6.11, 64-bit, whose processes have hundreds of pages: a fork and an exit change "
-    "hundreds of entries of page tables that a VMM watches. teachos copies a table of some thirty entries, and the "
-    "tables of a process that has ended are dropped as a whole",
+    "forkwait": "theirs is 64-bit Linux, whose processes have far more pages and whose kernel changes far more entries "
+    "of page tables that a VMM watches, at a fork and at an exit. teachos shares some forty pages, and drops the "
+    "tables of a process that has ended as a whole",
     "compile-like": "theirs is Linux and a real compiler, with disk, clock, eight jobs and a cache that fills up; "
     "ours is one process after the other, in memory, without a clock",
 }

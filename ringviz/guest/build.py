@@ -13,7 +13,8 @@ from ringviz.guest.image import read_image_file
 from ringviz.guest.listing import read_listing
 from ringviz.guest.markers import check_markers
 from ringviz.guest.scenario import Scenario, Variant, shown_path
-from ringviz.guest.symbols import SourceMap, format_symbols, normalized
+from ringviz.guest.source_text import normalized, place_of, whole_source
+from ringviz.guest.symbols import SourceMap, format_symbols
 
 _HOW_TO_GET_NASM = "apt-get install nasm, brew install nasm, or https://www.nasm.us"
 _TIMEOUT_S = 60
@@ -111,7 +112,7 @@ def assemble(source_path: Path, defines: Iterable[str] = ()) -> Build:
     nasm = find_nasm()
     where = shown_path(source_path)
     try:
-        source = normalized(source_path.read_bytes())
+        source = whole_source(source_path)
     except OSError as error:
         raise ScenarioError(f"{where}: cannot be read: {error.strerror}") from None
     with tempfile.TemporaryDirectory(prefix="ringviz-build-") as folder:
@@ -153,7 +154,16 @@ def _run_nasm(nasm: str, work: Path, source_path: Path, where: str, defines: tup
     if result.returncode != 0:
         complaints = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         first = next((line for line in complaints if "error" in line or "fatal" in line), "no reason given")
-        raise ScenarioError(f"{where}: nasm: {first.removeprefix(_SOURCE_NAME + ':')}")
+        raise ScenarioError(f"{where}: nasm: {_in_its_file(first.removeprefix(_SOURCE_NAME + ':'), source_path)}")
+
+
+def _in_its_file(complaint: str, source_path: Path) -> str:
+    """Say a line number as that of the file in which the line stands."""
+    number, colon, rest = complaint.partition(":")
+    if not colon or not number.isdecimal():
+        return complaint
+    place = place_of(source_path, int(number))
+    return f"{place.number}:{rest}" if place.file == source_path.name else f"{place.file}:{place.number}:{rest}"
 
 
 def _read_output(path: Path) -> bytes:

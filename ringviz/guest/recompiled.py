@@ -9,9 +9,11 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ringviz.guest.scenario import PARAVIRT_DEFINE, Scenario, Variant
-from ringviz.guest.symbols import SourceLine, normalized
+from ringviz.guest.source_text import whole_source
+from ringviz.guest.symbols import SourceLine
 
 _CONDITION = re.compile(r"\s*%(if\w*|elif\w*|else|endif)\b\s*(\w*)")
 
@@ -53,14 +55,14 @@ def recompiled(scenario: Scenario) -> Recompiled | None:
     if not scenario.guest.paravirt:
         return None
     files = scenario.files(Variant.PARAVIRT)
-    source = _lines(scenario.source_path.read_bytes())
+    source = _lines(scenario.source_path)
     if files.source != scenario.source_path:
-        return compare_sources(source, _lines(files.source.read_bytes()))
+        return compare_sources(source, _lines(files.source))
     return read_conditions(source)
 
 
-def _lines(source: bytes) -> list[str]:
-    return normalized(source).decode("utf-8", "replace").split("\n")
+def _lines(path: Path) -> list[str]:
+    return whole_source(path).decode("utf-8", "replace").split("\n")
 
 
 def read_conditions(source: list[str]) -> Recompiled:

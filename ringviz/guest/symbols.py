@@ -3,11 +3,11 @@
 They come from a small text file beside the image (`guest.sym` for `guest.bin`), written by the same
 build, so that running needs no assembler. One row each, addresses in hexadecimal:
 
-    source sha256 DIGEST              of guest.asm, with line ends as in Unix
+    source sha256 DIGEST              of guest.asm, with line ends as in Unix and the files that it includes
     image sha256 DIGEST               of guest.bin
     section START END NAME            what the guest occupies in memory; END is the first byte behind it
     symbol ADDRESS NAME               every label; local ones in full: putc.wait
-    line ADDRESS BYTES NUMBER         the bytes that one line of the source became
+    line ADDRESS BYTES NUMBER         the bytes that one line of the source became, counted with what is included
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ringviz.errors import ScenarioError
 from ringviz.guest.scenario import Scenario, Variant, shown_path
+from ringviz.guest.source_text import whole_source
 
 
 class Section(NamedTuple):
@@ -120,7 +121,7 @@ def load_source_map(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> 
     where = shown_path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        source = normalized(files.source.read_bytes())
+        source = whole_source(files.source)
         image = files.image.read_bytes()
     except UnicodeDecodeError:
         raise ScenarioError(f"{where}: not UTF-8, expected a file written by `ringviz build`") from None
@@ -176,11 +177,6 @@ def parse_symbols(text: str, source: bytes, where: str) -> tuple[dict[str, str],
             raise ScenarioError(f"{where}: line {number} cannot be used; run `ringviz build`") from None
     in_order = tuple(sorted(symbols, key=lambda symbol: symbol.address))
     return digests, SourceMap(tuple(sections), in_order, tuple(sorted(lines)), source_lines)
-
-
-def normalized(source: bytes) -> bytes:
-    """Return the source with Unix line ends: a checkout on Windows has others, and means the same."""
-    return source.replace(b"\r\n", b"\n")
 
 
 def _sha256(content: bytes) -> str:

@@ -51,7 +51,8 @@ make:
     mov edi, UNITS
     call build
 .marker_end:
-    push esi
+    mov eax, esi
+    push eax
     mov esi, make_done
     call say
     mov eax, UNITS * TEXTS

@@ -61,7 +61,8 @@ def test_every_label_and_line_is_found_through_macros_sections_and_includes(tmp_
     (tmp_path / "some guest.asm").write_text(SOURCE, encoding="utf-8")
     (tmp_path / "extra.inc").write_text("extra: cli\n sti\n", encoding="utf-8")
     built = assemble(tmp_path / "some guest.asm")
-    _, source_map = parse_symbols(built.symbols, SOURCE.encode(), "x")
+    whole = SOURCE.replace('%include "extra.inc"', "extra: cli\n sti")
+    _, source_map = parse_symbols(built.symbols, whole.encode(), "x")
     assert {symbol.name: symbol.address for symbol in source_map.symbols} == {
         "start": 0x100000,
         "start.loop": 0x100007,
@@ -70,14 +71,15 @@ def test_every_label_and_line_is_found_through_macros_sections_and_includes(tmp_
         "stack": 0x102000,
         "stack_top": 0x102123,
     }
-    texts = SOURCE.split("\n")
+    texts = whole.split("\n")
     assert {(line.address, line.size_bytes): texts[line.number - 1].strip() for line in source_map.lines} == {
         (0x100000, 5): "mov eax, table              ; an address in another section",
         (0x100005, 2): "twice eax",
         (0x100007, 300): "times 300 nop",
         (0x100133, 2): "%endrep",
         (0x100135, 5): "jmp .loop",
-        (0x10013A, 2): '%include "extra.inc"',
+        (0x10013A, 1): "extra: cli",
+        (0x10013B, 1): "sti",
         (0x101000, 44): "table: dd 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, start",
         (0x10102C, 5): "mov eax, \\",
     }

@@ -6,7 +6,8 @@ import pytest
 
 from ringviz.errors import ScenarioError
 from ringviz.guest import SourceLine, SourceMap, find_scenario, load_scenario, load_source_map
-from ringviz.guest.symbols import LineRange, Section, Symbol, format_symbols, normalized, parse_symbols
+from ringviz.guest.source_text import normalized
+from ringviz.guest.symbols import LineRange, Section, Symbol, format_symbols, parse_symbols
 from tests.guest.folders import make_folder
 
 SOURCE = b"start:\n    nop\n    times 4 hlt\nend:\nnext: ret\n"
