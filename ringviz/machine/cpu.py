@@ -63,6 +63,8 @@ _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
+_FEW_STEPS = 3
+"""After so many single steps on end, more of them are expected: see `Cpu._set_pace`."""
 _UNLIMITED = NONE >> 1
 _REFUSALS = (Reason.EXIT, Reason.GUARD)
 """Stops at an instruction that cannot be executed as things are."""
@@ -221,6 +223,10 @@ class Cpu:
         self._watched: frozenset[str] = frozenset()
         self._rescout: list[tuple[int, int]] = []
         self._must_flush_code = False
+        self._steps = 0
+        """Single steps on end."""
+        self._stepper: Any = None
+        """The callback on every instruction, while single steps are taken."""
         self._hook_error: BaseException | None = None
         ram.on_code_written = self._code_was_written
         self._state: CpuState | None = None
@@ -496,11 +502,16 @@ class Cpu:
             skip: pass the instruction at EIP even if it is of a watched form.
         """
         start = self.retired
+        self._set_pace(limit - start)
+        is_stepping = self._stepper is not None
         while self.retired < limit or self.is_inside_sequence():
             skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
+            if is_stepping:
+                if raw.reason is Reason.POINT and self.retired >= limit and self._begins_instruction(raw.number):
+                    break  # a stop point on the instruction behind the last
             # At the limit, but inside a sequence: the block also holds what comes after it, and that must wait.
-            if raw.reason is Reason.LIMIT and (self.retired < limit or self.is_inside_sequence()):
+            elif raw.reason is Reason.LIMIT and (self.retired < limit or self.is_inside_sequence()):
                 skip = skip and self.retired == start
                 raw = self._run_inside_block(limit - self.retired, skip=skip)
                 if raw.reason is Reason.LOG_FULL:
@@ -508,6 +519,44 @@ class Cpu:
             if raw.reason not in _INTERNAL:
                 return raw
         return RawStop(Reason.LIMIT, 0)
+
+    def _set_pace(self, distance: int) -> None:
+        """Where one single step follows another, have a callback on every instruction stop the CPU behind the next.
+
+        Without it, each step puts a stop point behind its instruction and takes it away again, and the block is
+        translated anew twice. All code is translated anew when the callback comes and when it goes.
+
+        Args:
+            distance: instructions to run now.
+        """
+        if distance == 1:
+            self._steps += 1
+            # Whoever traces is told of every block that is entered, and must not be told of one that is not run.
+            if self._steps > _FEW_STEPS and self._stepper is None and self._trace is None:
+                self._stepper = self.hooks.add(UC_HOOK_CODE, self.hooks.step)
+                self._must_flush_code = True
+        elif distance > 1:
+            self._steps = 0
+            if self._stepper is not None:
+                self._stop_stepping()
+
+    def _stop_stepping(self) -> None:
+        """Take away the callback on every instruction."""
+        # The emulator looks up every page where it was put. Done as the guest, that would mark its page tables.
+        self._update_context()
+        self.uc.context_restore(self._host)
+        self.hooks.remove(self._stepper)
+        self._stepper = None
+        self.uc.context_restore(self._context)
+        self.flush_tlb()
+        self._must_flush_code = True
+
+    def _begins_instruction(self, linear: int) -> bool:
+        """Tell whether an instruction of the guest's begins where the CPU is about to execute one."""
+        cache = self._cache
+        if cache is None or not 0 <= linear - cache.linear < cache.size:
+            return True
+        return bool(cache.weights.get(linear, 0) & GUEST_INSTRUCTION)
 
     def is_inside_sequence(self) -> bool:
         """Tell whether the CPU stands in translated code where an instruction of the guest's is half done."""
@@ -592,7 +641,11 @@ class Cpu:
         slots = self.slots
         begun = ((self._code_base_and_eip()[0] + pc) & self.address_mask, self.retired)
         flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-        slots[Slot.LIMIT] = limit
+        if self._stepper is None:
+            slots[Slot.LIMIT] = limit
+        else:
+            slots[Slot.LIMIT] = _UNLIMITED
+            slots[Slot.QUOTA], slots[Slot.AGAIN] = max(0, limit - self.retired), 0
         slots[Slot.REASON] = Reason.NOTHING
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0
         slots[Slot.REP_PC] = NONE
@@ -613,6 +666,8 @@ class Cpu:
         if reason in _REFUSALS and begun == (self._linear_pc(), self.retired):
             # The instruction has not been executed, though the emulator may have computed its flags.
             self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
+        if reason is Reason.STEPPED:
+            return RawStop(Reason.LIMIT, 0)
         return RawStop(reason, slots[Slot.ADDRESS])
 
     def _settle(self, reason: Reason) -> None:
@@ -625,7 +680,7 @@ class Cpu:
         if reason is Reason.LOG_FULL:
             self.take_back(self._undone(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
             return
-        if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD):
+        if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD, Reason.STEPPED):
             return
         last, length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
         if not length:
@@ -668,6 +723,7 @@ class Cpu:
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if scan.may_be_replay:  # a jump to itself comes back here without having written anything
             self.take_back(sum(weights))
+            slots[Slot.QUOTA] += 1  # it will begin once more
             slots[Slot.LAST_LEN] = 0
 
     def _remaining(self, pc: int, length: int, here: int) -> int:
@@ -716,6 +772,11 @@ class Cpu:
         if cache is not None and len(scan.offsets) == count:
             weights = cache.weigh(pc, scan.offsets)
         self._blocks[key] = (code, address, scan, weights)
+        if self._cache is not None and 0 <= pc - self._cache.linear < self._cache.size:
+            if len(scan.offsets) == count:
+                self.hooks.know_beginnings(pc, scan.offsets, weights)
+            else:
+                self.hooks.know_beginnings(pc, range(length), (GUEST_INSTRUCTION,) * length)
         rep = None if scan.rep_offset is None else pc + scan.rep_offset
         # Translated code never writes over itself.
         may_be_replay = scan.may_be_replay and cache is None
@@ -866,6 +927,7 @@ class Cpu:
         self.flush_tlb()
         slots = self.slots
         slots[Slot.LIMIT] = slots[Slot.RETIRED]  # no guest block may start
+        slots[Slot.QUOTA], slots[Slot.AGAIN] = _UNLIMITED, 0
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0  # or the block of the last stop would pass as its own replay
         slots[Slot.REP_PC] = NONE
         slots[Slot.ENTERING] = 1

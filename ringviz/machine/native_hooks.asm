@@ -1,4 +1,4 @@
-; The five callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
+; The six callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
 ; native_hooks.py holds the assembled bytes; a test assembles this file again and compares.
 ;
 ; They exist because a Python callback on every block would cost a hundred times the guest's own speed. They do just
@@ -35,6 +35,9 @@ bits 64
 %define KIND      8*25  ; kind of access that was refused, Unicorn's number
 %define REGREAD   8*26  ; uc_reg_read
 %define WAITING   8*27  ; an interrupt waits for the guest to let it in
+%define QUOTA     8*28  ; guest instructions that may still begin, where `step` is called on each
+%define AGAIN     8*29  ; the block just entered begins with an instruction that has begun before
+%define BEGINS    8*30  ; a byte for each byte of the code cache: does one of the guest's instructions begin there?
 
 block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
     mov edx, edx
@@ -85,6 +88,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [r10+16], rsi
     inc r9
     mov [rcx+LOGGED], r9
+    mov qword [rcx+AGAIN], 1
     jmp .count
 .onward:
     cmp qword [rcx+LAST_LEN], 0     ; not the block that the run began with: the instruction to be passed has been
@@ -106,6 +110,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [rcx+REP_PC], r9
     ret
 .again:
+    mov qword [rcx+AGAIN], 1
     dec qword [rcx+PATIENCE]
     jns .go
     mov r9d, 6
@@ -193,3 +198,27 @@ gate:                               ; like `code`, for instructions that matter 
     cmp qword [rcx+WAITING], 0
     jne code
     ret
+    align 16, db 0x90
+
+step:                               ; like `code`, on every instruction: stops before one that is beyond the quota
+    cmp qword [rcx+AGAIN], 0
+    jne .again
+    mov rax, rsi
+    sub rax, [rcx+CACHE]
+    cmp rax, [rcx+CACHELEN]
+    jae .begins
+    add rax, [rcx+BEGINS]
+    cmp byte [rax], 0
+    je .pass
+.begins:
+    dec qword [rcx+QUOTA]
+    js .stop
+.pass:
+    ret
+.again:
+    mov qword [rcx+AGAIN], 0
+    ret
+.stop:
+    mov qword [rcx+REASON], 8
+    mov [rcx+ADDRESS], rsi
+    jmp [rcx+STOPFN]
