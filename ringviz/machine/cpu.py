@@ -61,6 +61,7 @@ _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
+_RF = int(Eflags.RF)
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _FEW_STEPS = 3
@@ -154,6 +155,22 @@ def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
     return segment(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
 
 
+@lru_cache(maxsize=4096)
+def _segments(
+    saved: bytes,
+) -> tuple[tuple[SegmentCache, ...], SegmentCache, SegmentCache, TableRegister, TableRegister]:
+    """Decode the saved segment registers, LDTR, TR, GDTR and IDTR, which seldom change."""
+    fields = layout.SEGMENTS.unpack(saved)
+    caches = [_cache(*fields[i : i + 4]) for i in range(0, 32, 4)]
+    return (
+        tuple(caches[:6]),
+        caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
+        caches[7],
+        TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
+        TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),
+    )
+
+
 class CpuLayoutError(RuntimeError):
     """Unicorn keeps its state elsewhere than `layout` says."""
 
@@ -198,6 +215,8 @@ class Cpu:
         uc.mem_map_ptr(0, ram.size, UC_PROT_ALL, ram.address)
         uc.mem_map(layout.HIDDEN, layout.HIDDEN_SIZE)
         self._engine = uc._uch
+        self._number = ctypes.c_uint64()
+        self._number_reference = ctypes.byref(self._number)
         self._prepare_host()
         self.frames = self._frame_map(uc, layout.FRAME_TABLES)
         self._context = uc.context_save()
@@ -255,7 +274,7 @@ class Cpu:
         """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
         self.slots[Slot.RETIRED] += 1
         self._must_clear_rf = True
-        self._real_rf = bool(self.state.eflags & Eflags.RF)
+        self._real_rf = bool(self.state.eflags & _RF)
         self._completed_outside = self.retired
 
     @property
@@ -322,12 +341,12 @@ class Cpu:
     @property
     def has_resume_flag(self) -> bool:
         """RF is set: by an IRET just now, for the next instruction only. No state shows it."""
-        return bool(self.state.eflags & Eflags.RF) or self._real_rf
+        return bool(self.state.eflags & _RF) or self._real_rf
 
     def clear_resume_flag(self) -> None:
         """Clear RF now: the emulator does so at the end of a block only, and PUSHF would store it until then."""
         state = self.state
-        state.eflags &= ~Eflags.RF
+        state.eflags &= ~_RF
         self._real_rf = False
         self.uc.reg_write(x86.UC_X86_REG_EFLAGS, state.eflags)
         if self._clean is not None:
@@ -631,16 +650,16 @@ class Cpu:
     def _start(self, limit: int, *, skip: bool = False) -> RawStop:
         """Run once until any stop, and bring `retired` to the truth."""
         pc = self._write_back()
-        if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & Eflags.RF:
+        if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & _RF:
             # IRET has set it, for one instruction; the emulator clears it at the end of a block only, and shows it.
-            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self.uc.reg_read(x86.UC_X86_REG_EFLAGS) & ~Eflags.RF)
+            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self._read_eflags() & ~_RF)
         if self._must_flush_code:
             self._flush_code()
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
             self.uc.ctl_remove_cache(*self._rescout.pop())
         slots = self.slots
         begun = ((self._code_base_and_eip()[0] + pc) & self.address_mask, self.retired)
-        flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
+        flags = self._read_eflags()
         if self._stepper is None:
             slots[Slot.LIMIT] = limit
         else:
@@ -834,6 +853,11 @@ class Cpu:
     def _update_context(self) -> None:
         uclib.uc_context_save(self._engine, self._context.context)
 
+    def _read_eflags(self) -> int:
+        """Read EFLAGS whole: the saved context has the arithmetic flags in pieces only."""
+        uclib.uc_reg_read(self._engine, x86.UC_X86_REG_EFLAGS, self._number_reference)
+        return self._number.value
+
     def _linear_pc(self) -> int:
         base, eip = self._code_base_and_eip()
         return (base + eip) & self.address_mask
@@ -858,23 +882,22 @@ class Cpu:
         """Read the whole architectural state out of the saved context; EFLAGS take long, and may be given."""
         view = self._view
         *gpr, eip = layout.REGISTERS.unpack_from(view, layout.REGISTERS_AT)
-        fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
-        caches = [_cache(*fields[i : i + 4]) for i in range(0, 32, 4)]
+        segments, ldtr, tr, gdtr, idtr = _segments(view[layout.SEGMENTS_AT : layout.SEGMENTS_END])
         cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
         if eflags is None:
-            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-            self._real_rf = bool(eflags & Eflags.RF)
+            eflags = self._read_eflags()
+            self._real_rf = bool(eflags & _RF)
         return CpuState(
             [value & 0xFFFF_FFFF for value in gpr],
             eip & 0xFFFF_FFFF,
-            eflags & ~Eflags.RF,
-            caches[:6],
-            caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
-            caches[7],
-            TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
-            TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),
+            eflags & ~_RF,
+            list(segments),
+            ldtr,
+            tr,
+            gdtr,
+            idtr,
             cr0 & 0xFFFF_FFFF,
             cr2 & 0xFFFF_FFFF,
             cr3 & 0xFFFF_FFFF,
@@ -890,6 +913,8 @@ class Cpu:
         state, clean = self._state, self._clean
         if state is None:
             return self._code_base_and_eip()[1] & self.address_mask
+        if state == clean and not self._must_clear_rf:
+            return state.eip
         if clean is None or not same_but_plain(state, clean):
             self._enter(state)
         else:

@@ -50,6 +50,8 @@ NONE = (1 << 64) - 1
 _MASK = NONE
 ROWS = 1 << 16
 _LOG_ROWS = 1024
+_FEW_ROWS = 1024
+"""So many rows are emptied faster one by one than all the table at once."""
 
 
 class Slot(IntEnum):
@@ -124,7 +126,8 @@ class Hooks:
         slots[Slot.LOGMAX] = _LOG_ROWS
         slots[Slot.STOPFN] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
         slots[Slot.READ_REGISTER] = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
-        self._known = 0
+        self._rows: list[int] = []
+        """Rows of the table that are in use."""
         self.is_native = host_has_native_code()
         if self.is_native:
             self._page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -207,18 +210,20 @@ class Hooks:
         key = block_key(pc, length)
         index = self._find(key)
         if self._table[4 * index] != key:
-            if self._known >= ROWS // 2:
+            if len(self._rows) >= ROWS // 2:
                 raise TableFullError
-            self._known += 1
+            self._rows.append(index)
         base = 4 * index
         self._table[base : base + 4] = [key, weight, NONE if rep_pc is None else rep_pc, int(may_be_replay)]
 
     def forget_blocks(self) -> None:
         """Empty the table. The caller throws the translated code away too, so that every block is met anew."""
-        if not self._known:
-            return
-        ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
-        self._known = 0
+        if len(self._rows) > _FEW_ROWS:
+            ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
+        else:
+            for index in self._rows:
+                self._table[4 * index] = 0
+        self._rows.clear()
 
     def drain_log(self) -> list[tuple[int, int, int]]:
         """Give and forget the replays noticed: (block address, block length, address of the replayed instruction)."""

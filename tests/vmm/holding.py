@@ -17,7 +17,7 @@ from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose
-from tests.vmm.lockstep import Run, difference, fpu_difference, heal
+from tests.vmm.lockstep import Run, difference, fpu_difference, heal, unnoticed_difference
 from tests.vmm.random_guests import RandomGuest
 from tests.vmm.random_kernel import prologue_instructions
 from tests.vmm.vmm_memory import assert_tables_follow_the_guest, still
@@ -195,7 +195,7 @@ class _Holding:
         """Check what cannot be checked after every instruction: FPU, the VMM's memory, a free run, a restored one."""
         for name, run in self.runs.items():
             self.doing = f"{name}, at the end"
-            found = fpu_difference(self.native, run)
+            found = fpu_difference(self.native, run) or unnoticed_difference(self.native, run)
             if found is not None:
                 raise DivergenceError(f"{name} is not bare metal at the end: {found}")
             for what, content in still(run.technique).items():
