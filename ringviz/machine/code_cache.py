@@ -14,6 +14,9 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass, field
 
+from ringviz.guest.instruction import Instruction
+from ringviz.guest.instruction_weight import weight_of
+
 GUEST_INSTRUCTION = 1
 """Weight of a translated instruction with which one of the guest's begins."""
 IN_CACHE = 1 << 16
@@ -21,12 +24,32 @@ IN_CACHE = 1 << 16
 LOOKUP = 1 << 48
 """Added to the weight where the target of an indirect jump is looked up in the cache."""
 
+WORK_SHIFT = 64
+"""From this bit on a weight holds what the guest's instruction costs the CPU, in hundredths of a cycle: see
+`ringviz.facts.instruction_weights`."""
+
 _TALLY_BITS = 32
+_WORK_MASK = (1 << WORK_SHIFT) - 1
 
 
 def tally_of(weight: int) -> int:
     """What a weight adds to the two counters, packed as `Cpu.tally` is."""
-    return weight >> 16
+    return (weight & _WORK_MASK) >> 16
+
+
+def work_of(weight: int) -> int:
+    """Hundredths of a cycle in a weight."""
+    return weight >> WORK_SHIFT
+
+
+def row_of(weight: int) -> int:
+    """What is left of a weight without them, for the table that native code reads."""
+    return weight & _WORK_MASK
+
+
+def weigh_instruction(instruction: Instruction) -> int:
+    """What one of the guest's instructions counts for where the CPU runs it."""
+    return GUEST_INSTRUCTION | weight_of(instruction) << WORK_SHIFT
 
 
 def unpack_tally(tally: int) -> tuple[int, int]:

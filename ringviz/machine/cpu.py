@@ -31,12 +31,20 @@ from unicorn.unicorn_const import (
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
+from ringviz.facts.instruction_weights import weight_of
 from ringviz.facts.registers import EFLAGS_FIXED, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import layout
-from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, tally_of
+from ringviz.machine.code_cache import (
+    GUEST_INSTRUCTION,
+    WORK_SHIFT,
+    CodeCache,
+    tally_of,
+    weigh_instruction,
+    work_of,
+)
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
@@ -62,6 +70,8 @@ _BEGINS_A_BLOCK = "begins a block"
 _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
 _RF = int(Eflags.RF)
+_UNKNOWN_INSTRUCTION = GUEST_INSTRUCTION | weight_of("simple") << WORK_SHIFT
+"""One that Capstone and the emulator do not read alike counts as a simple one."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _FEW_STEPS = 3
@@ -101,6 +111,8 @@ class _Scan:
     """What there is to know of a block of code, whatever its address."""
 
     offsets: tuple[int, ...]
+    weights: tuple[int, ...]
+    """What each instruction counts for, if it is the guest's own."""
     forms: tuple[tuple[int, str], ...]
     rep_offset: int | None
     may_be_replay: bool
@@ -125,13 +137,16 @@ def _begins_a_block(instruction: Instruction, *, is_first: bool) -> bool:
 def _scan(code: bytes, bits: int) -> _Scan:
     """Decode a translated block once: where its instructions start, and which of them matter."""
     offsets: list[int] = []
+    weights: list[int] = []
     forms: list[tuple[int, str]] = []
     offset, last = 0, None
     while offset < len(code):
         offsets.append(offset)
         last = decode(code[offset : offset + 15], 0, bits)
         if last is None:  # the CPU will raise #UD here
+            weights.append(GUEST_INSTRUCTION)
             break
+        weights.append(weigh_instruction(last))
         if last.form is not None:
             forms.append((offset, last.form))
             if bits == 16 and last.form == "pushf" and last.operand_size_bits == 32:
@@ -142,6 +157,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
     is_single = len(offsets) == 1
     return _Scan(
         tuple(offsets),
+        tuple(weights),
         tuple(forms),
         offsets[-1] if last is not None and last.is_rep_string else None,
         is_single and last is not None and (last.writes_memory or not last.is_branch),
@@ -270,9 +286,20 @@ class Cpu:
     def retired(self, value: int) -> None:
         self.slots[Slot.RETIRED] = value
 
-    def retire(self) -> None:
-        """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
+    @property
+    def work(self) -> int:
+        """Hundredths of a cycle of the instructions that the CPU has run by itself since power-on."""
+        return self.slots[Slot.WORK]
+
+    def retire(self, instruction: Instruction | None = None) -> None:
+        """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set.
+
+        Args:
+            instruction: the one, if it is the CPU that has run it; None if a VMM did so.
+        """
         self.slots[Slot.RETIRED] += 1
+        if instruction is not None:
+            self.slots[Slot.WORK] += work_of(weigh_instruction(instruction))
         self._must_clear_rf = True
         self._real_rf = bool(self.state.eflags & _RF)
         self._completed_outside = self.retired
@@ -382,16 +409,18 @@ class Cpu:
         vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + self._xmm_count)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
 
-    def save(self) -> tuple[bytes, int, int, int, tuple[int, ...], int]:
+    def save(self) -> tuple[bytes, int, int, int, int, tuple[int, ...], int]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
         self._write_back()
         self._update_context()
         sysenter = tuple(self._sysenter)
-        return bytes(self._view), self.retired, self.tally, self._efer, sysenter, self._completed_outside
+        counts = self.retired, self.tally, self.work
+        return bytes(self._view), *counts, self._efer, sysenter, self._completed_outside
 
-    def restore(self, saved: tuple[bytes, int, int, int, tuple[int, ...], int]) -> None:
+    def restore(self, saved: tuple[bytes, int, int, int, int, tuple[int, ...], int]) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, self.retired, self.slots[Slot.TALLY], self._efer, sysenter, self._completed_outside = saved
+        image, *counts, self._efer, sysenter, self._completed_outside = saved
+        self.retired, self.slots[Slot.TALLY], self.slots[Slot.WORK] = counts
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER
@@ -694,7 +723,8 @@ class Cpu:
         slots = self.slots
         self._settle_replays()
         if reason is Reason.PAUSE:
-            slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
+            # The string instruction is not complete, and counts again when it goes on.
+            self.take_back(self._blocks[block_key(slots[Slot.LAST_PC], slots[Slot.LAST_LEN])][3][-1])
             return
         if reason is Reason.LOG_FULL:
             self.take_back(self._undone(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
@@ -714,6 +744,7 @@ class Cpu:
         """Undo the count of instructions that were counted at their block's door and have not run."""
         self.slots[Slot.RETIRED] -= weight & 0xFFFF
         self.slots[Slot.TALLY] -= tally_of(weight)
+        self.slots[Slot.WORK] -= work_of(weight)
 
     def _completed_single_step(self) -> bool:
         """Tell whether the #DB that stopped the CPU is the trap after an instruction (DR6.BS)."""
@@ -749,7 +780,7 @@ class Cpu:
         """Add up what the instructions of a block count for from a linear address in it to its end."""
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if len(scan.offsets) != len(weights):  # every instruction of it is a stop point: at most one has been executed
-            return len(weights) - int(here != pc)
+            return sum(weights[int(here != pc) :])
         return sum(weights[scan.offsets.index(self._offset(here, pc)) :])
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
@@ -777,7 +808,9 @@ class Cpu:
         if cache is not None and scan.end != length:  # the CPU ends a block within an instruction that must fault
             scan = replace(scan, offsets=cache.instructions_in(pc, length), end=length)
         if len(scan.offsets) != count or scan.end != length:
-            scan = _Scan((), (), None, may_be_replay=count == 1, end=0)
+            # One of its instructions runs at a time: the first.
+            unknown = (*scan.weights[:1], *(_UNKNOWN_INSTRUCTION,) * count)[:count]
+            scan = _Scan((), unknown, (), None, may_be_replay=count == 1, end=0)
             if key not in self._obscure:
                 self._obscure[key] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc, pc + length - 1)
                 is_new = True
@@ -787,7 +820,7 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        weights = (GUEST_INSTRUCTION,) * count
+        weights = scan.weights
         if cache is not None and len(scan.offsets) == count:
             weights = cache.weigh(pc, scan.offsets)
         self._blocks[key] = (code, address, scan, weights)

@@ -168,9 +168,18 @@ class Machine:
         """Undo the count of a translated instruction of which only a part has run (see `code_cache`)."""
         self.cpu.take_back(weight)
 
-    def retire(self) -> None:
-        """Count one instruction that was completed on the guest's behalf, and not by running it."""
-        self.cpu.retire()
+    @property
+    def weight(self) -> int:
+        """Hundredths of a cycle of the instructions that the CPU has run: see `facts.instruction_weights`."""
+        return self.cpu.work
+
+    def retire(self, instruction: Instruction | None = None) -> None:
+        """Count one instruction that was completed by microcode of ours.
+
+        Args:
+            instruction: the one, where it stands for the CPU's own, which has run it; None where a VMM emulates.
+        """
+        self.cpu.retire(instruction)
 
     @property
     def state(self) -> CpuState:
@@ -707,7 +716,7 @@ class Machine:
                 )
                 outcome = self.raise_event(event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
-                    self.retire()
+                    self.retire(stop.instruction)
                     self.prefetch()
                 return outcome
             case PortIo():
@@ -743,7 +752,7 @@ class Machine:
         self.conclude_instruction(state, instruction, effect)
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
-            self.retire()
+            self.retire(instruction)
             self.prefetch()
         return effect
 

@@ -13,7 +13,8 @@ bits 64
 %define LAST_LEN  8*3
 %define REP_PC    8*4   ; address of the string instruction that ends that block, or -1
 %define MULT      8*5   ; hash multiplier
-%define TABLE     8*6   ; 65536 rows: key, instructions, address of a final REP instruction or -1, may-be-a-replay
+%define TABLE     8*6   ; 65536 rows: key, instructions, address of a final REP instruction or -1, and a last field:
+                        ; bit 0: may be a replay, bits 63:8: hundredths of a cycle
 %define STOPFN    8*7   ; uc_emu_stop
 %define REASON    8*8   ; why a callback asked for a stop
 %define ADDRESS   8*9   ; where, or the exception number
@@ -38,6 +39,7 @@ bits 64
 %define QUOTA     8*28  ; guest instructions that may still begin, where `step` is called on each
 %define AGAIN     8*29  ; the block just entered begins with an instruction that has begun before
 %define BEGINS    8*30  ; a byte for each byte of the code cache: does one of the guest's instructions begin there?
+%define WORK      8*31  ; hundredths of a cycle of the instructions counted
 
 block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
     mov edx, edx
@@ -64,8 +66,8 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov rax, r9
     cmp rsi, [rcx+REP_PC]           ; every repetition enters the block again: one instruction all the same
     je .again
-    cmp qword [rax+24], 0
-    je .onward
+    test byte [rax+24], 1
+    jz .onward
     mov r9, rsi                     ; a one-instruction block inside the last block: the emulator threw that block
     sub r9, [rcx+LAST_PC]           ; away because it wrote over itself, and replays the writing instruction alone
     cmp r9, [rcx+LAST_LEN]
@@ -103,6 +105,9 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov r9, [rax+8]
     shr r9, 16
     add [rcx+TALLY], r9
+    mov r9, [rax+24]
+    shr r9, 8
+    add [rcx+WORK], r9
 .go:
     mov [rcx+LAST_PC], rsi
     mov [rcx+LAST_LEN], rdx

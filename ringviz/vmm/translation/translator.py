@@ -15,7 +15,7 @@ from dataclasses import replace
 from ringviz.guest.decode import legacy_prefixes
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
-from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP
+from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP, weigh_instruction
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.microcode.operands import REGISTERS
 from ringviz.vmm.translation import emit, layout
@@ -124,6 +124,8 @@ class _Draft:
         self.at = address
         self.places: list[Place] = []
         self.exits: list[Exit] = []
+        self.work = 0
+        """What the guest's instruction in translation costs the CPU, as part of a weight."""
         self._open: list[tuple[int, Callable[[int, int], bytes], int]] = []
         """Jumps without a target yet: index of the place, how to make it, where it leads in the guest."""
 
@@ -141,6 +143,8 @@ class _Draft:
         is_miss: bool = False,
     ) -> None:
         """Add an instruction; `inside_of` is the weight of the sequence it continues."""
+        weight += self.work if weight & GUEST_INSTRUCTION else 0
+        inside_of += self.work if inside_of else 0
         self.places.append(
             Place(
                 self.at, raw, eip, bool(inside_of), has_saved, weight, inside_of, may_reach, callout, is_gate, is_miss,
@@ -171,6 +175,7 @@ class _Draft:
 
 def _translate_one(draft: _Draft, instruction: Instruction, way: Way, context: Context) -> bool:
     """Translate one instruction; True if it ends the unit."""
+    draft.work = weigh_instruction(instruction) - GUEST_INSTRUCTION
     eip = instruction.address
     match way:
         case Way.IDENT:
