@@ -12,10 +12,10 @@ private memory may be reached only by those instructions that the translator its
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ringviz.guest.instruction import Instruction
-from ringviz.guest.instruction_weight import weight_of
+from ringviz.facts.instruction_weights import weight_of
 
 GUEST_INSTRUCTION = 1
 """Weight of a translated instruction with which one of the guest's begins."""
@@ -47,9 +47,14 @@ def row_of(weight: int) -> int:
     return weight & _WORK_MASK
 
 
-def weigh_instruction(instruction: Instruction) -> int:
-    """What one of the guest's instructions counts for where the CPU runs it."""
-    return GUEST_INSTRUCTION | weight_of(instruction) << WORK_SHIFT
+def count_of(class_id: str, changed: Mapping[str, int] | None = None) -> int:
+    """What an instruction of the guest's counts for where the CPU runs it.
+
+    Args:
+        class_id: key of `ringviz.facts.instruction_weights.CLASSES`.
+        changed: weights of a CPU that has its own for some classes.
+    """
+    return GUEST_INSTRUCTION | weight_of(class_id, changed) << WORK_SHIFT
 
 
 def unpack_tally(tally: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -31,18 +31,18 @@ from unicorn.unicorn_const import (
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ringviz.facts.instruction_weights import weight_of
+from ringviz.facts.instruction_weights import CLASSES
 from ringviz.facts.registers import EFLAGS_FIXED, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
+from ringviz.guest.instruction_weight import class_of
 from ringviz.machine import layout
 from ringviz.machine.code_cache import (
     GUEST_INSTRUCTION,
-    WORK_SHIFT,
     CodeCache,
+    count_of,
     tally_of,
-    weigh_instruction,
     work_of,
 )
 from ringviz.machine.frames import FrameMap
@@ -70,8 +70,8 @@ _BEGINS_A_BLOCK = "begins a block"
 _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
 _RF = int(Eflags.RF)
-_UNKNOWN_INSTRUCTION = GUEST_INSTRUCTION | weight_of("simple") << WORK_SHIFT
-"""One that Capstone and the emulator do not read alike counts as a simple one."""
+_UNKNOWN = "simple"
+"""Class of an instruction that Capstone does not read as the emulator does."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
 _FEW_STEPS = 3
@@ -111,8 +111,8 @@ class _Scan:
     """What there is to know of a block of code, whatever its address."""
 
     offsets: tuple[int, ...]
-    weights: tuple[int, ...]
-    """What each instruction counts for, if it is the guest's own."""
+    classes: tuple[str, ...]
+    """What each instruction is to `ringviz.facts.instruction_weights`."""
     forms: tuple[tuple[int, str], ...]
     rep_offset: int | None
     may_be_replay: bool
@@ -137,16 +137,16 @@ def _begins_a_block(instruction: Instruction, *, is_first: bool) -> bool:
 def _scan(code: bytes, bits: int) -> _Scan:
     """Decode a translated block once: where its instructions start, and which of them matter."""
     offsets: list[int] = []
-    weights: list[int] = []
+    classes: list[str] = []
     forms: list[tuple[int, str]] = []
     offset, last = 0, None
     while offset < len(code):
         offsets.append(offset)
         last = decode(code[offset : offset + 15], 0, bits)
         if last is None:  # the CPU will raise #UD here
-            weights.append(GUEST_INSTRUCTION)
+            classes.append(_UNKNOWN)
             break
-        weights.append(weigh_instruction(last))
+        classes.append(class_of(last))
         if last.form is not None:
             forms.append((offset, last.form))
             if bits == 16 and last.form == "pushf" and last.operand_size_bits == 32:
@@ -157,7 +157,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
     is_single = len(offsets) == 1
     return _Scan(
         tuple(offsets),
-        tuple(weights),
+        tuple(classes),
         tuple(forms),
         offsets[-1] if last is not None and last.is_rep_string else None,
         is_single and last is not None and (last.writes_memory or not last.is_branch),
@@ -215,13 +215,17 @@ class Cpu:
     address_mask = ADDRESS_32
     """Linear addresses of the running program, their highest included."""
 
-    def __init__(self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]]) -> None:
+    def __init__(
+        self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]], weights: Mapping[str, int] | None = None
+    ) -> None:
         """Make a CPU.
 
         Args:
             ram: the RAM that lies at physical address 0 of the emulator.
             fetch: bytes at a linear address as the CPU would fetch them, and their RAM address.
+            weights: of classes of instructions, where this CPU has its own.
         """
+        self._weights = {class_id: count_of(class_id, weights) for class_id in CLASSES}
         self._fetch = fetch
         self._ram = ram
         self.uc = uc = Uc(UC_ARCH_X86, self._mode)
@@ -299,10 +303,14 @@ class Cpu:
         """
         self.slots[Slot.RETIRED] += 1
         if instruction is not None:
-            self.slots[Slot.WORK] += work_of(weigh_instruction(instruction))
+            self.slots[Slot.WORK] += work_of(self.weigh(instruction))
         self._must_clear_rf = True
         self._real_rf = bool(self.state.eflags & _RF)
         self._completed_outside = self.retired
+
+    def weigh(self, instruction: Instruction) -> int:
+        """What one of the guest's instructions counts for where the CPU runs it."""
+        return self._weights[class_of(instruction)]
 
     @property
     def stands_at_gate(self) -> bool:
@@ -809,7 +817,7 @@ class Cpu:
             scan = replace(scan, offsets=cache.instructions_in(pc, length), end=length)
         if len(scan.offsets) != count or scan.end != length:
             # One of its instructions runs at a time: the first.
-            unknown = (*scan.weights[:1], *(_UNKNOWN_INSTRUCTION,) * count)[:count]
+            unknown = (*scan.classes[:1], *(_UNKNOWN,) * count)[:count]
             scan = _Scan((), unknown, (), None, may_be_replay=count == 1, end=0)
             if key not in self._obscure:
                 self._obscure[key] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc, pc + length - 1)
@@ -820,9 +828,10 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        weights = scan.weights
         if cache is not None and len(scan.offsets) == count:
             weights = cache.weigh(pc, scan.offsets)
+        else:
+            weights = tuple([self._weights[class_id] for class_id in scan.classes])
         self._blocks[key] = (code, address, scan, weights)
         if self._cache is not None and 0 <= pc - self._cache.linear < self._cache.size:
             if len(scan.offsets) == count:

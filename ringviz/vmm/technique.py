@@ -72,9 +72,9 @@ class Technique(ABC):
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0
+        """Instructions completed by the VMM and not by the CPU."""
         self._weight_of_vmm = 0
         """Of the machine's weight, that of instructions which the CPU ran for the VMM."""
-        """Instructions completed by the VMM and not by the CPU."""
 
     @property
     def facts(self) -> TechniqueFacts:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from ringviz.guest.decode import legacy_prefixes
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
-from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP, weigh_instruction
+from ringviz.machine.code_cache import GUEST_INSTRUCTION, IN_CACHE, LOOKUP
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.microcode.operands import REGISTERS
 from ringviz.vmm.translation import emit, layout
@@ -36,6 +36,7 @@ _IF = 0x200
 _COUNTED_HERE = GUEST_INSTRUCTION + IN_CACHE
 _COUNTED_LOOKUP = GUEST_INSTRUCTION + LOOKUP
 
+Weigh = Callable[[Instruction], int]
 Fetch = Callable[[int], tuple[Instruction, tuple[tuple[int, bytes], ...]] | None]
 """EIP -> the guest instruction there and where its bytes lie in guest-physical memory; None if it cannot be had."""
 
@@ -62,7 +63,13 @@ def way_of(instruction: Instruction, context: Context) -> Way:
 
 
 def translate(
-    number: int, context: Context, eip: int, address: int, fetch: Fetch, simulated: Collection[int]
+    number: int,
+    context: Context,
+    eip: int,
+    address: int,
+    fetch: Fetch,
+    simulated: Collection[int],
+    weigh: Weigh = lambda instruction: GUEST_INSTRUCTION,
 ) -> Fragment | None:
     """Translate the unit that begins at an address of the guest's.
 
@@ -73,6 +80,7 @@ def translate(
         address: where in the code cache the fragment is to begin.
         fetch: gives the guest's instructions.
         simulated: guest addresses at which a callout takes the place of an instruction that kept trapping.
+        weigh: gives what an instruction counts for, as in `ringviz.machine.code_cache`.
 
     Returns:
         The fragment, or None if not even the first instruction can be fetched and decoded.
@@ -89,6 +97,7 @@ def translate(
         source += runs
         way = Way.SIMULATE if at in simulated else way_of(instruction, context)
         first = len(draft.places)
+        draft.work = weigh(instruction) - GUEST_INSTRUCTION
         ended = _translate_one(draft, instruction, way, context)
         units.append(Unit(instruction, way, tuple(draft.places[first:])))
         at = instruction.next_address & 0xFFFF_FFFF
@@ -175,7 +184,6 @@ class _Draft:
 
 def _translate_one(draft: _Draft, instruction: Instruction, way: Way, context: Context) -> bool:
     """Translate one instruction; True if it ends the unit."""
-    draft.work = weigh_instruction(instruction) - GUEST_INSTRUCTION
     eip = instruction.address
     match way:
         case Way.IDENT:
