@@ -12,7 +12,10 @@ private memory may be reached only by those instructions that the translator its
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from ringviz.facts.instruction_weights import weight_of
 
 GUEST_INSTRUCTION = 1
 """Weight of a translated instruction with which one of the guest's begins."""
@@ -21,12 +24,37 @@ IN_CACHE = 1 << 16
 LOOKUP = 1 << 48
 """Added to the weight where the target of an indirect jump is looked up in the cache."""
 
+WORK_SHIFT = 64
+"""From this bit on a weight holds what the guest's instruction costs the CPU, in hundredths of a cycle: see
+`ringviz.facts.instruction_weights`."""
+
 _TALLY_BITS = 32
+_WORK_MASK = (1 << WORK_SHIFT) - 1
 
 
 def tally_of(weight: int) -> int:
     """What a weight adds to the two counters, packed as `Cpu.tally` is."""
-    return weight >> 16
+    return (weight & _WORK_MASK) >> 16
+
+
+def work_of(weight: int) -> int:
+    """Hundredths of a cycle in a weight."""
+    return weight >> WORK_SHIFT
+
+
+def row_of(weight: int) -> int:
+    """What is left of a weight without them, for the table that native code reads."""
+    return weight & _WORK_MASK
+
+
+def count_of(class_id: str, changed: Mapping[str, int] | None = None) -> int:
+    """What an instruction of the guest's counts for where the CPU runs it.
+
+    Args:
+        class_id: key of `ringviz.facts.instruction_weights.CLASSES`.
+        changed: weights of a CPU that has its own for some classes.
+    """
+    return GUEST_INSTRUCTION | weight_of(class_id, changed) << WORK_SHIFT
 
 
 def unpack_tally(tally: int) -> tuple[int, int]:

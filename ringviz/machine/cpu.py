@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -31,12 +31,20 @@ from unicorn.unicorn_const import (
 )
 from unicorn.unicorn_py3.unicorn import uclib
 
+from ringviz.facts.instruction_weights import CLASSES
 from ringviz.facts.registers import EFLAGS_FIXED, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
+from ringviz.guest.instruction_weight import class_of
 from ringviz.machine import layout
-from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, tally_of
+from ringviz.machine.code_cache import (
+    GUEST_INSTRUCTION,
+    CodeCache,
+    count_of,
+    tally_of,
+    work_of,
+)
 from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
@@ -61,8 +69,13 @@ _BEGINS_A_BLOCK = "begins a block"
 """No form, but stopped at like one: begun anew, in a block of their own, these instructions are right."""
 _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
+_RF = int(Eflags.RF)
+_UNKNOWN = "simple"
+"""Class of an instruction that Capstone does not read as the emulator does."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
 _PATIENCE = 1_000_000
+_FEW_STEPS = 3
+"""After so many single steps on end, more of them are expected: see `Cpu._set_pace`."""
 _UNLIMITED = NONE >> 1
 _REFUSALS = (Reason.EXIT, Reason.GUARD)
 """Stops at an instruction that cannot be executed as things are."""
@@ -98,6 +111,8 @@ class _Scan:
     """What there is to know of a block of code, whatever its address."""
 
     offsets: tuple[int, ...]
+    classes: tuple[str, ...]
+    """What each instruction is to `ringviz.facts.instruction_weights`."""
     forms: tuple[tuple[int, str], ...]
     rep_offset: int | None
     may_be_replay: bool
@@ -122,13 +137,16 @@ def _begins_a_block(instruction: Instruction, *, is_first: bool) -> bool:
 def _scan(code: bytes, bits: int) -> _Scan:
     """Decode a translated block once: where its instructions start, and which of them matter."""
     offsets: list[int] = []
+    classes: list[str] = []
     forms: list[tuple[int, str]] = []
     offset, last = 0, None
     while offset < len(code):
         offsets.append(offset)
         last = decode(code[offset : offset + 15], 0, bits)
         if last is None:  # the CPU will raise #UD here
+            classes.append(_UNKNOWN)
             break
+        classes.append(class_of(last))
         if last.form is not None:
             forms.append((offset, last.form))
             if bits == 16 and last.form == "pushf" and last.operand_size_bits == 32:
@@ -139,6 +157,7 @@ def _scan(code: bytes, bits: int) -> _Scan:
     is_single = len(offsets) == 1
     return _Scan(
         tuple(offsets),
+        tuple(classes),
         tuple(forms),
         offsets[-1] if last is not None and last.is_rep_string else None,
         is_single and last is not None and (last.writes_memory or not last.is_branch),
@@ -150,6 +169,22 @@ def _scan(code: bytes, bits: int) -> _Scan:
 def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
     """Make a segment cache of QEMU's fields."""
     return segment(selector & 0xFFFF, base & 0xFFFF_FFFF, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
+
+
+@lru_cache(maxsize=4096)
+def _segments(
+    saved: bytes,
+) -> tuple[tuple[SegmentCache, ...], SegmentCache, SegmentCache, TableRegister, TableRegister]:
+    """Decode the saved segment registers, LDTR, TR, GDTR and IDTR, which seldom change."""
+    fields = layout.SEGMENTS.unpack(saved)
+    caches = [_cache(*fields[i : i + 4]) for i in range(0, 32, 4)]
+    return (
+        tuple(caches[:6]),
+        caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
+        caches[7],
+        TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
+        TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),
+    )
 
 
 class CpuLayoutError(RuntimeError):
@@ -180,13 +215,17 @@ class Cpu:
     address_mask = ADDRESS_32
     """Linear addresses of the running program, their highest included."""
 
-    def __init__(self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]]) -> None:
+    def __init__(
+        self, ram: Ram, fetch: Callable[[int, int], tuple[bytes, int]], weights: Mapping[str, int] | None = None
+    ) -> None:
         """Make a CPU.
 
         Args:
             ram: the RAM that lies at physical address 0 of the emulator.
             fetch: bytes at a linear address as the CPU would fetch them, and their RAM address.
+            weights: of classes of instructions, where this CPU has its own.
         """
+        self._weights = {class_id: count_of(class_id, weights) for class_id in CLASSES}
         self._fetch = fetch
         self._ram = ram
         self.uc = uc = Uc(UC_ARCH_X86, self._mode)
@@ -196,6 +235,8 @@ class Cpu:
         uc.mem_map_ptr(0, ram.size, UC_PROT_ALL, ram.address)
         uc.mem_map(layout.HIDDEN, layout.HIDDEN_SIZE)
         self._engine = uc._uch
+        self._number = ctypes.c_uint64()
+        self._number_reference = ctypes.byref(self._number)
         self._prepare_host()
         self.frames = self._frame_map(uc, layout.FRAME_TABLES)
         self._context = uc.context_save()
@@ -221,6 +262,10 @@ class Cpu:
         self._watched: frozenset[str] = frozenset()
         self._rescout: list[tuple[int, int]] = []
         self._must_flush_code = False
+        self._steps = 0
+        """Single steps on end."""
+        self._stepper: Any = None
+        """The callback on every instruction, while single steps are taken."""
         self._hook_error: BaseException | None = None
         ram.on_code_written = self._code_was_written
         self._state: CpuState | None = None
@@ -245,12 +290,27 @@ class Cpu:
     def retired(self, value: int) -> None:
         self.slots[Slot.RETIRED] = value
 
-    def retire(self) -> None:
-        """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set."""
+    @property
+    def work(self) -> int:
+        """Hundredths of a cycle of the instructions that the CPU has run by itself since power-on."""
+        return self.slots[Slot.WORK]
+
+    def retire(self, instruction: Instruction | None = None) -> None:
+        """Count one instruction that was completed from outside: with it the emulator's own RF ends, if it is set.
+
+        Args:
+            instruction: the one, if it is the CPU that has run it; None if a VMM did so.
+        """
         self.slots[Slot.RETIRED] += 1
+        if instruction is not None:
+            self.slots[Slot.WORK] += work_of(self.weigh(instruction))
         self._must_clear_rf = True
-        self._real_rf = bool(self.state.eflags & Eflags.RF)
+        self._real_rf = bool(self.state.eflags & _RF)
         self._completed_outside = self.retired
+
+    def weigh(self, instruction: Instruction) -> int:
+        """What one of the guest's instructions counts for where the CPU runs it."""
+        return self._weights[class_of(instruction)]
 
     @property
     def stands_at_gate(self) -> bool:
@@ -316,12 +376,12 @@ class Cpu:
     @property
     def has_resume_flag(self) -> bool:
         """RF is set: by an IRET just now, for the next instruction only. No state shows it."""
-        return bool(self.state.eflags & Eflags.RF) or self._real_rf
+        return bool(self.state.eflags & _RF) or self._real_rf
 
     def clear_resume_flag(self) -> None:
         """Clear RF now: the emulator does so at the end of a block only, and PUSHF would store it until then."""
         state = self.state
-        state.eflags &= ~Eflags.RF
+        state.eflags &= ~_RF
         self._real_rf = False
         self.uc.reg_write(x86.UC_X86_REG_EFLAGS, state.eflags)
         if self._clean is not None:
@@ -357,16 +417,18 @@ class Cpu:
         vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + self._xmm_count)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
 
-    def save(self) -> tuple[bytes, int, int, int, tuple[int, ...], int]:
+    def save(self) -> tuple[bytes, int, int, int, int, tuple[int, ...], int]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
         self._write_back()
         self._update_context()
         sysenter = tuple(self._sysenter)
-        return bytes(self._view), self.retired, self.tally, self._efer, sysenter, self._completed_outside
+        counts = self.retired, self.tally, self.work
+        return bytes(self._view), *counts, self._efer, sysenter, self._completed_outside
 
-    def restore(self, saved: tuple[bytes, int, int, int, tuple[int, ...], int]) -> None:
+    def restore(self, saved: tuple[bytes, int, int, int, int, tuple[int, ...], int]) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, self.retired, self.slots[Slot.TALLY], self._efer, sysenter, self._completed_outside = saved
+        image, *counts, self._efer, sysenter, self._completed_outside = saved
+        self.retired, self.slots[Slot.TALLY], self.slots[Slot.WORK] = counts
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER
@@ -496,11 +558,16 @@ class Cpu:
             skip: pass the instruction at EIP even if it is of a watched form.
         """
         start = self.retired
+        self._set_pace(limit - start)
+        is_stepping = self._stepper is not None
         while self.retired < limit or self.is_inside_sequence():
             skip = skip and self.retired == start  # until the instruction has passed, whatever comes between
             raw = self._start(limit, skip=skip)
+            if is_stepping:
+                if raw.reason is Reason.POINT and self.retired >= limit and self._begins_instruction(raw.number):
+                    break  # a stop point on the instruction behind the last
             # At the limit, but inside a sequence: the block also holds what comes after it, and that must wait.
-            if raw.reason is Reason.LIMIT and (self.retired < limit or self.is_inside_sequence()):
+            elif raw.reason is Reason.LIMIT and (self.retired < limit or self.is_inside_sequence()):
                 skip = skip and self.retired == start
                 raw = self._run_inside_block(limit - self.retired, skip=skip)
                 if raw.reason is Reason.LOG_FULL:
@@ -508,6 +575,44 @@ class Cpu:
             if raw.reason not in _INTERNAL:
                 return raw
         return RawStop(Reason.LIMIT, 0)
+
+    def _set_pace(self, distance: int) -> None:
+        """Where one single step follows another, have a callback on every instruction stop the CPU behind the next.
+
+        Without it, each step puts a stop point behind its instruction and takes it away again, and the block is
+        translated anew twice. All code is translated anew when the callback comes and when it goes.
+
+        Args:
+            distance: instructions to run now.
+        """
+        if distance == 1:
+            self._steps += 1
+            # Whoever traces is told of every block that is entered, and must not be told of one that is not run.
+            if self._steps > _FEW_STEPS and self._stepper is None and self._trace is None:
+                self._stepper = self.hooks.add(UC_HOOK_CODE, self.hooks.step)
+                self._must_flush_code = True
+        elif distance > 1:
+            self._steps = 0
+            if self._stepper is not None:
+                self._stop_stepping()
+
+    def _stop_stepping(self) -> None:
+        """Take away the callback on every instruction."""
+        # The emulator looks up every page where it was put. Done as the guest, that would mark its page tables.
+        self._update_context()
+        self.uc.context_restore(self._host)
+        self.hooks.remove(self._stepper)
+        self._stepper = None
+        self.uc.context_restore(self._context)
+        self.flush_tlb()
+        self._must_flush_code = True
+
+    def _begins_instruction(self, linear: int) -> bool:
+        """Tell whether an instruction of the guest's begins where the CPU is about to execute one."""
+        cache = self._cache
+        if cache is None or not 0 <= linear - cache.linear < cache.size:
+            return True
+        return bool(cache.weights.get(linear, 0) & GUEST_INSTRUCTION)
 
     def is_inside_sequence(self) -> bool:
         """Tell whether the CPU stands in translated code where an instruction of the guest's is half done."""
@@ -582,17 +687,21 @@ class Cpu:
     def _start(self, limit: int, *, skip: bool = False) -> RawStop:
         """Run once until any stop, and bring `retired` to the truth."""
         pc = self._write_back()
-        if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & Eflags.RF:
+        if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & _RF:
             # IRET has set it, for one instruction; the emulator clears it at the end of a block only, and shows it.
-            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self.uc.reg_read(x86.UC_X86_REG_EFLAGS) & ~Eflags.RF)
+            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self._read_eflags() & ~_RF)
         if self._must_flush_code:
             self._flush_code()
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
             self.uc.ctl_remove_cache(*self._rescout.pop())
         slots = self.slots
         begun = ((self._code_base_and_eip()[0] + pc) & self.address_mask, self.retired)
-        flags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-        slots[Slot.LIMIT] = limit
+        flags = self._read_eflags()
+        if self._stepper is None:
+            slots[Slot.LIMIT] = limit
+        else:
+            slots[Slot.LIMIT] = _UNLIMITED
+            slots[Slot.QUOTA], slots[Slot.AGAIN] = max(0, limit - self.retired), 0
         slots[Slot.REASON] = Reason.NOTHING
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0
         slots[Slot.REP_PC] = NONE
@@ -613,6 +722,8 @@ class Cpu:
         if reason in _REFUSALS and begun == (self._linear_pc(), self.retired):
             # The instruction has not been executed, though the emulator may have computed its flags.
             self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
+        if reason is Reason.STEPPED:
+            return RawStop(Reason.LIMIT, 0)
         return RawStop(reason, slots[Slot.ADDRESS])
 
     def _settle(self, reason: Reason) -> None:
@@ -620,12 +731,13 @@ class Cpu:
         slots = self.slots
         self._settle_replays()
         if reason is Reason.PAUSE:
-            slots[Slot.RETIRED] -= 1  # the string instruction is not complete, and counts again when it goes on
+            # The string instruction is not complete, and counts again when it goes on.
+            self.take_back(self._blocks[block_key(slots[Slot.LAST_PC], slots[Slot.LAST_LEN])][3][-1])
             return
         if reason is Reason.LOG_FULL:
             self.take_back(self._undone(slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.ADDRESS]))
             return
-        if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD):
+        if reason not in (Reason.POINT, Reason.EXIT, Reason.GUARD, Reason.STEPPED):
             return
         last, length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
         if not length:
@@ -640,6 +752,7 @@ class Cpu:
         """Undo the count of instructions that were counted at their block's door and have not run."""
         self.slots[Slot.RETIRED] -= weight & 0xFFFF
         self.slots[Slot.TALLY] -= tally_of(weight)
+        self.slots[Slot.WORK] -= work_of(weight)
 
     def _completed_single_step(self) -> bool:
         """Tell whether the #DB that stopped the CPU is the trap after an instruction (DR6.BS)."""
@@ -668,13 +781,14 @@ class Cpu:
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if scan.may_be_replay:  # a jump to itself comes back here without having written anything
             self.take_back(sum(weights))
+            slots[Slot.QUOTA] += 1  # it will begin once more
             slots[Slot.LAST_LEN] = 0
 
     def _remaining(self, pc: int, length: int, here: int) -> int:
         """Add up what the instructions of a block count for from a linear address in it to its end."""
         _, _, scan, weights = self._blocks[block_key(pc, length)]
         if len(scan.offsets) != len(weights):  # every instruction of it is a stop point: at most one has been executed
-            return len(weights) - int(here != pc)
+            return sum(weights[int(here != pc) :])
         return sum(weights[scan.offsets.index(self._offset(here, pc)) :])
 
     # ---- scouting ----------------------------------------------------------------------------------------------------
@@ -702,7 +816,9 @@ class Cpu:
         if cache is not None and scan.end != length:  # the CPU ends a block within an instruction that must fault
             scan = replace(scan, offsets=cache.instructions_in(pc, length), end=length)
         if len(scan.offsets) != count or scan.end != length:
-            scan = _Scan((), (), None, may_be_replay=count == 1, end=0)
+            # One of its instructions runs at a time: the first.
+            unknown = (*scan.classes[:1], *(_UNKNOWN,) * count)[:count]
+            scan = _Scan((), unknown, (), None, may_be_replay=count == 1, end=0)
             if key not in self._obscure:
                 self._obscure[key] = self.hooks.add(UC_HOOK_CODE, self.hooks.code, pc, pc + length - 1)
                 is_new = True
@@ -712,10 +828,16 @@ class Cpu:
             # table can hold one count only. Throw all away; whichever runs next is scouted again.
             self._must_flush_code = True
             self.uc.emu_stop()
-        weights = (GUEST_INSTRUCTION,) * count
         if cache is not None and len(scan.offsets) == count:
             weights = cache.weigh(pc, scan.offsets)
+        else:
+            weights = tuple([self._weights[class_id] for class_id in scan.classes])
         self._blocks[key] = (code, address, scan, weights)
+        if self._cache is not None and 0 <= pc - self._cache.linear < self._cache.size:
+            if len(scan.offsets) == count:
+                self.hooks.know_beginnings(pc, scan.offsets, weights)
+            else:
+                self.hooks.know_beginnings(pc, range(length), (GUEST_INSTRUCTION,) * length)
         rep = None if scan.rep_offset is None else pc + scan.rep_offset
         # Translated code never writes over itself.
         may_be_replay = scan.may_be_replay and cache is None
@@ -773,6 +895,11 @@ class Cpu:
     def _update_context(self) -> None:
         uclib.uc_context_save(self._engine, self._context.context)
 
+    def _read_eflags(self) -> int:
+        """Read EFLAGS whole: the saved context has the arithmetic flags in pieces only."""
+        uclib.uc_reg_read(self._engine, x86.UC_X86_REG_EFLAGS, self._number_reference)
+        return self._number.value
+
     def _linear_pc(self) -> int:
         base, eip = self._code_base_and_eip()
         return (base + eip) & self.address_mask
@@ -797,23 +924,22 @@ class Cpu:
         """Read the whole architectural state out of the saved context; EFLAGS take long, and may be given."""
         view = self._view
         *gpr, eip = layout.REGISTERS.unpack_from(view, layout.REGISTERS_AT)
-        fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
-        caches = [_cache(*fields[i : i + 4]) for i in range(0, 32, 4)]
+        segments, ldtr, tr, gdtr, idtr = _segments(view[layout.SEGMENTS_AT : layout.SEGMENTS_END])
         cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
         if eflags is None:
-            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-            self._real_rf = bool(eflags & Eflags.RF)
+            eflags = self._read_eflags()
+            self._real_rf = bool(eflags & _RF)
         return CpuState(
             [value & 0xFFFF_FFFF for value in gpr],
             eip & 0xFFFF_FFFF,
-            eflags & ~Eflags.RF,
-            caches[:6],
-            caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
-            caches[7],
-            TableRegister(fields[33] & 0xFFFF_FFFF, fields[34]),
-            TableRegister(fields[37] & 0xFFFF_FFFF, fields[38]),
+            eflags & ~_RF,
+            list(segments),
+            ldtr,
+            tr,
+            gdtr,
+            idtr,
             cr0 & 0xFFFF_FFFF,
             cr2 & 0xFFFF_FFFF,
             cr3 & 0xFFFF_FFFF,
@@ -829,6 +955,8 @@ class Cpu:
         state, clean = self._state, self._clean
         if state is None:
             return self._code_base_and_eip()[1] & self.address_mask
+        if state == clean and not self._must_clear_rf:
+            return state.eip
         if clean is None or not same_but_plain(state, clean):
             self._enter(state)
         else:
@@ -866,6 +994,7 @@ class Cpu:
         self.flush_tlb()
         slots = self.slots
         slots[Slot.LIMIT] = slots[Slot.RETIRED]  # no guest block may start
+        slots[Slot.QUOTA], slots[Slot.AGAIN] = _UNLIMITED, 0
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0  # or the block of the last stop would pass as its own replay
         slots[Slot.REP_PC] = NONE
         slots[Slot.ENTERING] = 1

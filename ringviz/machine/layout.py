@@ -46,6 +46,7 @@ CODE_IS_64BIT = 1 << 15
 SEGMENTS = struct.Struct("<" + "I4xQII" * 10)
 """ES CS SS DS FS GS LDTR TR GDTR IDTR: selector, base, limit, flags (descriptor bits 63:32)."""
 SEGMENTS_AT = HEADER + 184
+SEGMENTS_END = SEGMENTS_AT + SEGMENTS.size
 CONTROL = struct.Struct("<5Q")
 """CR0..CR4."""
 CONTROL_AT = HEADER + 424

@@ -29,6 +29,7 @@ from ringviz.machine.state import (
 )
 
 _EFER_MSR = 0xC000_0080
+_RF = int(Eflags.RF)
 _INTERCEPT_MORE_CR = 1 << 8 | 1 << 24 | 1 << 19  # CR8, for which there is no APIC; writes of CR3: see INTERCEPT_CR
 _LDTR, _TR = 6, 7
 _WIDE_BASES = frozenset({FS, GS, _LDTR, _TR})
@@ -39,6 +40,25 @@ _WIDE_BASES = frozenset({FS, GS, _LDTR, _TR})
 def _cache(selector: int, base: int, limit: int, flags: int) -> SegmentCache:
     """Make a segment cache of QEMU's fields."""
     return segment(selector & 0xFFFF, base, limit, flags >> 8 & 0xFF | flags >> 12 & 0xF00)
+
+
+@lru_cache(maxsize=4096)
+def _segments(
+    saved: bytes,
+) -> tuple[tuple[SegmentCache, ...], SegmentCache, SegmentCache, TableRegister, TableRegister]:
+    """Decode the saved segment registers, LDTR, TR, GDTR and IDTR, which seldom change."""
+    fields = layout.SEGMENTS.unpack(saved)
+    caches = []
+    for index in range(8):
+        selector, base, limit, flags = fields[4 * index : 4 * index + 4]
+        caches.append(_cache(selector, base if index in _WIDE_BASES else base & ADDRESS_32, limit, flags))
+    return (
+        tuple(caches[:6]),
+        caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
+        caches[7],
+        TableRegister(fields[33], fields[34]),
+        TableRegister(fields[37], fields[38]),
+    )
 
 
 class LongCpu(Cpu):
@@ -87,27 +107,23 @@ class LongCpu(Cpu):
     def _read_state(self, eflags: int | None = None) -> CpuState:
         view = self._view
         *gpr, rip = layout.LONG_REGISTERS.unpack_from(view, layout.REGISTERS_AT)
-        fields = layout.SEGMENTS.unpack_from(view, layout.SEGMENTS_AT)
-        caches = []
-        for index in range(8):
-            selector, base, limit, flags = fields[4 * index : 4 * index + 4]
-            caches.append(_cache(selector, base if index in _WIDE_BASES else base & ADDRESS_32, limit, flags))
+        segments, ldtr, tr, gdtr, idtr = _segments(view[layout.SEGMENTS_AT : layout.SEGMENTS_END])
         cr0, _, cr2, cr3, cr4 = layout.CONTROL.unpack_from(view, layout.CONTROL_AT)
         star, lstar, cstar, sfmask, kernel_gs_base = layout.LONG_MSRS.unpack_from(view, layout.LONG_MSRS_AT)
         dr = list(layout.DEBUG.unpack_from(view, layout.DEBUG_AT))
         dr[4] = dr[5] = 0
         if eflags is None:
-            eflags = self.uc.reg_read(x86.UC_X86_REG_EFLAGS)
-            self._real_rf = bool(eflags & Eflags.RF)
+            eflags = self._read_eflags()
+            self._real_rf = bool(eflags & _RF)
         return CpuState(
             gpr,
             rip & self.address_mask,
-            eflags & ~Eflags.RF,
-            caches[:6],
-            caches[6] if caches[6].selector & ~3 else null_cache(caches[6].selector),
-            caches[7],
-            TableRegister(fields[33], fields[34]),
-            TableRegister(fields[37], fields[38]),
+            eflags & ~_RF,
+            list(segments),
+            ldtr,
+            tr,
+            gdtr,
+            idtr,
             cr0,
             cr2,
             cr3,

@@ -7,7 +7,7 @@ here. Nothing in this file knows which technique is running.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -108,7 +108,15 @@ Completion = Delivered | Shutdown | Effect
 class Machine:
     """One computer. The CPU's physical addresses are RAM from 0 up, unless second-level paging is on."""
 
-    def __init__(self, bus: Bus, ram_bytes: int, cpuid: Cpuid = host_cpuid, *, has_long_mode: bool = False) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        ram_bytes: int,
+        cpuid: Cpuid = host_cpuid,
+        *,
+        has_long_mode: bool = False,
+        weights: Mapping[str, int] | None = None,
+    ) -> None:
         """Power on.
 
         Args:
@@ -116,11 +124,12 @@ class Machine:
             ram_bytes: size of RAM, a multiple of 4096.
             cpuid: what the CPU says of itself.
             has_long_mode: the CPU can run 64-bit code. Without it the registers are those of a 32-bit CPU.
+            weights: of classes of instructions, where this CPU has its own: see `facts.instruction_weights`.
         """
         self.bus = bus
         self.cpuid = cpuid
         self.ram = Ram(ram_bytes)
-        self.cpu: Cpu = (LongCpu if has_long_mode else Cpu)(self.ram, self._fetch)
+        self.cpu: Cpu = (LongCpu if has_long_mode else Cpu)(self.ram, self._fetch, weights)
         self._always_watched = _ALWAYS_WATCHED | _LONG_MICROCODED if has_long_mode else _ALWAYS_WATCHED
         self.cpu.check_layout()
         self.second_level: SecondLevel | None = None
@@ -168,9 +177,18 @@ class Machine:
         """Undo the count of a translated instruction of which only a part has run (see `code_cache`)."""
         self.cpu.take_back(weight)
 
-    def retire(self) -> None:
-        """Count one instruction that was completed on the guest's behalf, and not by running it."""
-        self.cpu.retire()
+    @property
+    def weight(self) -> int:
+        """Hundredths of a cycle of the instructions that the CPU has run: see `facts.instruction_weights`."""
+        return self.cpu.work
+
+    def retire(self, instruction: Instruction | None = None) -> None:
+        """Count one instruction that was completed by microcode of ours.
+
+        Args:
+            instruction: the one, where it stands for the CPU's own, which has run it; None where a VMM emulates.
+        """
+        self.cpu.retire(instruction)
 
     @property
     def state(self) -> CpuState:
@@ -707,7 +725,7 @@ class Machine:
                 )
                 outcome = self.raise_event(event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
-                    self.retire()
+                    self.retire(stop.instruction)
                     self.prefetch()
                 return outcome
             case PortIo():
@@ -743,7 +761,7 @@ class Machine:
         self.conclude_instruction(state, instruction, effect)
         self.cpu.adopt(attempt)
         if effect is not Effect.UNFINISHED:
-            self.retire()
+            self.retire(instruction)
             self.prefetch()
         return effect
 

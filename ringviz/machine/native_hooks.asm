@@ -1,4 +1,4 @@
-; The five callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
+; The six callbacks that Unicorn calls while a guest runs, in the machine code of the host (x86-64, System V ABI).
 ; native_hooks.py holds the assembled bytes; a test assembles this file again and compares.
 ;
 ; They exist because a Python callback on every block would cost a hundred times the guest's own speed. They do just
@@ -13,7 +13,8 @@ bits 64
 %define LAST_LEN  8*3
 %define REP_PC    8*4   ; address of the string instruction that ends that block, or -1
 %define MULT      8*5   ; hash multiplier
-%define TABLE     8*6   ; 65536 rows: key, instructions, address of a final REP instruction or -1, may-be-a-replay
+%define TABLE     8*6   ; 65536 rows: key, instructions, address of a final REP instruction or -1, and a last field:
+                        ; bit 0: may be a replay, bits 63:8: hundredths of a cycle
 %define STOPFN    8*7   ; uc_emu_stop
 %define REASON    8*8   ; why a callback asked for a stop
 %define ADDRESS   8*9   ; where, or the exception number
@@ -35,6 +36,10 @@ bits 64
 %define KIND      8*25  ; kind of access that was refused, Unicorn's number
 %define REGREAD   8*26  ; uc_reg_read
 %define WAITING   8*27  ; an interrupt waits for the guest to let it in
+%define QUOTA     8*28  ; guest instructions that may still begin, where `step` is called on each
+%define AGAIN     8*29  ; the block just entered begins with an instruction that has begun before
+%define BEGINS    8*30  ; a byte for each byte of the code cache: does one of the guest's instructions begin there?
+%define WORK      8*31  ; hundredths of a cycle of the instructions counted
 
 block:                              ; rdi engine, rsi address, edx length in bytes, rcx context
     mov edx, edx
@@ -61,8 +66,8 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov rax, r9
     cmp rsi, [rcx+REP_PC]           ; every repetition enters the block again: one instruction all the same
     je .again
-    cmp qword [rax+24], 0
-    je .onward
+    test byte [rax+24], 1
+    jz .onward
     mov r9, rsi                     ; a one-instruction block inside the last block: the emulator threw that block
     sub r9, [rcx+LAST_PC]           ; away because it wrote over itself, and replays the writing instruction alone
     cmp r9, [rcx+LAST_LEN]
@@ -85,6 +90,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [r10+16], rsi
     inc r9
     mov [rcx+LOGGED], r9
+    mov qword [rcx+AGAIN], 1
     jmp .count
 .onward:
     cmp qword [rcx+LAST_LEN], 0     ; not the block that the run began with: the instruction to be passed has been
@@ -99,6 +105,9 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov r9, [rax+8]
     shr r9, 16
     add [rcx+TALLY], r9
+    mov r9, [rax+24]
+    shr r9, 8
+    add [rcx+WORK], r9
 .go:
     mov [rcx+LAST_PC], rsi
     mov [rcx+LAST_LEN], rdx
@@ -106,6 +115,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [rcx+REP_PC], r9
     ret
 .again:
+    mov qword [rcx+AGAIN], 1
     dec qword [rcx+PATIENCE]
     jns .go
     mov r9d, 6
@@ -193,3 +203,27 @@ gate:                               ; like `code`, for instructions that matter 
     cmp qword [rcx+WAITING], 0
     jne code
     ret
+    align 16, db 0x90
+
+step:                               ; like `code`, on every instruction: stops before one that is beyond the quota
+    cmp qword [rcx+AGAIN], 0
+    jne .again
+    mov rax, rsi
+    sub rax, [rcx+CACHE]
+    cmp rax, [rcx+CACHELEN]
+    jae .begins
+    add rax, [rcx+BEGINS]
+    cmp byte [rax], 0
+    je .pass
+.begins:
+    dec qword [rcx+QUOTA]
+    js .stop
+.pass:
+    ret
+.again:
+    mov qword [rcx+AGAIN], 0
+    ret
+.stop:
+    mov qword [rcx+REASON], 8
+    mov [rcx+ADDRESS], rsi
+    jmp [rcx+STOPFN]

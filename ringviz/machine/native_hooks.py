@@ -11,7 +11,7 @@ import mmap
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -19,23 +19,26 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_const import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ringviz.machine.code_cache import CodeCache
+from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, row_of, work_of
 
 _MACHINE_CODE = bytes.fromhex(
-    "89d24883b980000000000f85e80000004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
-    "7413498339000f84cc000000ffc025ffff0000ebdd4c89c8483b71200f84940000004883781800744d4989f14c2b49104c3b4918"
-    "73404d85c97506483b511874354c8b49704c3b49780f83910000004d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a"
-    "084989721049ffc14c894970eb0f4883791800740848c74158ffffffff440fb748084c03094c3b4908773d4c89094c8b480849c1"
-    "e9104c01898800000048897110488951184c8b48104c894920c348ff496079e941b906000000eb2248c7818000000000000000c3"
-    "41b901000000eb0e41b902000000eb0641b9030000004c8949404889714848895150ff613890909090909090483b71587501c348"
-    "c741400400000048897148ff61389090909090909090909089f648c742400500000048897248ff62389090909090909090909090"
-    "909090904889d0492b81a0000000493b81a80000000f8386000000498b4110492b8190000000493b819800000073724883ec3848"
-    "897c24084889742410488954241848894c24204c894c242848c7042400000000be1a0000004889e241ff91d0000000488b042448"
-    "8b7c2408488b742410488b542418488b4c24204c8b4c24284883c438492b8190000000493b8198000000730d490381b000000080"
-    "38007401c3498b81b8000000488b0410498981c00000004989b1c800000049c7414007000000498951484989495041ff61389090"
-    "909090904883b9d8000000000f85e2feffffc3"
+    "89d24883b980000000000f850c0100004989d049c1e0304931f04c89c0480faf412848c1e8304989c149c1e1054c0349304d3901"
+    "7413498339000f84f0000000ffc025ffff0000ebdd4c89c8483b71200f84ad000000f640180174584989f14c2b49104c3b491873"
+    "4b4d85c97506483b511874404c8b49704c3b49780f83b60000004d89ca49c1e2054c0351684c8b59104d891a4c8b59184d895a08"
+    "4989721049ffc14c89497048c781e800000001000000eb0f4883791800740848c74158ffffffff440fb748084c03094c3b490877"
+    "574c89094c8b480849c1e9104c0189880000004c8b481849c1e9084c0189f800000048897110488951184c8b48104c894920c348"
+    "c781e80000000100000048ff496079de41b906000000eb2248c7818000000000000000c341b901000000eb0e41b902000000eb06"
+    "41b9030000004c8949404889714848895150ff6138909090483b71587501c348c741400400000048897148ff6138909090909090"
+    "9090909089f648c742400500000048897248ff62389090909090909090909090909090904889d0492b81a0000000493b81a80000"
+    "000f8386000000498b4110492b8190000000493b819800000073724883ec3848897c24084889742410488954241848894c24204c"
+    "894c242848c7042400000000be1a0000004889e241ff91d0000000488b0424488b7c2408488b742410488b542418488b4c24204c"
+    "8b4c24284883c438492b8190000000493b8198000000730d490381b00000008038007401c3498b81b8000000488b0410498981c0"
+    "0000004989b1c800000049c7414007000000498951484989495041ff61389090909090904883b9d8000000000f85e2feffffc390"
+    "4883b9e80000000075294889f0482b8190000000483b8198000000730c480381f0000000803800740948ff89e0000000780dc348"
+    "c781e800000000000000c348c741400800000048897148ff6138"
 )
-BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET, MEMORY_OFFSET, GATE_OFFSET = 0x00, 0x130, 0x150, 0x170, 0x240
+BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET = 0x00, 0x150, 0x170
+MEMORY_OFFSET, GATE_OFFSET, STEP_OFFSET = 0x190, 0x260, 0x270
 
 _EIP = x86.UC_X86_REG_EIP
 """26 in every release; native_hooks.asm relies on it."""
@@ -47,6 +50,10 @@ NONE = (1 << 64) - 1
 _MASK = NONE
 ROWS = 1 << 16
 _LOG_ROWS = 1024
+_WORK_AT = 8
+"""Bit of a row's last field from which on it holds hundredths of a cycle; bit 0 tells of replays."""
+_FEW_ROWS = 1024
+"""So many rows are emptied faster one by one than all the table at once."""
 
 
 class Slot(IntEnum):
@@ -80,6 +87,10 @@ class Slot(IntEnum):
     KIND = 25
     READ_REGISTER = 26
     WAITING = 27
+    QUOTA = 28
+    AGAIN = 29
+    BEGINS = 30
+    WORK = 31
 
 
 class Reason(IntEnum):
@@ -93,6 +104,7 @@ class Reason(IntEnum):
     EXIT = 5
     PAUSE = 6
     GUARD = 7
+    STEPPED = 8
 
 
 class TableFullError(Exception):
@@ -117,7 +129,8 @@ class Hooks:
         slots[Slot.LOGMAX] = _LOG_ROWS
         slots[Slot.STOPFN] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
         slots[Slot.READ_REGISTER] = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
-        self._known = 0
+        self._rows: list[int] = []
+        """Rows of the table that are in use."""
         self.is_native = host_has_native_code()
         if self.is_native:
             self._page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -125,10 +138,10 @@ class Hooks:
             base = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
             self.block, self.code = base + BLOCK_OFFSET, base + CODE_OFFSET
             self.interrupt, self.memory = base + INTERRUPT_OFFSET, base + MEMORY_OFFSET
-            self.gate = base + GATE_OFFSET
+            self.gate, self.step = base + GATE_OFFSET, base + STEP_OFFSET
         else:
             self._thunks = self._python_callbacks()
-            self.block, self.code, self.gate, self.interrupt, self.memory = (
+            self.block, self.code, self.gate, self.step, self.interrupt, self.memory = (
                 ctypes.cast(thunk, ctypes.c_void_p).value or 0 for thunk in self._thunks
             )
 
@@ -165,10 +178,24 @@ class Hooks:
         slots[Slot.CACHE], slots[Slot.CACHE_LENGTH] = cache.linear, cache.size
         slots[Slot.PRIVATE], slots[Slot.PRIVATE_LENGTH] = cache.private_physical, cache.private_size
         slots[Slot.ALLOWED], slots[Slot.RAM] = ctypes.addressof(cache.allowed), ram_address
+        self._begins = (ctypes.c_uint8 * cache.size)()
+        slots[Slot.BEGINS] = ctypes.addressof(self._begins)
         cached, private = cache.physical, cache.private_physical
         self.add(UC_HOOK_MEM_READ, self.memory, cached, cached + cache.size - 1)
         self.add(UC_HOOK_MEM_READ, self.memory, private, private + cache.private_size - 1)
         self.add(UC_HOOK_MEM_WRITE, self.memory, private, private + cache.private_size - 1)
+
+    def know_beginnings(self, linear: int, offsets: Iterable[int], weights: Iterable[int]) -> None:
+        """Say of the instructions of a block in the code cache with which of them one of the guest's begins.
+
+        Args:
+            linear: address of the block.
+            offsets: of its instructions.
+            weights: what each counts for.
+        """
+        start = linear - self.slots[Slot.CACHE]
+        for offset, weight in zip(offsets, weights, strict=True):
+            self._begins[start + offset] = weight & GUEST_INSTRUCTION
 
     def know_block(self, pc: int, length: int, weight: int, rep_pc: int | None, *, may_be_replay: bool) -> None:
         """Enter a translated block in the table, or replace what it said of that address and length.
@@ -186,16 +213,21 @@ class Hooks:
         key = block_key(pc, length)
         index = self._find(key)
         if self._table[4 * index] != key:
-            if self._known >= ROWS // 2:
+            if len(self._rows) >= ROWS // 2:
                 raise TableFullError
-            self._known += 1
+            self._rows.append(index)
         base = 4 * index
-        self._table[base : base + 4] = [key, weight, NONE if rep_pc is None else rep_pc, int(may_be_replay)]
+        last = int(may_be_replay) | work_of(weight) << _WORK_AT
+        self._table[base : base + 4] = [key, row_of(weight), NONE if rep_pc is None else rep_pc, last]
 
     def forget_blocks(self) -> None:
         """Empty the table. The caller throws the translated code away too, so that every block is met anew."""
-        ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
-        self._known = 0
+        if len(self._rows) > _FEW_ROWS:
+            ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
+        else:
+            for index in self._rows:
+                self._table[4 * index] = 0
+        self._rows.clear()
 
     def drain_log(self) -> list[tuple[int, int, int]]:
         """Give and forget the replays noticed: (block address, block length, address of the replayed instruction)."""
@@ -230,6 +262,7 @@ class Hooks:
                 stop(Reason.UNKNOWN_BLOCK, address, length)
                 return
             if address == slots[Slot.REP_PC]:
+                slots[Slot.AGAIN] = 1
                 if slots[Slot.PATIENCE] == 0:
                     stop(Reason.PAUSE, address, length)
                     return
@@ -237,13 +270,14 @@ class Hooks:
             else:
                 last, last_length = slots[Slot.LAST_PC], slots[Slot.LAST_LEN]
                 is_same = address == last and length == last_length
-                if table[base + 3] and last <= address < last + last_length and not is_same:
+                if table[base + 3] & 1 and last <= address < last + last_length and not is_same:
                     count = slots[Slot.LOGGED]
                     if count >= slots[Slot.LOGMAX]:
                         stop(Reason.LOG_FULL, address, length)
                         return
                     log[4 * count : 4 * count + 3] = [last, last_length, address]
                     slots[Slot.LOGGED] = count + 1
+                    slots[Slot.AGAIN] = 1
                 elif last_length:
                     slots[Slot.SKIP] = NONE
                 weight = table[base + 1]
@@ -253,6 +287,7 @@ class Hooks:
                     return
                 slots[Slot.RETIRED] = total
                 slots[Slot.TALLY] += weight >> 16
+                slots[Slot.WORK] += table[base + 3] >> _WORK_AT
             slots[Slot.LAST_PC], slots[Slot.LAST_LEN], slots[Slot.REP_PC] = address, length, table[base + 2]
 
         def code(_engine: int, address: int, _length: int, _context: int) -> None:
@@ -262,6 +297,20 @@ class Hooks:
         def gate(_engine: int, address: int, _length: int, _context: int) -> None:
             if slots[Slot.WAITING] and slots[Slot.SKIP] != address:
                 stop(Reason.POINT, address)
+
+        def begins(address: int) -> bool:
+            offset = address - slots[Slot.CACHE]
+            is_in_cache = 0 <= offset < slots[Slot.CACHE_LENGTH]
+            return not is_in_cache or bool(ctypes.c_uint8.from_address(slots[Slot.BEGINS] + offset).value)
+
+        def step(_engine: int, address: int, _length: int, _context: int) -> None:
+            if slots[Slot.AGAIN]:
+                slots[Slot.AGAIN] = 0
+            elif begins(address):
+                if not slots[Slot.QUOTA]:
+                    stop(Reason.STEPPED, address)
+                else:
+                    slots[Slot.QUOTA] -= 1
 
         def interrupt(_engine: int, number: int, _context: int) -> None:
             stop(Reason.EXIT, number)
@@ -289,7 +338,7 @@ class Hooks:
         memory_hook = ctypes.CFUNCTYPE(
             None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
         )
-        functions: tuple[Callable[..., None], ...] = (block, code, gate)
+        functions: tuple[Callable[..., None], ...] = (block, code, gate, step)
         thunks = (address_hook(function) for function in functions)
         return (*thunks, number_hook(interrupt), memory_hook(memory))
 

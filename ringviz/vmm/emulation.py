@@ -88,6 +88,10 @@ class Emulation(Technique):
         """Every instruction."""
         return self.machine.retired
 
+    def guest_weight(self) -> int:
+        """None of it."""
+        return 0
+
     def tallies(self) -> Mapping[str, int]:
         """Every instruction has its price."""
         return {"interpreted-instruction": self.machine.retired}

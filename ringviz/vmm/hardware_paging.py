@@ -150,19 +150,25 @@ class HardwarePaging(Technique):
             self._shadow_exit(_raised(refused), answer, instruction)
 
         guest, open_bus = self.guest_state(), self.open_bus
+        weight = self.machine.weight
         passage = let_through(self.machine, shadow, self._space, guest, stop, open_bus=open_bus, met=met)
         inner = passage.inner
         if has_completed(inner):
-            self._ran_for_the_guest()
+            self._ran_for_the_guest(weight)
         if passage.refused is not None:
             return self._true_fault(_raised(inner), passage.refused[1], instruction)
         if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
             return RESUME
         return self.handle(inner)
 
-    def _ran_for_the_guest(self) -> None:
-        """Count an instruction that the CPU ran for the VMM, on the guest's behalf."""
+    def _ran_for_the_guest(self, weight_before: int) -> None:
+        """Count an instruction that the CPU ran for the VMM, on the guest's behalf.
+
+        Args:
+            weight_before: `Machine.weight` before it.
+        """
         self.emulated += 1
+        self._ran_for_vmm(weight_before)
 
     open_bus: int
     """RAM address of a page of ones."""

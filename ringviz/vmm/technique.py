@@ -75,6 +75,8 @@ class Technique(ABC):
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0
         """Instructions completed by the VMM and not by the CPU."""
+        self._weight_of_vmm = 0
+        """Of the machine's weight, that of instructions which the CPU ran for the VMM."""
 
     @property
     def facts(self) -> TechniqueFacts:
@@ -173,11 +175,11 @@ class Technique(ABC):
 
     def save(self) -> Any:
         """Give the technique's state without RAM, for `restore` in the same process."""
-        return self.machine.save(), self.emulated, self.save_vmm()
+        return self.machine.save(), (self.emulated, self._weight_of_vmm), self.save_vmm()
 
     def restore(self, saved: Any) -> None:
         """Return to a saved state; RAM has been restored before."""
-        machine, self.emulated, vmm = saved
+        machine, (self.emulated, self._weight_of_vmm), vmm = saved
         self.machine.restore(machine)
         self.restore_vmm(vmm)
         self.events.clear()
@@ -236,6 +238,18 @@ class Technique(ABC):
     def stop_before(self, address: int | None) -> None:
         """Let the machine stop with `Breakpoint` before the guest instruction at an address; None takes that back."""
         self.machine.breakpoint_at = address
+
+    def guest_weight(self) -> int:
+        """Hundredths of a cycle of the instructions that are not among `completed_by_vmm`."""
+        return self.machine.weight - self._weight_of_vmm
+
+    def _ran_for_vmm(self, weight_before: int) -> None:
+        """Count what the CPU has run since then as the VMM's work, which has its own price.
+
+        Args:
+            weight_before: `Machine.weight` then.
+        """
+        self._weight_of_vmm += self.machine.weight - weight_before
 
     def completed_by_vmm(self) -> int:
         """Guest instructions that no CPU ran, so far."""

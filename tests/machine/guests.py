@@ -167,6 +167,7 @@ class Ending:
     retired: int
     state: dict[str, int]
     ram: bytes
+    weight: int
     stops: tuple[str, ...] = ()
 
 
@@ -208,7 +209,7 @@ def answer(machine: Machine, stop: Stop) -> str | None:
 def ending(machine: Machine, limit: int = 1_000_000, *, step: bool = False, most_pauses: int = 1000) -> Ending:
     """Play to the end and give all there is to compare."""
     why = play(machine, limit, step=step, most_pauses=most_pauses)
-    return Ending(why, machine.retired, fields_of(machine.state), machine.ram.read(0, machine.ram.size))
+    return Ending(why, machine.retired, fields_of(machine.state), machine.ram.read(0, machine.ram.size), machine.weight)
 
 
 def set_stack(state: CpuState, selector: int, pointer: int, access: int = DATA_ACCESS) -> None:

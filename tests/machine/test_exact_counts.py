@@ -129,6 +129,7 @@ def test_a_budget_is_met_exactly_and_in_the_state_that_stepping_gives(name: str,
         why = play(run, budget)
         play(step, budget, step=True)
         assert run.retired == step.retired
+        assert run.weight == step.weight
         assert run.retired == budget or why == "halt"
         assert fields_of(run.state) == fields_of(step.state)
         assert run.ram.read(0, run.ram.size) == step.ram.read(0, step.ram.size)

@@ -24,6 +24,7 @@ def test_the_assembled_source_is_the_bytes_that_run(tmp_path: Path) -> None:
         ("interrupt", native_hooks.INTERRUPT_OFFSET),
         ("memory", native_hooks.MEMORY_OFFSET),
         ("gate", native_hooks.GATE_OFFSET),
+        ("step", native_hooks.STEP_OFFSET),
     ],
 )
 def test_each_callback_begins_where_it_is_called(label: str, offset: int, tmp_path: Path) -> None:

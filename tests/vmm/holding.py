@@ -17,7 +17,7 @@ from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose
-from tests.vmm.lockstep import Run, difference, fpu_difference, heal
+from tests.vmm.lockstep import Run, difference, fpu_difference, heal, unnoticed_difference
 from tests.vmm.random_guests import RandomGuest
 from tests.vmm.random_kernel import prologue_instructions
 from tests.vmm.vmm_memory import assert_tables_follow_the_guest, still
@@ -126,6 +126,8 @@ class _Holding:
         """Where the body begins: from there everything is run once more, freely."""
         self.saved: dict[str, _Saved] = {}
         self.healed: set[str] = set()
+        self.weight = 0
+        """Of the last instruction on bare metal."""
 
     def go(self, restore_at: int) -> None:
         """Go to the end of the comparison."""
@@ -145,7 +147,9 @@ class _Holding:
                 self.report.ended = "beyond the emulator"
                 break
             self.doing = "native"
+            weighed = _weighed(native)
             native.reach(position + 1)
+            self.weight = _weighed(native)[0] - weighed[0]
             for name in list(self.runs):
                 self.step(name, position, instruction)
             if native.ended is None and native.position == position:
@@ -161,6 +165,7 @@ class _Holding:
         """Let one technique follow by one instruction."""
         self.doing = name
         run = self.runs[name]
+        weight, by_vmm = _weighed(run)
         try:
             run.reach(position + 1)
         except UnsupportedError as error:
@@ -169,6 +174,7 @@ class _Holding:
             return
         if self.native.ended is None and self.native.position == position and run.position == position:
             return  # both go from fault to fault: what that does to memory is a matter of when one looks
+        self.check_weight(run, position, weight, by_vmm)
         found = difference(self.native, run)
         if found is None and (self.native.ended and self.native.ended.how) != (run.ended and run.ended.how):
             found = f"ended: {self.native.ended} and {run.ended}"
@@ -191,11 +197,20 @@ class _Holding:
         found = difference(self.native, run)
         assert found is None, f"{where}; healed, there is still {found}"
 
+    def check_weight(self, run: Run, position: int, weight: int, by_vmm: int) -> None:
+        """Check that an instruction the CPU has run weighs what it does on bare metal, and one of the VMM's nothing."""
+        if run.position != position + 1:
+            return
+        weight, by_vmm = _weighed(run)[0] - weight, _weighed(run)[1] - by_vmm
+        expected = 0 if by_vmm else self.weight
+        if weight != expected:
+            raise DivergenceError(f"{self.doing}: instruction {position} weighs {weight} and not {expected}")
+
     def check_the_end(self) -> None:
         """Check what cannot be checked after every instruction: FPU, the VMM's memory, a free run, a restored one."""
         for name, run in self.runs.items():
             self.doing = f"{name}, at the end"
-            found = fpu_difference(self.native, run)
+            found = fpu_difference(self.native, run) or unnoticed_difference(self.native, run)
             if found is not None:
                 raise DivergenceError(f"{name} is not bare metal at the end: {found}")
             for what, content in still(run.technique).items():
@@ -205,16 +220,27 @@ class _Holding:
                 continue
             end = run.position + (run.ended is not None)  # what ends a run need not retire
             self.doing = f"{name}, running freely"
+            weighed = _weighed(run)
             is_fresh = name in self.saved
             free = Run(self.scenario, name) if is_fresh else _restored(run, self.begun[name])
             free.most_stops = _MOST_STOPS
             free.reach(end)
             _assert_same(self.native, free, f"bare metal and {name}, run freely,")
+            if _weighed(free) != weighed:
+                raise DivergenceError(
+                    f"{name}: stepped {weighed}, run freely {_weighed(free)}: weight, done by the VMM"
+                )
             if is_fresh:
                 self.doing = f"{name}, saved and restored"
                 again = _restored(run, self.saved[name])
                 again.reach(end)
                 _assert_same(free, again, f"{name} run freely and restored")
+                assert _weighed(again) == weighed
+
+
+def _weighed(run: Run) -> tuple[int, int]:
+    """Weight of the instructions that the CPU has run, and how many the VMM has completed."""
+    return run.technique.guest_weight(), run.technique.completed_by_vmm()
 
 
 def _assert_same(one: Run, other: Run, what: str) -> None:

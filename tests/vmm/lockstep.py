@@ -6,9 +6,10 @@ import ctypes
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from ringviz.guest import Scenario
-from ringviz.machine.memory import PAGE_SHIFT
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.state import CpuState, fields_of
 from ringviz.machine.stops import BudgetSpent, Paused
 from ringviz.vmm.events import Event, Kind
@@ -19,8 +20,6 @@ from ringviz.vmm.technique import Technique
 from ringviz.vmm.trap_emulate import TrapEmulate
 
 _MOST_STOPS = 1_000
-_AT_ONCE = 1 << 20
-"""Guest memory of so many bytes is compared as a whole."""
 _memcmp = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _STRIDE = 7
@@ -44,6 +43,8 @@ class Run:
         self.ended: Ended | None = None
         self.most_stops = _MOST_STOPS
         """So many stops at one instruction, and `reach` gives up."""
+        self._dirty: set[int] = set()
+        self._written: frozenset[int] = frozenset()
 
     @property
     def position(self) -> int:
@@ -85,11 +86,15 @@ class Run:
     def page(self, number: int) -> bytes:
         return self.technique.machine.ram.page(number + (self.technique.guest_base >> PAGE_SHIFT))
 
-    def written(self) -> set[int]:
+    def written(self) -> frozenset[int]:
         """Guest pages ever written, without asking for new ones to be noticed: that would change what runs."""
-        base = self.technique.guest_base >> PAGE_SHIFT
-        most = self.technique.guest_bytes >> PAGE_SHIFT
-        return {page - base for page in self.technique.machine.ram.dirty if 0 <= page - base < most}
+        dirty = self.technique.machine.ram.dirty
+        if len(dirty) != len(self._dirty) or dirty != self._dirty:
+            self._dirty = dirty.copy()
+            base = self.technique.guest_base >> PAGE_SHIFT
+            most = self.technique.guest_bytes >> PAGE_SHIFT
+            self._written = frozenset(page - base for page in dirty if 0 <= page - base < most)
+        return self._written
 
 
 def default_cpu(technique: str) -> str:
@@ -115,21 +120,39 @@ def difference(one: Run, other: Run) -> str | None:
 
 def _memory_difference(one: Run, other: Run) -> str | None:
     """Say where guest memory differs first."""
-    pages: Iterable[int] = sorted(one.written() | other.written())
-    if one.technique.guest_bytes == other.technique.guest_bytes <= _AT_ONCE:
-        pages = () if _is_memory_equal(one, other) else range(_AT_ONCE >> PAGE_SHIFT)
+    ours, theirs = (run.technique.machine.ram.address + run.technique.guest_base for run in (one, other))
+    for start, size in _stretches(one.written(), other.written()):
+        if _memcmp(ours + start, theirs + start, size):
+            return _first_difference(one, other, range(start >> PAGE_SHIFT, (start + size) >> PAGE_SHIFT))
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _stretches(one: frozenset[int], other: frozenset[int]) -> tuple[tuple[int, int], ...]:
+    """Give start and size of what the pages of two sets cover, in bytes."""
+    pages = one | other
+    starts = sorted(page for page in pages if page - 1 not in pages)
+    ends = sorted(page + 1 for page in pages if page + 1 not in pages)
+    return tuple((start << PAGE_SHIFT, (end - start) << PAGE_SHIFT) for start, end in zip(starts, ends, strict=True))
+
+
+def _first_difference(one: Run, other: Run, pages: Iterable[int]) -> str | None:
+    """Say where guest memory differs first, of these pages."""
     for page in pages:
         a_bytes, b_bytes = one.page(page), other.page(page)
         if a_bytes != b_bytes:
-            offset = next(i for i in range(4096) if a_bytes[i] != b_bytes[i])
+            offset = next(i for i in range(PAGE) if a_bytes[i] != b_bytes[i])
             return f"memory at {(page << PAGE_SHIFT) + offset:08X}: {a_bytes[offset]:02X} and {b_bytes[offset]:02X}"
     return None
 
 
-def _is_memory_equal(one: Run, other: Run) -> bool:
-    """Compare all of guest memory where it lies, which for a small one is faster than page by page."""
-    places = [run.technique.machine.ram.address + run.technique.guest_base for run in (one, other)]
-    return bool(_memcmp(*places, one.technique.guest_bytes) == 0)
+def unnoticed_difference(one: Run, other: Run) -> str | None:
+    """Say where guest memory differs first, looking at all of it: also where no write was noticed."""
+    both = min(one.technique.guest_bytes, other.technique.guest_bytes)
+    ours, theirs = (run.technique.machine.ram.address + run.technique.guest_base for run in (one, other))
+    if _memcmp(ours, theirs, both) == 0:
+        return None
+    return _first_difference(one, other, range(both >> PAGE_SHIFT))
 
 
 def fpu_difference(one: Run, other: Run) -> str | None:
@@ -182,6 +205,7 @@ def assert_lockstep(
             break
     assert (one.ended and one.ended.how) == (other.ended and other.ended.how)
     assert fpu_difference(one, other) is None
+    assert unnoticed_difference(one, other) is None
     return other
 
 

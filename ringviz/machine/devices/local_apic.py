@@ -93,6 +93,8 @@ _WRITABLE = {
     Register.LVT_ERROR: Lvt.VECTOR | Lvt.MASKED,
 }
 _LVTS = tuple(_WRITABLE)
+_LINT0 = _LVTS.index(Register.LVT_LINT0)
+_MASKED_AND_DELIVERY = int(Lvt.MASKED | Lvt.DELIVERY)
 _READ_ONLY = frozenset((
     Register.ID, Register.VERSION, Register.APR, Register.PPR, Register.CURRENT_COUNT, *range(0x100, 0x280, 0x10),
 ))  # fmt: skip
@@ -204,8 +206,8 @@ class LocalApic:
 
     @property
     def _passes_pic(self) -> bool:
-        lint0 = self._state.lvt[_LVTS.index(Register.LVT_LINT0)]
-        is_open = not lint0 & Lvt.MASKED and lint0 & Lvt.DELIVERY == _EXTINT
+        # asked before every run of the CPU: in plain numbers
+        is_open = self._state.lvt[_LINT0] & _MASKED_AND_DELIVERY == _EXTINT
         if is_open or not self._state.svr & _ENABLED:
             return is_open
         message = self._io_apic.extint

@@ -60,7 +60,7 @@ class ExceptionExits(MemoryExits):
         completion = self._deliver(what, instruction)
         has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
         if has_retired:
-            self.machine.retire()
+            self.machine.retire(instruction)
         return self._told_in_guest(stop, before, at, completion, has_retired=has_retired)
 
     def _true_fault(self, raised: Interruption, error_code: int, instruction: Instruction | None) -> Outcome:

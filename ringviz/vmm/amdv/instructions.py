@@ -162,7 +162,7 @@ class InstructionExits(ExceptionExits):
         machine.conclude_instruction(self.guest_state(), instruction, effect)
         machine.cpu.adopt(self._compose(attempt))
         if effect is not Effect.UNFINISHED:
-            machine.retire()
+            machine.retire(instruction if is_in_guest else None)
         return effect
 
 

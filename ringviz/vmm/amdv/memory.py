@@ -41,6 +41,7 @@ class MemoryExits(WorldSwitch):
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
         inner: Stop = stop
         lent: list[int] = []
+        weight = self.machine.weight
         while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
             before = self.machine.state.copy()
             info1 = inner.is_present | inner.is_write << 1 | 1 << 2 | inner.is_fetch << 4 | 1 << 32
@@ -66,7 +67,7 @@ class MemoryExits(WorldSwitch):
         self.machine.take_from_device(self.machine.ram.read(layout.OPEN_BUS, PAGE))
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
-            self.emulated += 1
+            self._ran_for_the_guest(weight)
         if isinstance(inner, BudgetSpent):
             return RESUME
         return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)

@@ -462,7 +462,7 @@ class Paravirt(Technique):
             vector, code = (result.vector, result.error_code) if isinstance(result, Delivered) else (Vector.DF, 0)
             return self._reflect(stop.instruction, vector, code, describe.vector_name(vector), "the gate refused")
         self.machine.cpu.adopt(attempt)
-        self.machine.retire()
+        self.machine.retire(stop.instruction)
         event = hardware_event(self, stop, before, self.machine.state, at, result)
         if event is not None:
             self.events.append(event)
@@ -538,7 +538,7 @@ class Paravirt(Technique):
             return self._answer(Fault(Vector.PF, fault.error_code, fault.linear, stop.instruction))
         machine.conclude_instruction(before, stop.instruction, effect)
         machine.cpu.adopt(attempt)
-        machine.retire()
+        machine.retire(stop.instruction)
         event = hardware_event(self, stop, before, machine.state, at, effect)
         if event is not None:
             self.events.append(event)

@@ -142,6 +142,7 @@ class RingCompression(Technique):
         self._pushed: CpuState
         self._running = Running.RING
         self._interpreted_from = 0
+        self._weight_from = 0
         """Count of retired instructions up to which the interpreted ones have been counted."""
         self._interpreted_alone = 0
         """Innocuous instructions interpreted, which come without an event."""
@@ -202,12 +203,13 @@ class RingCompression(Technique):
 
     def save_vmm(self) -> Any:
         """The virtual CPU; all else is in memory or follows from it."""
-        interpreted = self._running, self._interpreted_from, self._interpreted_alone
+        interpreted = self._running, self._interpreted_from, self._weight_from, self._interpreted_alone
         return self._virtual.copy(), self._pushed.copy(), self._shadow.save(), interpreted
 
     def restore_vmm(self, saved: Any) -> None:
         """Take the virtual CPU back."""
-        virtual, pushed, shadow, (self._running, self._interpreted_from, self._interpreted_alone) = saved
+        virtual, pushed, shadow, interpreted = saved
+        self._running, self._interpreted_from, self._weight_from, self._interpreted_alone = interpreted
         self._virtual, self._pushed = virtual.copy(), pushed.copy()
         self.machine.watch(_WATCHED[self._running])
         self._shadow.restore(shadow)
@@ -220,6 +222,11 @@ class RingCompression(Technique):
     def tallies(self) -> Mapping[str, int]:
         """Interpreted instructions that are nothing special."""
         return {"interpreted-instruction": self._interpreted_alone + self._interpreted_since()}
+
+    def guest_weight(self) -> int:
+        """Without what has been interpreted up to now."""
+        since = self.machine.weight - self._weight_from if self._running is Running.INTERPRETED else 0
+        return super().guest_weight() - since
 
     def _interpreted_since(self) -> int:
         return self.machine.retired - self._interpreted_from if self._running is Running.INTERPRETED else 0
@@ -366,7 +373,7 @@ class RingCompression(Technique):
         self._virtual = attempt
         if effect is Effect.UNFINISHED:
             return None, RESUME
-        self.machine.retire()
+        self.machine.retire(instruction if is_direct else None)
         if is_direct:
             return None, RESUME
         self.emulated += 1
@@ -435,6 +442,7 @@ class RingCompression(Technique):
         self.events.append(event)
         self._holds_fpu_error = True
         self.machine.state.cr0 &= ~Cr0.NE
+        weight = self.machine.weight
         inner = self.machine.step_over()
         if isinstance(inner, (BudgetSpent, Paused)):
             self._catch_up()
@@ -444,6 +452,7 @@ class RingCompression(Technique):
         self._holds_fpu_error = False
         if has_completed(inner) and self._running is not Running.INTERPRETED:
             self.emulated += 1
+            self._ran_for_vmm(weight)
         return None, outcome
 
     # ---- interrupts --------------------------------------------------------------------------------------------------
@@ -554,11 +563,13 @@ class RingCompression(Technique):
                 self.events.append(self._hidden_fault(stop, refused.linear or 0, what, real, at))
 
         open_bus = layout.OPEN_BUS_PAGE
+        weight = self.machine.weight
         passage = let_through(self.machine, self._shadow, self._space, before, stop, open_bus=open_bus, met=met)
         inner = passage.inner
         self._catch_up()
         if has_completed(inner) and self._running is not Running.INTERPRETED:
             self.emulated += 1
+            self._ran_for_vmm(weight)
         cause, rule = "#GP(0)", "beyond the limit of the cut-off segment"
         # The emulated CPU checks no limits: a page fault up there is one that the limit would have come before.
         if isinstance(stop, Fault) and (stop.linear or 0) < layout.HOLE:
@@ -644,7 +655,9 @@ class RingCompression(Technique):
         alone = self._interpreted_since()
         self.emulated += alone
         self._interpreted_alone += alone
-        self._interpreted_from = self.machine.retired
+        if self._running is Running.INTERPRETED:
+            self._ran_for_vmm(self._weight_from)
+        self._interpreted_from, self._weight_from = self.machine.retired, self.machine.weight
 
     def _let_go(self) -> None:
         """Bring the VMM's tables and the real CPU in line with the virtual CPU."""
@@ -667,7 +680,7 @@ class RingCompression(Technique):
 
     def _go(self, running: Running) -> None:
         """Let the guest run like that from here on."""
-        self._interpreted_from = self.machine.retired
+        self._interpreted_from, self._weight_from = self.machine.retired, self.machine.weight
         if running is not self._running:
             self._running = running
             self.machine.watch(_WATCHED[running])

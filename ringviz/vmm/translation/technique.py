@@ -403,7 +403,8 @@ class BinaryTranslation(RingCompression):
         """Translate a unit and record it; None if there is no code."""
         if not self._store.has_room(_LARGEST_FRAGMENT):
             self._store.flush()
-        fragment = translate(self._store.made, context, eip, self._store.room_at, self._fetch, self._guilty)
+        weigh = self.machine.cpu.weigh
+        fragment = translate(self._store.made, context, eip, self._store.room_at, self._fetch, self._guilty, weigh)
         if fragment is None:
             return None
         address = self._store.add(fragment)

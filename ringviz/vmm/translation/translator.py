@@ -36,6 +36,7 @@ _IF = 0x200
 _COUNTED_HERE = GUEST_INSTRUCTION + IN_CACHE
 _COUNTED_LOOKUP = GUEST_INSTRUCTION + LOOKUP
 
+Weigh = Callable[[Instruction], int]
 Fetch = Callable[[int], tuple[Instruction, tuple[tuple[int, bytes], ...]] | None]
 """EIP -> the guest instruction there and where its bytes lie in guest-physical memory; None if it cannot be had."""
 
@@ -62,7 +63,13 @@ def way_of(instruction: Instruction, context: Context) -> Way:
 
 
 def translate(
-    number: int, context: Context, eip: int, address: int, fetch: Fetch, simulated: Collection[int]
+    number: int,
+    context: Context,
+    eip: int,
+    address: int,
+    fetch: Fetch,
+    simulated: Collection[int],
+    weigh: Weigh = lambda instruction: GUEST_INSTRUCTION,
 ) -> Fragment | None:
     """Translate the unit that begins at an address of the guest's.
 
@@ -73,6 +80,7 @@ def translate(
         address: where in the code cache the fragment is to begin.
         fetch: gives the guest's instructions.
         simulated: guest addresses at which a callout takes the place of an instruction that kept trapping.
+        weigh: gives what an instruction counts for, as in `ringviz.machine.code_cache`.
 
     Returns:
         The fragment, or None if not even the first instruction can be fetched and decoded.
@@ -89,6 +97,7 @@ def translate(
         source += runs
         way = Way.SIMULATE if at in simulated else way_of(instruction, context)
         first = len(draft.places)
+        draft.work = weigh(instruction) - GUEST_INSTRUCTION
         ended = _translate_one(draft, instruction, way, context)
         units.append(Unit(instruction, way, tuple(draft.places[first:])))
         at = instruction.next_address & 0xFFFF_FFFF
@@ -124,6 +133,8 @@ class _Draft:
         self.at = address
         self.places: list[Place] = []
         self.exits: list[Exit] = []
+        self.work = 0
+        """What the guest's instruction in translation costs the CPU, as part of a weight."""
         self._open: list[tuple[int, Callable[[int, int], bytes], int]] = []
         """Jumps without a target yet: index of the place, how to make it, where it leads in the guest."""
 
@@ -141,6 +152,8 @@ class _Draft:
         is_miss: bool = False,
     ) -> None:
         """Add an instruction; `inside_of` is the weight of the sequence it continues."""
+        weight += self.work if weight & GUEST_INSTRUCTION else 0
+        inside_of += self.work if inside_of else 0
         self.places.append(
             Place(
                 self.at, raw, eip, bool(inside_of), has_saved, weight, inside_of, may_reach, callout, is_gate, is_miss,

@@ -73,7 +73,7 @@ class ExceptionExits(MemoryExits):
         completion = self._deliver(event, stop.instruction)
         has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
         if has_retired:
-            self.machine.retire()
+            self.machine.retire(stop.instruction)
         return self._told_in_guest(stop, before, at, completion, has_retired=has_retired)
 
     def _fpu_error(self, stop: Fault) -> Outcome:
@@ -90,13 +90,14 @@ class ExceptionExits(MemoryExits):
         place = len(self.events)
         self._holds_fpu_error = True
         self.machine.state.cr0 &= ~Cr0.NE
+        weight = self.machine.weight
         inner = self.machine.step_over()
         counts = self.vmx.reads, self.vmx.writes
         outcome = RESUME if isinstance(inner, (BudgetSpent, Paused)) else self.handle(inner)
         self._holds_fpu_error = False
         self.machine.state.cr0 |= Cr0.NE
         if has_completed(inner):
-            self._ran_for_the_guest()
+            self._ran_for_the_guest(weight)
         if isinstance(outcome, Ended):
             return outcome
         self.vmx.reads, self.vmx.writes = counts

@@ -95,7 +95,7 @@ class InstructionExits(ExceptionExits):
         self._tell_strays(instruction)
         if effect is Effect.UNFINISHED:
             return self.conclude()
-        self.machine.retire()
+        self.machine.retire(instruction)
         return self._told_in_guest(stop, before, at, effect, has_retired=True)
 
     def _check_fixed_bits(self, guest: CpuState) -> None:

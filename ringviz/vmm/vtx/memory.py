@@ -39,6 +39,7 @@ class MemoryExits(Transitions):
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
         inner: Stop = stop
         lent: list[int] = []
+        weight = self.machine.weight
         while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
             self._violation(self._ept_violation(inner), inner.instruction, inner.gpa)
             page = inner.gpa & ~0xFFF
@@ -55,7 +56,7 @@ class MemoryExits(Transitions):
         self.machine.take_from_device(self.machine.ram.read(layout.OPEN_BUS, PAGE))
         self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
         if has_completed(inner):
-            self._ran_for_the_guest()
+            self._ran_for_the_guest(weight)
         return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
 
     def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:

@@ -92,6 +92,8 @@ class Transitions(HardwarePaging):
         self._held: Held | None = None
         self._emulated_from = 0
         """Count of retired instructions up to which the emulated ones have been counted."""
+        self._weight_from = 0
+        """Weight up to which it has been counted."""
         self._emulated_alone = 0
         """Innocuous instructions emulated, which come without an event."""
         self._images = Images(b"", b"")
@@ -133,13 +135,13 @@ class Transitions(HardwarePaging):
         if self._shadow is not None:
             tables = self._shadow.save()
         held = None if self._held is None else self._held.copy()
-        running = self._running, held, self._emulated_from, self._emulated_alone
+        running = self._running, held, self._emulated_from, self._weight_from, self._emulated_alone
         return self.vmx.save(), self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables, running
 
     def restore_vmm(self, saved: Any) -> None:
         """Take it back; the controls are in the VMCS, which is in memory."""
         vmx, self._virtual_cr3, self._virtual_efer, self._owns_cr3, self._images, tables, running = saved
-        self._running, held, self._emulated_from, self._emulated_alone = running
+        self._running, held, self._emulated_from, self._weight_from, self._emulated_alone = running
         self._held = None if held is None else held.copy()
         self.vmx.restore(vmx)
         if self.ept is not None:
@@ -169,7 +171,7 @@ class Transitions(HardwarePaging):
         if not made.loads_efer:
             put_msr_load_list(self.machine.ram, made.real.efer)
         self._running, self._held = made.running, made.held
-        self._emulated_from = self.machine.retired
+        self._emulated_from, self._weight_from = self.machine.retired, self.machine.weight
         self._owns_cr3 = made.owns_cr3
         if made.owns_cr3:
             self._virtual_cr3 = guest.cr3
@@ -205,17 +207,24 @@ class Transitions(HardwarePaging):
     def _emulated_since(self) -> int:
         return self.machine.retired - self._emulated_from if self._running is Running.EMULATED else 0
 
+    def guest_weight(self) -> int:
+        """Without what has been emulated up to now."""
+        since = self.machine.weight - self._weight_from if self._running is Running.EMULATED else 0
+        return super().guest_weight() - since
+
     def _count_emulated(self) -> None:
         """Account for the instructions emulated since the last time."""
         alone = self._emulated_since()
         self.emulated += alone
         self._emulated_alone += alone
-        self._emulated_from = self.machine.retired
+        if self._running is Running.EMULATED:
+            self._ran_for_vmm(self._weight_from)
+        self._emulated_from, self._weight_from = self.machine.retired, self.machine.weight
 
-    def _ran_for_the_guest(self) -> None:
+    def _ran_for_the_guest(self, weight_before: int) -> None:
         """In a stretch that is emulated every instruction is counted anyway."""
         if self._running is not Running.EMULATED:
-            super()._ran_for_the_guest()
+            super()._ran_for_the_guest(weight_before)
 
     def _why_emulated(self) -> str:
         if self._held is not None:
