@@ -15,6 +15,7 @@ from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
 from ringviz.cli.disk import disk
+from ringviz.cli.diff import diff
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.learn import learn
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "whatif": whatif,
     "chart": chart,
     "trace": trace,
+    "diff": diff,
     "walk": walk,
     "learn": learn,
     "quiz": quiz,
