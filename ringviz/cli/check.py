@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """`ringviz check`: says whether scenario and lesson folders are what they must be."""
+=======
+"""`ringviz check`: says whether a scenario folder or a replay is what it must be."""
+>>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +15,18 @@ from ringviz.cli.output import print_lines
 from ringviz.errors import RingvizError
 from ringviz.guest.image import load_image
 from ringviz.guest.scenario import SCENARIO_FILE, load_scenario, shown_path
+<<<<<<< HEAD
 from ringviz.lessons.read import LESSON_FILE, read_lesson
+=======
+from ringviz.record.replay import REPLAY_SUFFIX
+from ringviz.record.replay_check import check_replay
+from ringviz.record.replay_file import load_replay, replays_in
+>>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
 
 
 def check(
     paths: Annotated[
+<<<<<<< HEAD
         list[Path], typer.Argument(metavar="PATH...", help="Scenario or lesson folders, or folders of them.")
     ],
 ) -> int:
@@ -23,6 +34,15 @@ def check(
 
     Looks at the scenario file, and at the image in the layout that it claims. A lesson is gone through with its guest:
     every place has to be reached, every figure computed, every question answered, and so has its quiz.
+=======
+        list[Path], typer.Argument(metavar="PATH...", help="Scenario folders, folders of them, or replays.")
+    ],
+) -> int:
+    """Validate scenario folders and replays.
+
+    Looks at the scenario file, at the image in the layout that it claims, and at the folder's replays: that their
+    machines can be built and that the guest has the symbols they go to. `ringviz replay --headless` plays them.
+>>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
     """
     is_good = True
     for folder in (folder for path in paths for folder in folders_of(path)):
@@ -52,7 +72,12 @@ def problem_of(folder: Path) -> str:
     if not (folder / SCENARIO_FILE).is_file() and (folder / LESSON_FILE).is_file():
         return ""
     try:
+        if folder.name.endswith(REPLAY_SUFFIX):
+            check_replay(load_replay(folder))
+            return ""
         load_image(load_scenario(folder))
+        for path in replays_in(folder):
+            check_replay(load_replay(path))
     except RingvizError as error:
         return str(error)
     return ""

@@ -14,14 +14,15 @@ from ringviz.cli.compare import compare
 from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
-from ringviz.cli.disk import disk
 from ringviz.cli.diff import diff
+from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.learn import learn
 from ringviz.cli.list import list_all
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.quiz import quiz
+from ringviz.cli.replay import replay
 from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "chart": chart,
     "trace": trace,
     "diff": diff,
+    "replay": replay,
     "walk": walk,
     "learn": learn,
     "quiz": quiz,
