@@ -42,6 +42,8 @@ class LessonError(RingvizError):
 
 class ProfileError(RingvizError):
     """A file of a CPU's costs does not say what it must; the text names file, key and what was expected."""
+
+
 class TraceError(RingvizError):
     """A trace file cannot be read, or only in part; the text says up to where."""
 

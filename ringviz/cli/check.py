@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""`ringviz check`: says whether scenario and lesson folders are what they must be."""
-=======
-"""`ringviz check`: says whether a scenario folder or a replay is what it must be."""
->>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
+"""`ringviz check`: says whether scenario folders, lesson folders and replays are what they must be."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,34 +11,24 @@ from ringviz.cli.output import print_lines
 from ringviz.errors import RingvizError
 from ringviz.guest.image import load_image
 from ringviz.guest.scenario import SCENARIO_FILE, load_scenario, shown_path
-<<<<<<< HEAD
 from ringviz.lessons.read import LESSON_FILE, read_lesson
-=======
 from ringviz.record.replay import REPLAY_SUFFIX
 from ringviz.record.replay_check import check_replay
 from ringviz.record.replay_file import load_replay, replays_in
->>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
 
 
 def check(
     paths: Annotated[
-<<<<<<< HEAD
-        list[Path], typer.Argument(metavar="PATH...", help="Scenario or lesson folders, or folders of them.")
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Scenario or lesson folders, folders of them, or replays."),
     ],
 ) -> int:
-    """Validate scenario and lesson folders.
-
-    Looks at the scenario file, and at the image in the layout that it claims. A lesson is gone through with its guest:
-    every place has to be reached, every figure computed, every question answered, and so has its quiz.
-=======
-        list[Path], typer.Argument(metavar="PATH...", help="Scenario folders, folders of them, or replays.")
-    ],
-) -> int:
-    """Validate scenario folders and replays.
+    """Validate scenario folders, lesson folders and replays.
 
     Looks at the scenario file, at the image in the layout that it claims, and at the folder's replays: that their
     machines can be built and that the guest has the symbols they go to. `ringviz replay --headless` plays them.
->>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
+    A lesson is gone through with its guest: every place has to be reached, every figure computed, every question
+    answered, and so has its quiz.
     """
     is_good = True
     for folder in (folder for path in paths for folder in folders_of(path)):

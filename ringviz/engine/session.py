@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-<<<<<<< HEAD
 from ringviz.engine.bill import Bill, between, bill_at
-from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
-=======
 from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnNth, OnRingChange, StopCondition
->>>>>>> 61b6d4c (Scripted replays: beats that go, say, ask and expect, played headless as a test; each scenario has one)
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.ledger import ledger
 from ringviz.engine.markers import marker_track
