@@ -7,6 +7,8 @@ RingvizError            anything a user can cause; shown as one line, exit code 
 │   └── DiskError       a disk image, of a scenario or from the command line
 ├── LessonError         a lesson or a quiz: file, place in it, what was expected
 ├── ProfileError        a CPU profile from a file: file, key, what was expected
+├── TraceError          a trace file: line, what was found and what was expected
+├── ReplayError         a scripted replay: file, beat, key, what was expected
 ├── UnsupportedError    a combination that a technique, CPU or scenario does not have
 └── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
 
@@ -40,6 +42,14 @@ class LessonError(RingvizError):
 
 class ProfileError(RingvizError):
     """A file of a CPU's costs does not say what it must; the text names file, key and what was expected."""
+
+
+class TraceError(RingvizError):
+    """A trace file cannot be read, or only in part; the text says up to where."""
+
+
+class ReplayError(RingvizError):
+    """A scripted replay does not say what it must; the text names file, beat and key and what was expected."""
 
 
 class UnsupportedError(RingvizError):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ringviz.cli.main import COMMANDS
-from ringviz.export.event_record import FIELDS
+from ringviz.record.event_record import FIELDS
 from tests.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""`ringviz check`: says whether scenario and lesson folders are what they must be."""
+"""`ringviz check`: says whether scenario folders, lesson folders and replays are what they must be."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +12,23 @@ from ringviz.errors import RingvizError
 from ringviz.guest.image import load_image
 from ringviz.guest.scenario import SCENARIO_FILE, load_scenario, shown_path
 from ringviz.lessons.read import LESSON_FILE, read_lesson
+from ringviz.record.replay import REPLAY_SUFFIX
+from ringviz.record.replay_check import check_replay
+from ringviz.record.replay_file import load_replay, replays_in
 
 
 def check(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Scenario or lesson folders, or folders of them.")
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Scenario or lesson folders, folders of them, or replays."),
     ],
 ) -> int:
-    """Validate scenario and lesson folders.
+    """Validate scenario folders, lesson folders and replays.
 
-    Looks at the scenario file, and at the image in the layout that it claims. A lesson is gone through with its guest:
-    every place has to be reached, every figure computed, every question answered, and so has its quiz.
+    Looks at the scenario file, at the image in the layout that it claims, and at the folder's replays: that their
+    machines can be built and that the guest has the symbols they go to. `ringviz replay --headless` plays them.
+    A lesson is gone through with its guest: every place has to be reached, every figure computed, every question
+    answered, and so has its quiz.
     """
     is_good = True
     for folder in (folder for path in paths for folder in folders_of(path)):
@@ -52,7 +58,12 @@ def problem_of(folder: Path) -> str:
     if not (folder / SCENARIO_FILE).is_file() and (folder / LESSON_FILE).is_file():
         return ""
     try:
+        if folder.name.endswith(REPLAY_SUFFIX):
+            check_replay(load_replay(folder))
+            return ""
         load_image(load_scenario(folder))
+        for path in replays_in(folder):
+            check_replay(load_replay(path))
     except RingvizError as error:
         return str(error)
     return ""

@@ -14,6 +14,7 @@ from ringviz.cli.compare import compare
 from ringviz.cli.consolidate import consolidate
 from ringviz.cli.controls import controls
 from ringviz.cli.cpus import cpus
+from ringviz.cli.diff import diff
 from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
@@ -22,6 +23,7 @@ from ringviz.cli.list import list_all
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.paper import paper
 from ringviz.cli.quiz import quiz
+from ringviz.cli.replay import replay
 from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
@@ -40,6 +42,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "whatif": whatif,
     "chart": chart,
     "trace": trace,
+    "diff": diff,
+    "replay": replay,
     "walk": walk,
     "learn": learn,
     "quiz": quiz,

@@ -31,5 +31,16 @@ class OnEvent:
     """After any event."""
 
 
-StopCondition = AtAddress | OnRingChange | OnKind | OnEvent
+@dataclass(frozen=True, slots=True)
+class OnNth:
+    """After the n-th event from here that is like this: of a kind, or any; of an instruction whose text begins so."""
+
+    kind: Kind | None = None
+    instruction: str = ""
+    count: int = 1
+    is_ring_change: bool = False
+    """Only events that took the CPU to another ring."""
+
+
+StopCondition = AtAddress | OnRingChange | OnKind | OnEvent | OnNth
 """What `Session.run_to` waits for."""

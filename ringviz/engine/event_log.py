@@ -108,12 +108,7 @@ class EventLog(Sequence[Event]):
 
     def cycles(self, index: int) -> int | None:
         """Price of one event; None if it charges something without a known price, and nothing else."""
-        event = self.raw[index]
-        prices = [cost_of(self._cpu, cause).cycles for cause in (*event.charges, *event.native_charges)]
-        known = [price for price in prices if price is not None]
-        if not known:
-            return None
-        return sum(known)
+        return price_of(self._cpu, self.raw[index])
 
     def charged(self) -> Iterator[int]:
         """Give what each event puts on both accounts; what has no price counts as nothing."""
@@ -149,3 +144,10 @@ class EventLog(Sequence[Event]):
         for event in self.raw[checkpoint * _CHECKPOINT_EVERY : count]:
             counts.add(event)
         return counts
+
+
+def price_of(cpu: CpuProfile, event: RawEvent) -> int | None:
+    """Price an event; None if it charges something without a known price, and nothing else."""
+    prices = [cost_of(cpu, cause).cycles for cause in (*event.charges, *event.native_charges)]
+    known = [price for price in prices if price is not None]
+    return sum(known) if known else None

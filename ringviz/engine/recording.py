@@ -108,9 +108,10 @@ class Recording:
         self.technique.stop_before(breakpoint_at)
         target = min(target, self._limit)
         found = False
+        found_at = 0
         while not self.is_at_end and (self.position < target or found):
             before = self.position
-            is_late = False
+            self._news = []
             goal = before + 1 if found else max(before + 1, min(target, before + _SLICE, self._keyframe_due()))
             stop = machine.run(goal)
             match stop:
@@ -119,19 +120,19 @@ class Recording:
                 case BudgetSpent() | Paused():
                     self._since_progress = 0
                     self._collect()  # the next instruction is fetched already: that is on the way to the next position
-                    is_late = wanted is not None and any(wanted(event) for event in self._news)
                 case _:
                     self._handle(stop, before)
-                    if wanted is not None and not found:
-                        found = any(wanted(event) for event in self._news)
+            if wanted is not None and not found:
+                event = next((event for event in self._news if wanted(event)), None)
+                found, found_at = event is not None, 0 if event is None else event.at
             if self.position > before:
                 self._since_progress = 0
                 self.explored = max(self.explored, self.position)
                 if self.position >= self._keyframe_due():
                     self._take_keyframe()
-                if found:
+                # An exception comes before an instruction completes, and belongs to the way to the next position.
+                if found and self.position > found_at:
                     break
-            found = found or is_late
             if cancelled():
                 break
         if self.position >= self._limit and not self.is_at_end:

@@ -6,11 +6,11 @@ view can show what the last instruction changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.bill import Bill, between, bill_at
-from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnRingChange, StopCondition
+from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnNth, OnRingChange, StopCondition
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.ledger import ledger
 from ringviz.engine.markers import marker_track
@@ -27,6 +27,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.machine.paging import Access
+from ringviz.machine.state import CpuState
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose, technique_facts, variant_for
@@ -148,6 +149,8 @@ class Session:
                 found = self._recording.play(limit, cancelled, lambda event: event.kind is kind)
             case OnEvent():
                 found = self._recording.play(limit, cancelled, _any_event)
+            case OnNth():
+                found = self._recording.play(limit, cancelled, _nth(stop))
         self._look_back()
         return found
 
@@ -287,6 +290,21 @@ class Session:
             return reference.cycles_of_all(cancelled) if self.is_over else None
         return reference.cycles_at(self.position, at_end=self.is_over, cancelled=cancelled)
 
+    def cpu_state(self, *, is_real: bool) -> CpuState:
+        """The CPU now: as the guest believes it to be, or as it really is. A copy."""
+        technique = self._recording.technique
+        return technique.real_state() if is_real else technique.guest_state()
+
+    def bytes_at(self, linear: int, count: int) -> bytes:
+        """What stands at a linear address of the guest; nothing where no page is."""
+        return self._recording.technique.guest_memory().peek(linear, count) or b""
+
+    @property
+    def exit_code(self) -> int:
+        """What the guest has given to the exit port; -1 before it did."""
+        code = self._recording.technique.machine.bus.exit_code
+        return -1 if code is None else code
+
     def walk(self, linear: int, access: Access = Access()) -> WalkView:  # noqa: B008 - frozen
         """Show how a linear address is translated at this moment, and by whom."""
         found = self._source.symbol_at(linear)
@@ -307,6 +325,19 @@ class Session:
 def _changes_ring(event: RawEvent) -> bool:
     """Tell whether the CPU came to another ring: the real one, or that of a guest that is interpreted."""
     return event.from_ring != event.to_ring or any(change.name == "cpl" for change in event.changes)
+
+
+def _nth(stop: OnNth) -> Callable[[RawEvent], bool]:
+    """Give the question whether an event is the one that was waited for."""
+    left = stop.count
+
+    def is_it(event: RawEvent) -> bool:
+        nonlocal left
+        is_kind = stop.kind in (None, event.kind) and (not stop.is_ring_change or _changes_ring(event))
+        left -= is_kind and event.instruction.startswith(stop.instruction)
+        return left <= 0
+
+    return is_it
 
 
 def _any_event(_event: RawEvent) -> bool:

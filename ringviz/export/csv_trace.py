@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable
 
 from ringviz.engine.events import Event
-from ringviz.export.event_record import FIELDS, event_record
 from ringviz.export.trace_format import TraceEnd, TraceHead
+from ringviz.record.event_record import FIELDS, event_record
 
 
 class CsvTrace:

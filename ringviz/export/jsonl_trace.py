@@ -3,8 +3,8 @@
 import json
 
 from ringviz.engine.events import Event
-from ringviz.export.event_record import event_record
 from ringviz.export.trace_format import TraceEnd, TraceHead
+from ringviz.record.event_record import event_record
 
 
 class JsonlTrace:

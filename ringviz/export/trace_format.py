@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ringviz.engine.events import Event
+from ringviz.record.made_with import MadeWith
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,9 @@ class TraceHead:
     vmm_seat: str
     mmu: str
     cpu_title: str
+    cpu_id: str
+    controls: tuple[str, ...]
+    made_with: MadeWith
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ringviz.export.event_record import FIELDS
+from ringviz.record.event_record import FIELDS
 from tests.cli.guests import from_bytes
 from tests.cli.program import one_complaint, ringviz
 

@@ -8,10 +8,22 @@ import pytest
 from ringviz.engine.events import Change, Event
 from ringviz.engine.view import Kind
 from ringviz.export import TRACE_FORMATS, TraceEnd, TraceHead
-from ringviz.export.event_record import FIELDS, event_record
+from ringviz.record.event_record import FIELDS, event_record
+from ringviz.record.made_with import MadeWith
 
 END = TraceEnd(7531, 1234, "exit code 1")
-HEAD = TraceHead("rings-tour", "A tour", "amd-v", "AMD-V", "host mode", "nested", "AMD Opteron")
+HEAD = TraceHead(
+    "rings-tour",
+    "A tour",
+    "amd-v",
+    "AMD-V",
+    "host mode",
+    "nested",
+    "AMD Opteron",
+    "barcelona",
+    (),
+    MadeWith("a", "b", "c"),
+)
 
 
 def _event(**changed: object) -> Event:
@@ -39,7 +51,7 @@ def _event(**changed: object) -> Event:
 
 
 def test_the_formats_are_known_by_their_own_names() -> None:
-    assert list(TRACE_FORMATS) == ["plain", "jsonl", "csv"]
+    assert list(TRACE_FORMATS) == ["plain", "jsonl", "csv", "trace"]
     assert all(name == trace_format.id for name, trace_format in TRACE_FORMATS.items())
 
 

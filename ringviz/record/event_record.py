@@ -1,9 +1,10 @@
-"""One event as named values: what the trace formats for programs write, under the same names."""
+"""One event as named values, and back: what the trace formats for programs write, under the same names."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from ringviz.engine.events import Event
+from ringviz.engine.events import Change, Event, Kind
 
 FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,3 +43,22 @@ def event_record(event: Event) -> dict[str, object]:
     ]
     record["detail"] = [{"name": name, "value": value} for name, value in event.detail]
     return record
+
+
+def event_of(record: Mapping[str, Any]) -> Event:
+    """Give the event back that `event_record` gave; names that are not of `FIELDS` are passed over.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such record.
+    """
+    values: dict[str, Any] = {name: record[name] for name in FIELDS}
+    for name in _NUMBERS:
+        if type(values[name]) is not int:
+            raise TypeError(name)
+    values["kind"] = Kind(record["kind"])
+    values["changes"] = tuple(Change(row["name"], row["owner"], row["old"], row["new"]) for row in record["changes"])
+    values["detail"] = tuple((row["name"], row["value"]) for row in record["detail"])
+    return Event(**values)
+
+
+_NUMBERS = ("number", "at", "address", "from_ring", "to_ring", "resume")
