@@ -28,6 +28,7 @@ from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
 from ringviz.cli.stat import stat
 from ringviz.cli.trace import trace
+from ringviz.cli.vm import vm
 from ringviz.cli.walk import walk
 from ringviz.cli.whatif import whatif
 
@@ -59,6 +60,7 @@ app = typer.Typer(name="ringviz", rich_markup_mode=None, pretty_exceptions_enabl
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(disk, name="disk")
+app.add_typer(vm, name="vm")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -246,6 +246,10 @@ class Bus:
         if device is not None:
             device.write_memory(address - device.window.start, size, value, now)
 
+    def device(self, name: str) -> Device:
+        """Give a device by its name, which must be on this bus."""
+        return self._devices[name]
+
     def device_at(self, port: int) -> str | None:
         """Give the name of the device that claims `port`, or None."""
         claim = self._claims.get(port)

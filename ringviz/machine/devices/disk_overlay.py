@@ -10,6 +10,7 @@ look at a whole disk to compare two machines.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SECTOR_BYTES = 512
@@ -51,11 +52,25 @@ class Overlay:
         """Give this overlay with a sector as in the image again."""
         return self if self.sector(number) is None else self._with(number, None)
 
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """Give every sector with its number, in the order of the disk."""
+        if self._root is not None:
+            yield from _contents(self._root, _LEVELS - 1, 0)
+
     def _with(self, number: int, content: bytes | None) -> "Overlay":
         before = self.sector(number)
         fingerprint = self.fingerprint - _hash(number, before) + _hash(number, content)
         sectors = self.sectors - (before is not None) + (content is not None)
         return Overlay(fingerprint % _FINGERPRINTS, sectors, _replaced(self._root, _LEVELS - 1, number, content))
+
+
+def _contents(node: _Node, level: int, first: int) -> Iterator[tuple[int, bytes]]:
+    for branch, below in enumerate(node):
+        number = first + (branch << _BRANCH_BITS * level)
+        if isinstance(below, bytes):
+            yield number, below
+        elif below is not None:
+            yield from _contents(below, level - 1, number)
 
 
 def _hash(number: int, content: bytes | None) -> int:

@@ -70,6 +70,11 @@ class Ide:
         self._take(_power_on(self._media))
         self._settle()
 
+    def written(self, number: int) -> dict[int, bytes]:
+        """Give the sectors of a disk that differ from its image, by number; none where there is no disk."""
+        drive = self._drives[number]
+        return {} if drive is None else dict(drive.overlay.contents())
+
     def next_event(self, now: int) -> int | None:
         """Give the time at which a drive ceases to be busy."""
         return min((max(drive.due, now + 1) for _, drive in self._present() if drive.due is not None), default=None)

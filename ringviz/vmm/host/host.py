@@ -150,11 +150,13 @@ class Host:
         self._enter(seat, State.PAUSED)
         self._note(name, "pause", "")
 
-    def resume(self, name: str) -> None:
-        """Let a paused machine run again; one that slept sleeps on for what was left."""
+    def resume(self, name: str, sleep_cycles: int | None = None) -> None:
+        """Let a paused machine run again; one that slept sleeps on for what was left, or as long as is said."""
         seat = self._seat(name)
         if seat.state is not State.PAUSED:
             return
+        if sleep_cycles is not None:
+            seat.wake_at = sleep_cycles
         if seat.wake_at:
             seat.wake_at += self.clock
             self._enter(seat, State.SLEEPING)
@@ -187,6 +189,11 @@ class Host:
             InputError: there is none of that name.
         """
         return self._seat(name).machine
+
+    def sleep_left(self, name: str) -> int:
+        """Say how many cycles a machine will sleep on; 0 if it does not sleep."""
+        seat = self._seat(name)
+        return max(0, seat.wake_at - self.clock) if seat.state is State.SLEEPING else 0
 
     def state_of(self, name: str) -> State:
         """Say what a machine is at."""

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from ringviz.errors import UnsupportedError
 from ringviz.facts.costs import cost_of
 from ringviz.facts.scheduling import CYCLES_PER_TICK
 from ringviz.guest.scenario import Scenario
+from ringviz.machine.devices import ExitPort, Ide
 from ringviz.machine.memory import lent_by
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event
@@ -24,6 +26,7 @@ from ringviz.vmm.setup import Setup
 
 MOST_EVENTS_WITHOUT_PROGRESS = 1_000
 """A guest whose fault handler faults at once completes nothing: it is taken off the host."""
+_OTHER_RUN = "the run does not come by the place where it stood: the guest, its disks or ringviz are not the same"
 NO_PROGRESS = "the guest takes one exception after the other and completes no instruction"
 _FIRST_STRIDE = 64
 _LONGEST_STRIDE = 500_000
@@ -52,6 +55,25 @@ class Turn:
     end: Ended | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a machine stands in its run, in few enough words to be written down: the run itself can be had again.
+
+    Nothing in a machine depends on anything but the count of its instructions, so whoever runs the same guest to the
+    same place has the same machine.
+    """
+
+    retired: int
+    """Guest instructions completed."""
+    answered: int
+    """Stops that the VMM has answered: several can come at one instruction."""
+    has_slept: bool
+    """The guest sleeps, or has been woken and does not know yet."""
+    spent_cycles: int
+    asked_at: tuple[int, int] | None = None
+    """Instructions and answers at which it was asked to shut down."""
+
+
 class VirtualMachine:
     """A guest that stands somewhere in its run."""
 
@@ -74,6 +96,8 @@ class VirtualMachine:
         self._event_cycles = 0
         self._pending: Stop | None = None
         self._without_progress = 0
+        self._answered = 0
+        self._asked_at: tuple[int, int] | None = None
         self._of_late = 0
         """What an instruction has cost between the last two looks at the bill."""
         self._looked_at = 0, 0
@@ -108,6 +132,7 @@ class VirtualMachine:
                 self._collect()
                 continue
             outcome = self.technique.handle(stop)
+            self._answered += 1
             is_overhead = self._collect()
             if isinstance(outcome, Ended):
                 self.end = outcome
@@ -129,6 +154,60 @@ class VirtualMachine:
         self.technique.preempt()
         self._collect()
         return self.spent_cycles - before
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        has_slept = self._pending is not None
+        return Place(self.technique.machine.retired, self._answered, has_slept, self.spent_cycles, self._asked_at)
+
+    def go_to(self, place: Place) -> None:
+        """Run from power-on to a place where another machine with the same guest once stood.
+
+        Raises:
+            UnsupportedError: the run does not come by there, so it is not the same guest.
+        """
+        if place.asked_at is not None:
+            self._replay(*place.asked_at)
+            self.ask_to_shut_down()
+        self._replay(place.retired, place.answered)
+        if place.has_slept:
+            if not self.technique.machine.is_halted:
+                raise UnsupportedError(_OTHER_RUN)
+            self._fall_asleep()
+        self._event_cycles += place.spent_cycles - self.spent_cycles  # the host's timer has had its price then
+        self.events.clear()
+
+    def _replay(self, retired: int, answered: int) -> None:
+        machine = self.technique.machine
+        while self.end is None and (machine.retired < retired or self._answered < answered):
+            stop, self._pending = self._pending, None
+            if stop is None:
+                stop = machine.run(retired if machine.retired < retired else retired + 1)
+            if not isinstance(stop, BudgetSpent | Paused):
+                outcome = self.technique.handle(stop)
+                self._answered += 1
+                self.end = outcome if isinstance(outcome, Ended) else None
+            self._collect()
+            self.events.clear()
+            if self.end is None and machine.is_halted and (machine.retired, self._answered) != (retired, answered):
+                self._fall_asleep()
+        if (machine.retired, self._answered) != (retired, answered):
+            raise UnsupportedError(_OTHER_RUN)
+
+    def ask_to_shut_down(self) -> None:
+        """Let the guest know, through the exit port, that it is to end its run."""
+        port = self.technique.machine.bus.device("exit")
+        assert isinstance(port, ExitPort)
+        port.ask_to_shut_down()
+        if self._asked_at is None:
+            self._asked_at = self.technique.machine.retired, self._answered
+
+    def written_to_disk(self, number: int) -> dict[int, bytes]:
+        """Give the sectors that the guest has changed since power-on on one of its two disks, by number."""
+        ide = self.technique.machine.bus.device("ide")
+        assert isinstance(ide, Ide)
+        return ide.written(number)
 
     def _stride(self, cycles: int) -> int:
         """Say how many instructions are worth so many cycles, by what they have cost so far, and of late."""

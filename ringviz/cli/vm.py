@@ -1,0 +1,399 @@
+"""`ringviz vm`: machines that are kept, the host they share, and every operation of their lives."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ringviz.cli.exits import Exit, one_line
+from ringviz.cli.options import Json
+from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.table import Column, table
+from ringviz.errors import InputError
+from ringviz.record.machines.definition import MAX_BYTES, read_definition
+from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
+from ringviz.record.machines.room import Kept, Room
+from ringviz.record.machines.store import FOLDER_VARIABLE, default_folder
+from ringviz.vmm.host.shares import Share
+
+SCHEMA = 1
+DEFAULT_CYCLES = 10_000_000
+
+vm = typer.Typer(
+    rich_markup_mode=None,
+    help="Keep virtual machines, let them share a host, and lead each through its life. "
+    f"They are kept in the folder that {FOLDER_VARIABLE} names, or in the user's data folder.",
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The machine.")]
+Weight = Annotated[
+    int | None, typer.Option("--weight", metavar="N", help="Its weight against the others; usual is 256.")
+]
+Cap = Annotated[
+    int | None, typer.Option("--cap", metavar="PERCENT", help="The most it may have of the CPU; 0: no cap.")
+]
+Snapshot = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Name of the snapshot.")]
+
+
+@vm.command()
+def define(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The definition, in TOML.")],
+) -> int:
+    """Take in a new machine, switched off; its disks are copied."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{file.name}: cannot be read: {error.strerror}") from None
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{file.name}: expected no more than {MAX_BYTES:,} bytes")
+    definition = read_definition(text.decode("utf-8", "replace"), file.name, file.resolve().parent)
+    with _room() as room:
+        room.define(name, definition)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command("list")
+def list_machines(json: Json = False) -> int:
+    """Show all machines, and the host."""
+    with _room() as room:
+        if json:
+            print_json(_room_json(room))
+        else:
+            print_lines(_list_lines(room))
+    return Exit.DONE
+
+
+@vm.command()
+def show(name: Name, json: Json = False) -> int:
+    """Show one machine: its definition, its state and what can be done with it, its snapshots, its console."""
+    with _room() as room:
+        kept = room.kept(name)
+        if json:
+            print_json({"schema": SCHEMA, "name": name} | _machine_json(kept))
+        else:
+            print_lines(_show_lines(name, kept))
+    return Exit.DONE
+
+
+@vm.command()
+def states() -> int:
+    """Show the life of a machine as a state machine: state, operation, next state."""
+    print_lines(table((Column("State"), Column("Operation"), Column("Next"), Column("What it is", wraps=True)),
+                      [(state.strip(), operation, target, OPERATIONS[operation].title)
+                       for state, operation, target in state_rows()], width_cells()))  # fmt: skip
+    return Exit.DONE
+
+
+@vm.command()
+def start(name: Name) -> int:
+    """Switch a machine on; it runs whenever the host does."""
+    with _room() as room:
+        room.start(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def pause(name: Name) -> int:
+    """Let a machine stand still."""
+    with _room() as room:
+        room.pause(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def resume(name: Name) -> int:
+    """Let a paused machine go on."""
+    with _room() as room:
+        room.resume(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def reset(name: Name) -> int:
+    """Switch a machine off and on again; its disks stay as they are."""
+    with _room() as room:
+        room.reset(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def shutdown(name: Name) -> int:
+    """Ask a guest to end its run, through port F4h; the host switches it off if it has not when its time is up."""
+    with _room() as room:
+        room.ask_to_shut_down(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def stop(name: Name) -> int:
+    """Switch a machine off at once; what it has written to its disks is kept."""
+    with _room() as room:
+        room.stop(name)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def snapshot(name: Name, snapshot: Snapshot) -> int:
+    """Keep what a machine is now: its disks, and where its guest stands."""
+    with _room() as room:
+        room.snapshot(name, snapshot)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def revert(name: Name, snapshot: Snapshot) -> int:
+    """Let a machine be again what it was; what it has become since is lost."""
+    with _room() as room:
+        room.revert(name, snapshot)
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def clone(name: Name, other: Annotated[str, typer.Argument(metavar="OTHER", help="Name of the new machine.")]) -> int:
+    """Make another machine that stands where this one does."""
+    with _room() as room:
+        room.clone(name, other)
+        _tell(room, other)
+    return Exit.DONE
+
+
+@vm.command()
+def destroy(name: Name) -> int:
+    """Forget a machine that is switched off, with its disks and snapshots."""
+    with _room() as room:
+        room.destroy(name)
+        print_lines([f"{name}: destroyed"])
+    return Exit.DONE
+
+
+@vm.command()
+def share(name: Name, weight: Weight = None, cap: Cap = None) -> int:
+    """Change a machine's share of the host's CPU, also while it runs."""
+    with _room() as room:
+        old = room.kept(name).definition.share
+        room.set_share(name, Share(old.weight if weight is None else weight, old.cap_percent if cap is None else cap))
+        _tell(room, name)
+    return Exit.DONE
+
+
+@vm.command()
+def host(
+    cpu: Annotated[str | None, typer.Option("--cpu", metavar="ID", help="The CPU; see `ringviz cpus`.")] = None,
+    memory: Annotated[int | None, typer.Option("--memory", metavar="MIB", help="Size of its memory.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ID", help="credit, stride or round-robin.")
+    ] = None,
+) -> int:
+    """Show the host, or change it while all machines are off."""
+    with _room() as room:
+        if (cpu, memory, scheduler) != (None, None, None):
+            room.set_host(cpu, memory, scheduler)
+        print_lines([_host_line(room)])
+    return Exit.DONE
+
+
+@vm.command()
+def run(
+    cycles: Annotated[
+        int,
+        typer.Option("--for", metavar="CYCLES", help="For how long, in cycles of the host: a million make a second."),
+    ] = DEFAULT_CYCLES,
+    events: Annotated[bool, typer.Option("--events", help="Print every decision of the host.")] = False,
+    json: Json = False,
+) -> int:
+    """Let the host run, with all machines that are switched on and not paused."""
+    if cycles < 1:
+        raise InputError(f"--for: found {cycles}, expected at least 1")
+    with _room() as room:
+        before = room.clock
+        room.run(cycles)
+        if json:
+            print_json(_run_json(room, before))
+        else:
+            print_lines(_run_lines(room, before, events=events))
+    return Exit.DONE
+
+
+@contextmanager
+def _room() -> Iterator[Room]:
+    room = Room(default_folder(), _now)
+    try:
+        yield room
+    finally:
+        room.close()
+
+
+def _now() -> int:
+    """The clock, or what the environment says instead, as for reproducible builds."""
+    return int(os.environ.get("SOURCE_DATE_EPOCH", "") or time.time())
+
+
+def _tell(room: Room, name: str) -> None:
+    print_lines([f"{name}: {room.machines[name].state.value}"])
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+_MACHINES = (
+    Column("Machine"),
+    Column("State"),
+    Column("Scenario"),
+    Column("Technique"),
+    Column("Weight", is_number=True),
+    Column("Cap", is_number=True),
+    Column("Instructions", is_number=True),
+    Column("Snapshots", wraps=True),
+)
+_SHARES = (
+    Column("Machine"),
+    Column("State"),
+    Column("CPU", is_number=True),
+    Column("Ideal", is_number=True),
+    Column("Off by", is_number=True),
+    Column("Stolen", is_number=True),
+    Column("Slept", is_number=True),
+    Column("Guest's clock", is_number=True),
+)
+
+
+def _host_line(room: Room) -> str:
+    return (
+        f"Host: {room.cpu}, {room.memory_mib:,} MiB, scheduler {room.scheduler}; "
+        f"its clock stands at {room.clock:,} cycles"
+    )
+
+
+def _list_lines(room: Room) -> Iterator[str]:
+    yield _host_line(room)
+    if not room.machines:
+        yield "No machines yet: `ringviz vm define NAME FILE` takes one in"
+        return
+    rows = []
+    for name, kept in room.machines.items():
+        definition = kept.definition
+        cap = f"{definition.cap_percent} %" if definition.cap_percent else "-"
+        retired = "-" if kept.run is None else f"{kept.run.place.retired:,}"
+        scenario, names = Path(definition.scenario).name, ", ".join(kept.snapshots)
+        rows.append(
+            (name, kept.state.value, scenario, definition.technique, str(definition.weight), cap, retired, names)
+        )
+    yield from table(_MACHINES, rows, width_cells())
+
+
+def _show_lines(name: str, kept: Kept) -> Iterator[str]:
+    definition = kept.definition
+    how = definition.technique if definition.mmu is None else f"{definition.technique}, memory: {definition.mmu}"
+    yield strong(f"{name}: {kept.state.value}")
+    yield f"Scenario {definition.scenario} under {how}"
+    cap = f"{definition.cap_percent} %" if definition.cap_percent else "none"
+    yield f"Weight {definition.weight}, cap {cap}"
+    if kept.run is not None:
+        place = kept.run.place
+        yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} cycles"
+        if kept.run.deadline is not None:
+            yield f"Asked to shut down; switched off when the host's clock comes to {kept.run.deadline:,}"
+    if kept.ended:
+        yield f"Its last run: {kept.ended}"
+    for number, disk in enumerate(kept.disks):
+        if disk is not None:
+            yield f"Disk {number + 1}: {disk}"
+    for snapshot_name, taken in kept.snapshots.items():
+        yield f"Snapshot {snapshot_name}: {taken.state.value}, at {taken.clock:,} cycles of the host"
+    yield ""
+    columns = (Column("State"), Column("Operation"), Column("Next"))
+    yield from table(columns, list(state_rows(kept.state)), width_cells())
+    if kept.console:
+        yield ""
+        yield "The guest has printed:"
+        yield from (f"  {one_line(line)}" for line in kept.console.splitlines())
+
+
+def _run_lines(room: Room, before: int, *, events: bool) -> Iterator[str]:
+    from ringviz.engine.host_view import LEGEND, gantt_rows, machine_rows, unfairness
+
+    ran = room.last_host
+    assert ran is not None
+    yield f"The host ran for {ran.clock:,} cycles, from {before:,} to {room.clock:,}"
+    rows = machine_rows(ran)
+    if rows:
+        yield from table(_SHARES, [
+            (row.name, row.state, f"{row.share:.1%}", f"{row.ideal_share:.1%}", f"{row.deviation:+.1%}",
+             f"{row.stolen_cycles:,}", f"{row.sleeping_cycles:,}", f"{row.guest_ticks:,}")
+            for row in rows
+        ], width_cells())  # fmt: skip
+        yield f"Unfairness: {unfairness(ran):.2%} at most from what an ideal host would have given"
+        yield ""
+        longest = max(len(row.name) for row in rows)
+        for name, picture in gantt_rows(ran, 0, max(1, ran.clock), width_cells() - longest - 3):
+            yield f"{name:<{longest}} |{picture}|"
+        yield LEGEND
+    for name, kept in room.machines.items():
+        if name not in ran.names and kept.state is Life.STOPPED and kept.ended and kept.spent:
+            yield f"{name} is stopped: {kept.ended}"
+    if events:
+        yield ""
+        yield from (event.line() for event in ran.events)
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _machine_json(kept: Kept) -> dict[str, Any]:
+    definition, run_now = kept.definition, kept.run
+    return {
+        "state": kept.state.value,
+        "scenario": Path(definition.scenario).name,
+        "technique": definition.technique,
+        "mmu": definition.mmu,
+        "weight": definition.weight,
+        "cap_percent": definition.cap_percent,
+        "retired": None if run_now is None else run_now.place.retired,
+        "spent_cycles": None if run_now is None else run_now.place.spent_cycles,
+        "guest_state_sha256": None if run_now is None else run_now.guest_state_sha256 or None,
+        "snapshots": {name: taken.state.value for name, taken in kept.snapshots.items()},
+        "ended": kept.ended or None,
+        "host_cycles": kept.spent,
+        "console": kept.console,
+    }
+
+
+def _room_json(room: Room) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "host": {
+            "cpu": room.cpu, "memory_mib": room.memory_mib, "scheduler": room.scheduler, "clock": room.clock,
+        },
+        "machines": {name: _machine_json(kept) for name, kept in room.machines.items()},
+    }  # fmt: skip
+
+
+def _run_json(room: Room, before: int) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from ringviz.engine.host_view import machine_rows, unfairness
+
+    ran = room.last_host
+    assert ran is not None
+    return {
+        "schema": SCHEMA,
+        "from": before,
+        "to": room.clock,
+        "unfairness": unfairness(ran),
+        "machines": [asdict(row) for row in machine_rows(ran)],
+        "turns": [[turn.machine, turn.start, turn.end, turn.ended_by] for turn in ran.turns],
+    }

@@ -1,0 +1,493 @@
+"""A room of kept machines: every operation of their lives, each done wholly or not at all.
+
+What is kept of a machine that is switched on is where it stands, not what is in it: its disks as they were when it was
+switched on, how many instructions it has completed since, and what it was asked. Running it again to that place gives
+the same machine, bit for bit, and a hash of all that the guest can see says whether it has. What it has written to its
+disks becomes a new differencing disk when it is switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ringviz.engine.state_hash import guest_state_sha256
+from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.costs import CPU_PROFILES
+from ringviz.guest.disks import file_chain, open_disk
+from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
+from ringviz.guest.scenario import Scenario, with_disks
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.definition import Definition, check_name
+from ringviz.record.machines.life_cycle import Life, check_allowed
+from ringviz.record.machines.store import Store
+from ringviz.vmm.host.host import Host
+from ringviz.vmm.host.shares import Share
+from ringviz.vmm.host.virtual_machine import Place
+from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
+
+DEFAULT_CPU, DEFAULT_MEMORY_MIB = "haswell", 512
+MAX_MEMORY_MIB = 16_384
+LONGEST_CHAIN = 8
+"""Disks of one machine upon each other, before they are made one."""
+RESET = "reset"
+
+Now = Callable[[], int]
+"""Seconds since 1970; for the time stamps in disk images."""
+Disks = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a machine stands that is switched on."""
+
+    place: Place
+    sleep_cycles: int
+    """For how long it will sleep on."""
+    guest_state_sha256: str
+    """Empty at power-on, where there is nothing to compare."""
+    disks: Disks
+    """As they were when it was switched on."""
+    deadline: int | None = None
+    """Host clock at which it is switched off, if it has been asked to shut down."""
+
+
+POWER_ON = Place(0, 0, False, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a machine was at some moment."""
+
+    state: Life
+    disks: Disks
+    run: Run | None
+    clock: int
+    """Of the host, when it was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One machine as it is kept."""
+
+    definition: Definition
+    state: Life
+    disks: Disks
+    """What it will be switched on with."""
+    run: Run | None = None
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    ended: str = ""
+    """How its last run ended, in words."""
+    spent: dict[str, int] = field(default_factory=dict)
+    """Host cycles by state, over all runs."""
+    console: str = ""
+    """What its guest has printed in its last run, up to where it stands."""
+
+
+class Room:
+    """An open store, and a host that is only there while it runs."""
+
+    def __init__(self, folder: Path, now: Now) -> None:
+        """Open the machines in a folder.
+
+        Raises:
+            InputError: they are in use, or cannot be read; one line.
+        """
+        self._store = Store(folder)
+        self._now = now
+        content = self._store.content
+        self.cpu: str = content.get("cpu", DEFAULT_CPU)
+        self.memory_mib: int = content.get("memory_mib", DEFAULT_MEMORY_MIB)
+        self.scheduler: str = content.get("scheduler", DEFAULT_SCHEDULER)
+        self.clock: int = content.get("clock", 0)
+        """Of the host, over all its runs."""
+        self._disk_number: int = content.get("disk_number", 0)
+        try:
+            self.machines = {name: _kept(value) for name, value in content.get("machines", {}).items()}
+        except (KeyError, TypeError, ValueError) as error:
+            self._store.close()
+            raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
+        self._store.remove_others(self._needed_disks())
+        self.last_host: Host | None = None
+        """The host of the last run, for whoever wants to look at it."""
+
+    def close(self) -> None:
+        """Let others open the folder."""
+        self._store.close()
+
+    # ---- the host ----------------------------------------------------------------------------------------------------
+
+    def set_host(self, cpu: str | None, memory_mib: int | None, scheduler: str | None) -> None:
+        """Change the host, while no machine is switched on.
+
+        Raises:
+            InputError: a machine is on, or there is no such CPU, size or scheduler.
+        """
+        on = [name for name, kept in self.machines.items() if kept.state is not Life.STOPPED]
+        if on:
+            raise InputError(f"the host cannot change while machines are on: {', '.join(on)}")
+        if cpu is not None and cpu not in CPU_PROFILES:
+            raise InputError(f'CPU "{cpu}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
+        if memory_mib is not None and not 1 <= memory_mib <= MAX_MEMORY_MIB:
+            raise InputError(f"memory: found {memory_mib}, expected 1 to {MAX_MEMORY_MIB:,} MiB")
+        if scheduler is not None:
+            make_policy(scheduler)
+        self.cpu, self.memory_mib = cpu or self.cpu, memory_mib or self.memory_mib
+        self.scheduler = scheduler or self.scheduler
+        self._commit()
+
+    def run(self, cycles: int) -> Host:
+        """Let the host run with all machines that are to, and keep where they stand then.
+
+        Returns:
+            The host as it is at the end.
+
+        Raises:
+            RingvizError: a machine cannot be switched on or found again; then nothing has changed.
+        """
+        host = self._host()
+        machines, on, used = dict(self.machines), [], 0
+        for name, kept in machines.items():
+            if kept.state in (Life.RUNNING, Life.SHUTTING_DOWN):
+                self._seat(host, name, kept)
+                on.append(name)
+        while used < cycles and on:
+            host.run_until(min(cycles, used + host.period, *self._deadlines(machines, on, used)))
+            used = host.clock
+            for name in on.copy():
+                machines[name] = self._looked_after(host, name, machines[name], self.clock + used)
+                if machines[name].state is Life.STOPPED:
+                    on.remove(name)
+        for name in on:
+            machines[name] = self._standing(host, name, machines[name])
+        self.machines = machines
+        self.clock += used
+        self._commit()
+        self.last_host = host
+        return host
+
+    def _deadlines(self, machines: dict[str, Kept], on: list[str], used: int) -> Iterator[int]:
+        """Give the moments, on the clock of this run of the host, at which somebody's time to shut down is up."""
+        for name in on:
+            run = machines[name].run
+            if run is not None and run.deadline is not None:
+                yield max(used + 1, run.deadline - self.clock)
+
+    def _looked_after(self, host: Host, name: str, kept: Kept, clock: int) -> Kept:
+        """Switch a machine off that has ended, or whose time is up; switch it on again if its guest has reset it."""
+        assert kept.run is not None
+        end = host.machine(name).end
+        is_late = kept.run.deadline is not None and clock >= kept.run.deadline
+        if end is None and not is_late:
+            return kept
+        host.pause(name)
+        off = self._switched_off(host, name, kept)
+        if end is None:
+            return replace(off, ended="switched off: it has not shut down in time")
+        if end.how == RESET:
+            host.remove(name)
+            on_again = replace(off, state=Life.RUNNING, run=_power_on(off.disks))
+            self._seat(host, name, on_again)
+            return on_again
+        return replace(off, ended=end.text)
+
+    # ---- the life of a machine ---------------------------------------------------------------------------------------
+
+    def define(self, name: str, definition: Definition) -> None:
+        """Take a new machine in; its disks are copied.
+
+        Raises:
+            RingvizError: the name is taken, or the host could not run such a machine; one line.
+        """
+        check_name(name)
+        if name in self.machines:
+            raise InputError(f'a machine "{name}" is defined already')
+        scenario = with_disks(definition.load(), definition.disk, definition.disk2)
+        host = self._host()
+        host.add(definition.spec(name, scenario), paused=True)
+        copies = [None if disk is None else self._new_disk(disk.path) for disk in scenario.disks]
+        self.machines[name] = Kept(definition, Life.STOPPED, (copies[0], copies[1]))
+        self._commit()
+
+    def start(self, name: str) -> None:
+        """Switch a machine on.
+
+        Raises:
+            InputError: it is on.
+            UnsupportedError: with those that are on already it does not fit the host's memory.
+        """
+        kept = self._allowed("start", name)
+        host = self._host()
+        for other, each in self.machines.items():
+            if each.state is not Life.STOPPED:
+                host.add(each.definition.spec(other, self._scenario(each)), paused=True)
+        host.add(kept.definition.spec(name, self._scenario(kept)), paused=True)
+        self._put(name, replace(kept, state=Life.RUNNING, run=_power_on(kept.disks), ended="", console=""))
+
+    def pause(self, name: str) -> None:
+        """Let a machine stand still."""
+        self._put(name, replace(self._allowed("pause", name), state=Life.PAUSED))
+
+    def resume(self, name: str) -> None:
+        """Let a paused machine go on."""
+        self._put(name, replace(self._allowed("resume", name), state=Life.RUNNING))
+
+    def reset(self, name: str) -> None:
+        """Switch a machine off and on again."""
+        kept = self._off(name, self._allowed("reset", name))
+        self._put(name, replace(kept, state=Life.RUNNING, run=_power_on(kept.disks), ended="", console=""))
+
+    def ask_to_shut_down(self, name: str) -> None:
+        """Ask a guest to end its run, and set it a time for that.
+
+        The guest finds it at the exit port as soon as the host runs again.
+        """
+        kept = self._allowed("shutdown", name)
+        assert kept.run is not None
+        asked = kept.run.place.asked_at or (kept.run.place.retired, kept.run.place.answered)
+        run = replace(
+            kept.run,
+            place=replace(kept.run.place, asked_at=asked),
+            deadline=self.clock + kept.definition.patience_cycles,
+            # The port is a part of what the guest can see: what was compared so far does not hold any more.
+            guest_state_sha256="",
+        )
+        self._put(name, replace(kept, state=Life.SHUTTING_DOWN, run=run))
+
+    def stop(self, name: str) -> None:
+        """Switch a machine off; what it has written to its disks is kept."""
+        kept = self._off(name, self._allowed("stop", name))
+        self._put(name, replace(kept, ended="switched off"))
+
+    def snapshot(self, name: str, snapshot: str) -> None:
+        """Keep what a machine is now under a name."""
+        kept = self._allowed("snapshot", name)
+        check_name(snapshot)
+        if snapshot in kept.snapshots:
+            raise InputError(f'{name}: there is a snapshot "{snapshot}" already')
+        taken = Snapshot(kept.state, kept.disks, kept.run, self.clock)
+        self._put(name, replace(kept, snapshots={**kept.snapshots, snapshot: taken}))
+
+    def revert(self, name: str, snapshot: str) -> None:
+        """Let a machine be again what it was; what it has become since is lost."""
+        kept = self._allowed("revert", name)
+        if snapshot not in kept.snapshots:
+            known = ", ".join(kept.snapshots) or "none"
+            near = did_you_mean(snapshot, kept.snapshots)
+            raise InputError(f'{name}: no snapshot "{clipped(snapshot)}"; there are {known}{near}')
+        taken = kept.snapshots[snapshot]
+        self._put(name, replace(kept, state=taken.state, disks=taken.disks, run=taken.run, ended=""))
+
+    def clone(self, name: str, other: str) -> None:
+        """Make another machine that stands where this one does; from there each goes its way."""
+        kept = self._allowed("clone", name)
+        check_name(other)
+        if other in self.machines:
+            raise InputError(f'a machine "{other}" is defined already')
+        self._put(other, replace(kept, snapshots={}, spent={}))
+
+    def destroy(self, name: str) -> None:
+        """Forget a machine, its disks and its snapshots."""
+        self._allowed("destroy", name)
+        del self.machines[name]
+        self._commit()
+
+    def set_share(self, name: str, share: Share) -> None:
+        """Change what a machine may have of the host's CPU."""
+        share.check(name)
+        kept = self.kept(name)
+        definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
+        self._put(name, replace(kept, definition=definition))
+
+    # ---- machines that are on ----------------------------------------------------------------------------------------
+
+    def _host(self) -> Host:
+        return Host(self.cpu, self.memory_mib, self.scheduler)
+
+    def _seat(self, host: Host, name: str, kept: Kept) -> None:
+        """Let a host have a machine as it stands."""
+        run = kept.run
+        assert run is not None
+        machine = host.add(kept.definition.spec(name, self._scenario(kept, run.disks)), paused=True)
+        try:
+            machine.go_to(run.place)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{name}: {error}") from None
+        if run.guest_state_sha256 and guest_state_sha256(machine.technique) != run.guest_state_sha256:
+            raise UnsupportedError(
+                f"{name}: is not what it was: its scenario has changed, or ringviz has; revert, reset or stop it"
+            )
+        host.resume(name, run.sleep_cycles)
+
+    def _standing(self, host: Host, name: str, kept: Kept) -> Kept:
+        """Say where a machine stands at the end of a run of the host."""
+        machine = host.machine(name)
+        assert kept.run is not None
+        run = replace(
+            kept.run,
+            place=machine.place,
+            sleep_cycles=host.sleep_left(name),
+            guest_state_sha256=guest_state_sha256(machine.technique),
+        )
+        return replace(_timed(host, name, kept), run=run, console=_printed(host, name))
+
+    def _switched_off(self, host: Host, name: str, kept: Kept) -> Kept:
+        """Say what a machine is that a host has switched off: its disks hold what was written to them."""
+        assert kept.run is not None
+        machine = host.machine(name)
+        written = [machine.written_to_disk(number) for number in range(2)]
+        disks = [
+            None if disk is None else self._with(disk, contents)
+            for disk, contents in zip(kept.run.disks, written, strict=True)
+        ]
+        timed = _timed(host, name, kept)
+        return replace(timed, state=Life.STOPPED, disks=(disks[0], disks[1]), run=None, console=_printed(host, name))
+
+    def _off(self, name: str, kept: Kept) -> Kept:
+        """Switch a machine off that is not on a host; one that cannot be found again loses what it has written."""
+        host = self._host()
+        try:
+            self._seat(host, name, kept)
+        except UnsupportedError:
+            return replace(kept, state=Life.STOPPED, run=None)
+        host.pause(name)
+        return self._switched_off(host, name, kept)
+
+    def _scenario(self, kept: Kept, disks: Disks | None = None) -> Scenario:
+        paths = [None if disk is None else str(self._store.folder / disk) for disk in disks or kept.disks]
+        return with_disks(kept.definition.load(), paths[0], paths[1])
+
+    # ---- disks -------------------------------------------------------------------------------------------------------
+
+    def _next_disk(self) -> Path:
+        self._disk_number += 1
+        return self._store.folder / f"disk-{self._disk_number}.vhd"
+
+    def _new_disk(self, source: Path) -> str:
+        target = self._next_disk()
+        convert_disk(source, target, "dynamic", uuid.uuid4().bytes, self._now())
+        return target.name
+
+    def _with(self, disk: str, contents: dict[int, bytes]) -> str:
+        """Give a disk with some sectors changed: the old one stays as it is, a new one on top of it has the changes."""
+        if not contents:
+            return disk
+        below, target = self._store.folder / disk, self._next_disk()
+        snapshot_disk(below, target, uuid.uuid4().bytes, self._now())
+        image = open_disk(target, is_writable=True)
+        image.write(contents)
+        image.flush()
+        image.close()
+        return self._new_disk(target) if len(file_chain(target)) > LONGEST_CHAIN else target.name
+
+    def _needed_disks(self) -> Iterator[str]:
+        """Give every disk that some machine or snapshot names, and all that these are based on."""
+        named: set[str] = set()
+        for kept in self.machines.values():
+            holders: tuple[Kept | Snapshot, ...] = (kept, *kept.snapshots.values())
+            for holder in holders:
+                named |= {disk for disk in holder.disks if disk is not None}
+                if holder.run is not None:
+                    named |= {disk for disk in holder.run.disks if disk is not None}
+        for disk in named:
+            yield disk
+            with suppress(Exception):  # a damaged disk is told about when it is used
+                yield from (path.name for path in file_chain(self._store.folder / disk))
+
+    # ---- keeping -----------------------------------------------------------------------------------------------------
+
+    def _allowed(self, operation: str, name: str) -> Kept:
+        kept = self.kept(name)
+        check_allowed(operation, name, kept.state)
+        return kept
+
+    def kept(self, name: str) -> Kept:
+        """Give a machine as it is kept.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name not in self.machines:
+            known = ", ".join(self.machines) or "none yet"
+            raise InputError(f'no machine "{clipped(name)}"; there are {known}{did_you_mean(name, self.machines)}')
+        return self.machines[name]
+
+    def _put(self, name: str, kept: Kept) -> None:
+        self.machines[name] = kept
+        self._commit()
+
+    def _commit(self) -> None:
+        sync_folder(self._store.folder)  # the names of new disks come before the file that speaks of them
+        content = {
+            "cpu": self.cpu,
+            "memory_mib": self.memory_mib,
+            "scheduler": self.scheduler,
+            "clock": self.clock,
+            "disk_number": self._disk_number,
+            "machines": {name: _written(kept) for name, kept in self.machines.items()},
+        }
+        self._store.commit(content, self._needed_disks())
+
+
+def _power_on(disks: Disks) -> Run:
+    return Run(POWER_ON, 0, "", disks)
+
+
+def _printed(host: Host, name: str) -> str:
+    return host.machine(name).technique.machine.bus.console
+
+
+def _timed(host: Host, name: str, kept: Kept) -> Kept:
+    """Add where a machine's time went on this host."""
+    spent = dict(kept.spent)
+    for state, cycles in host.times_of(name).spent.items():
+        spent[state.value] = spent.get(state.value, 0) + cycles
+    return replace(kept, spent={state: cycles for state, cycles in spent.items() if cycles})
+
+
+def _written(kept: Kept) -> dict[str, Any]:
+    """Give a machine as values for JSON."""
+    return asdict(kept) | {
+        "state": kept.state.value,
+        "snapshots": {name: asdict(taken) | {"state": taken.state.value} for name, taken in kept.snapshots.items()},
+    }
+
+
+def _kept(value: dict[str, Any]) -> Kept:
+    """Understand what `_written` gave."""
+    definition = dict(value["definition"])
+    definition["controls"] = tuple(definition["controls"])
+    return Kept(
+        Definition(**definition),
+        Life(value["state"]),
+        _disks(value["disks"]),
+        _run(value["run"]),
+        {
+            name: Snapshot(Life(taken["state"]), _disks(taken["disks"]), _run(taken["run"]), int(taken["clock"]))
+            for name, taken in value["snapshots"].items()
+        },
+        str(value["ended"]),
+        dict(value["spent"]),
+        str(value["console"]),
+    )
+
+
+def _run(value: dict[str, Any] | None) -> Run | None:
+    if value is None:
+        return None
+    place = dict(value["place"])
+    place["asked_at"] = None if place["asked_at"] is None else tuple(place["asked_at"])
+    return Run(**{**value, "place": Place(**place), "disks": _disks(value["disks"])})
+
+
+def _disks(value: list[str | None]) -> Disks:
+    first, second = value
+    for name in (first, second):
+        if name is not None and os.path.basename(name) != name:
+            raise ValueError("a disk outside the folder")
+    return first, second
