@@ -112,13 +112,27 @@ def reproduce(cpu: str, progress: Callable[[str], None] | None = None) -> Reprod
     Raises:
         RingvizError: the CPU does not have what a technique needs.
     """
-    setups = {who: choose(technique, mmu, cpu) for who, (technique, mmu) in RUN_AS.items()}
+    setups = _setups(cpu)
     rows = {}
     for operation in OPERATIONS.values():
         if progress is not None:
             progress(operation.title)
         rows[operation.id] = _rows(operation, setups)
     return Reproduction(setups[Contender.NATIVE].cpu, rows)
+
+
+def reproduce_one(operation: str, cpu: str) -> tuple[Row, ...]:
+    """Run one operation of Adams & Agesen 2006 under the three techniques; the first row is the one they discuss.
+
+    Raises:
+        KeyError: the paper has no such operation.
+        RingvizError: the CPU does not have what a technique needs.
+    """
+    return _rows(OPERATIONS[operation], _setups(cpu))
+
+
+def _setups(cpu: str) -> Mapping[Contender, Setup]:
+    return {who: choose(technique, mmu, cpu) for who, (technique, mmu) in RUN_AS.items()}
 
 
 def _rows(operation: Operation, setups: Mapping[Contender, Setup]) -> tuple[Row, ...]:

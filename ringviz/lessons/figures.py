@@ -6,6 +6,8 @@ are in its questions::
     [scenario:]technique[/mmu][@cpu][(±control,…)] what      something that a run has come to
     fact ID                                                  a published figure of `ringviz.facts.figures`
     cost CPU CAUSE                                           cycles of the cost model
+    paper OPERATION native|software|hardware                 cycles that Adams & Agesen measured in 2006
+    model OPERATION native|software|hardware                 cycles that ringviz gets for the same
 
 `what` is one of `retired`, `direct`, `direct-percent`, `outcome`, `exit-code`, `console`, `vmm-calls`, `slowdown`,
 `guest-cycles`, `overhead-cycles`, `total-cycles`, `tlb-misses`, `walk-references`, `divergences`, `first-divergence`,
@@ -20,9 +22,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ringviz.engine.paper import Row, reproduce_one
 from ringviz.engine.recording import Recording
 from ringviz.engine.stat import Stat, stat
 from ringviz.errors import InputError
+from ringviz.facts.adams_agesen import CPU as PAPER_CPU
+from ringviz.facts.adams_agesen import OPERATIONS, Contender
 from ringviz.facts.costs import CAUSES, CPU_PROFILES
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.techniques import TECHNIQUES
@@ -66,6 +71,7 @@ class Figures:
     scenario: Scenario
     """The one that is meant where a figure names none."""
     _stats: dict[tuple[_Run, bool, bool], Stat] = field(default_factory=dict)
+    _papers: dict[str, Row] = field(default_factory=dict)
     _counts: dict[_Run, Counter[tuple[Kind, str]]] = field(default_factory=dict)
 
     def value(self, name: str) -> Value:
@@ -81,6 +87,8 @@ class Figures:
                 return FIGURES[_known("figure", figure, FIGURES)].value
             case ["cost", cpu, cause]:
                 return _cost(cpu, cause)
+            case ["paper" | "model", operation, column]:
+                return self._of_paper(words[0], operation, column)
             case [run, what] if what in WORDS and what not in _WITH_ARGUMENT:
                 return self._of_run(self._run(run), what)
             case [run, "causes", *rest] if rest:
@@ -99,6 +107,14 @@ class Figures:
             RingvizError: as `value`.
         """
         return _BRACES.sub(lambda found: shown(self.value(found[1])), text)
+
+    def _of_paper(self, whose: str, operation: str, column: str) -> int:
+        id_ = _known("operation", operation, OPERATIONS)
+        if id_ not in self._papers:
+            self._papers[id_] = reproduce_one(id_, PAPER_CPU)[0]
+        who = Contender(_known("column", column, [row.value for row in Contender]))
+        measure = self._papers[id_].measures[who]
+        return measure.paper if whose == "paper" else round(measure.model)
 
     def _run(self, text: str) -> _Run:
         found = _RUN.match(text)

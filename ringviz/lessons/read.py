@@ -19,10 +19,12 @@ from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.lessons.asked import Asked, read_question
 from ringviz.lessons.lesson import Lesson, Move, Quiz, Section
 from ringviz.lessons.question import QuestionKind
+from ringviz.record.replay import PANELS as REPLAY_PANELS
 
 SCHEMA_VERSION = 1
 LESSON_FILE, QUIZ_FILE = "lesson.md", "quiz.toml"
-PANELS = ("rings", "code", "registers", "card", "events", "overhead", "timeline", "memory", "walk", "side", "console")
+PANELS = (*REPLAY_PANELS, "memory", "walk")
+"""What `look` may name: the panels of a replay, and the two that take the place of the events."""
 MISCONCEPTION, YOUR_TURN, READ_NEXT, TEACHER = "Misconception", "Your turn", "Read next", "For the teacher"
 _SPECIAL = (MISCONCEPTION, YOUR_TURN, READ_NEXT, TEACHER)
 _MAX_BYTES = 1 << 20
