@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ringviz.engine.events import RawEvent
 from ringviz.facts.source import by
+from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.vmm.events import Kind
 from ringviz.vmm.mmu.telling import HIDDEN_FAULT, TRACE_FAULT
 from ringviz.vmm.translation.technique import SIMULATED
@@ -41,7 +42,7 @@ def _is_interrupt(event: RawEvent) -> bool:
 
 
 def _is_port_access(event: RawEvent) -> bool:
-    return "native-port-io" in event.native_charges
+    return "native-port-io" in event.native_charges or event.form in PORT_FORMS
 
 
 def _no_event_tells(_event: RawEvent) -> bool:

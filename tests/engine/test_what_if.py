@@ -137,13 +137,13 @@ def test_without_changes_runs_cost_what_stat_says(tour: Contest) -> None:
 def test_a_real_verdict_turns_where_the_words_say(tour: Contest) -> None:
     result = answer(tour, Changes())
     exits = result.knobs[0]
-    assert exits.later is not None
-    assert verdict(result) == "vt-x, nested costs least; vt-x, shadow takes 1.006 times its cycles."
+    assert exits.earlier is not None
+    assert verdict(result) == "binary-translation costs least; vt-x, nested takes 1.134 times its cycles."
     (words,) = turn_texts(exits)
-    assert words.startswith("above 1,2")
-    assert words.endswith("cycles, binary-translation wins")
-    dearer = answer(tour, Changes().with_value(KNOBS["exit"], exits.later.value + 1))
-    assert dearer.winner.name == "binary-translation"
+    assert words.startswith("below 338.")
+    assert words.endswith("cycles, vt-x, nested wins")
+    cheaper = answer(tour, Changes().with_value(KNOBS["exit"], exits.earlier.value - 1))
+    assert cheaper.winner.name == "vt-x, nested"
     assert "cost the same at" in pairing_text(exits, exits.pairings[0])
 
 
