@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 
 import pytest
@@ -27,6 +26,7 @@ from ringviz.facts.costs import CPU_PROFILES, cost_of
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import choose
+from tests.ui.fake_years import fake_years
 
 GUEST = find_scenario("syscall-roundtrip")
 P4, NEHALEM = CPU_PROFILES["p4-672"], CPU_PROFILES["nehalem"]
@@ -36,20 +36,6 @@ ENDING = ("exit", 1, "")
 def work(direct: int, walks: WalkCount | None = None, **causes: int) -> Work:
     counts = {cause.replace("_", "-"): count for cause, count in causes.items()}
     return Work(0, direct, Bill(direct, 0, counts, {}), ENDING, asks_the_cpu=False, walks=walks)
-
-
-def generations(slowdowns: Mapping[str, Mapping[str, int]]) -> Generations:
-    """A result in which each way costs so many per cent of bare metal."""
-    points = []
-    for cpu_id, by_way in slowdowns.items():
-        cpu = CPU_PROFILES[cpu_id]
-        for way in WAYS:
-            if way.id in by_way:
-                price = cost_of(cpu, "guest-instruction").charged_cycles
-                rows = priced(work(by_way[way.id] * 10), cpu)
-                points.append(Point(way, cpu, 1000 * price, rows, has_walks=False))
-    ways = tuple(way for way in WAYS if any(point.way is way for point in points))
-    return Generations("made-up", False, {}, (), tuple(points), (), ways)
 
 
 def test_a_run_is_priced_cause_by_cause_with_the_prices_of_the_cpu() -> None:
@@ -93,14 +79,15 @@ def test_page_walks_are_priced_only_where_each_dimension_has_a_price() -> None:
 
 
 def test_the_turn_is_the_first_cpu_of_a_maker_on_which_hardware_is_cheaper() -> None:
-    result = generations(
+    result = fake_years(
+        "made-up",
         {
             "p4-672": {"binary-translation": 300, "vt-x-shadow": 400},
             "core2": {"binary-translation": 300, "vt-x-shadow": 301},
             "k8-revf": {"binary-translation": 300, "amd-v-shadow": 200},
             "nehalem": {"binary-translation": 300, "vt-x-shadow": 310, "vt-x-nested": 120},
             "westmere": {"binary-translation": 300, "vt-x-nested": 110},
-        }
+        },
     )
     intel, amd = result.turns()
     assert [software.cpu.id for software, _ in intel.before] == ["p4-672", "core2"]
@@ -112,13 +99,13 @@ def test_the_turn_is_the_first_cpu_of_a_maker_on_which_hardware_is_cheaper() -> 
 
 
 def test_hardware_that_never_catches_up_has_no_turn() -> None:
-    (turn,) = generations({"p4-672": {"binary-translation": 300, "vt-x-shadow": 400}}).turns()
+    (turn,) = fake_years("made-up", {"p4-672": {"binary-translation": 300, "vt-x-shadow": 400}}).turns()
     assert turn.at is None
     assert len(turn.before) == 1
 
 
 def test_the_paper_stands_beside_the_scenario_that_is_made_like_its_workload() -> None:
-    points = generations({"p4-672": {"binary-translation": 300, "vt-x-shadow": 200}}).points
+    points = fake_years("made-up", {"p4-672": {"binary-translation": 300, "vt-x-shadow": 200}}).points
     (beside,) = Generations("forkwait", True, {}, (), points, ()).beside_the_paper()
     assert not beside.same_winner  # the paper's: 6.1 against 17.7
     assert list(Generations("other", True, {}, (), points, ()).beside_the_paper()) == []
