@@ -52,11 +52,22 @@ def test_every_point_has_its_letter_at_every_size(width: int, height: int) -> No
 
 def test_higher_is_slower() -> None:
     scale = Scale.of(RESULT)
-    places = [scale.up(slowdown) for slowdown in (0.9, 1.0, 1.5, 2.0, 6.0)]
-    assert places[0] == places[1] == 0.0
-    assert all(low < high for low, high in pairwise(places[1:]))
-    assert scale.top == 6.0
+    places = [scale.up(slowdown) for slowdown in (1.0, 1.5, 2.0, 6.0)]
+    assert (places[0], places[-1]) == (0.0, 1.0)
+    assert all(low < high for low, high in pairwise(places))
+    assert (scale.bottom, scale.top) == (1.0, 6.0)
     assert scale.grid() == (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+def test_what_is_faster_than_bare_metal_is_drawn_below_its_line() -> None:
+    faster = fake_years("made-up", {"p4-672": {"binary-translation": 300, "paravirt": 60}})
+    scale = Scale.of(faster)
+    assert (scale.bottom, scale.top) == (0.5, 3.0)
+    assert scale.grid() == (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+    lines = [plain(line) for line in draw(faster, 80, 12)]
+    (line_of_bare_metal,) = [row for row, line in enumerate(lines) if line.endswith("bare metal")]
+    (line_of_paravirt,) = [row for row, line in enumerate(lines[:12]) if "P" in line]
+    assert line_of_bare_metal < line_of_paravirt
 
 
 def test_the_words_say_where_it_turned() -> None:

@@ -36,7 +36,8 @@ _NARROWEST_CELLS = 60
 _FEWEST_ROWS, _MOST_ROWS = 8, 30
 _ROWS_BESIDE = 14
 """Of the screen: frame, head, years, names of CPUs, legend, and the first verdict."""
-_FIGURE_TITLES = f"{'year':<6}{'CPU':<14}{'technique':<20}{'cycles':>14}{'bare metal':>14}{'slowdown':>10}{'lent':>7}"
+_SPACIOUS = 100
+"""From this width on the figures have a column for bare metal's cycles."""
 
 
 class YearsScreen(Screen[None]):
@@ -103,7 +104,7 @@ class YearsScreen(Screen[None]):
     def _draw(self) -> None:
         if self._found is None:
             return
-        shown = figure_lines(self._found) if self._shows_figures else self._picture(self._found)
+        shown = figure_lines(self._found, self.size.width) if self._shows_figures else self._picture(self._found)
         words = [Content(""), *(Content(printable(text)) for text in verdicts(self._found)), Content("")]
         words += [Content.assemble((printable(text), "$dim")) for text in notes(self._found)]
         self.query_one("#drawing", Static).update(Content("\n").join([*shown, *words]))
@@ -126,14 +127,17 @@ def coloured(line: Line) -> Content:
     )
 
 
-def figure_lines(found: Generations) -> Iterator[Content]:
+def figure_lines(found: Generations, width: int) -> Iterator[Content]:
     """Give every point as a line of figures."""
-    yield Content.assemble((_FIGURE_TITLES, "bold"))
+    is_spacious = width >= _SPACIOUS
+    native = f"{'bare metal':>14}" if is_spacious else ""
+    titles = f"{'year':<6}{'CPU':<14}{'technique':<20}{'cycles':>14}{native}{'slowdown':>10}{'lent':>7}"
+    yield Content.assemble((titles, "bold"))
     for point in found.points:
+        native = f"{grouped(point.native_cycles):>14}" if is_spacious else ""
         yield Content.assemble(
             f"{point.cpu.year:<6}{point.cpu.id:<14}",
             (f"{point.way.id:<20}", _LOOKS.get(point.way.id, _OTHER_LOOK)),
-            f"{grouped(point.cycles):>14}{grouped(point.native_cycles):>14}{float(point.slowdown):>9.2f}×"
-            f"{point.lent_percent:>5} %",
+            f"{grouped(point.cycles):>14}{native}{float(point.slowdown):>9.2f}×{point.lent_percent:>5} %",
         )
     yield Content.assemble(("lent: share of the VMM's cycles at another CPU's prices, for want of figures", "$dim"))
