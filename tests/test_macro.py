@@ -77,10 +77,11 @@ def test_on_the_pentium_4_the_paper_and_the_model_have_the_same_winner(scenario:
 
 def test_each_child_of_forkwait_costs_bare_metal_the_same() -> None:
     work = count_work(FORKWAIT, "native", choose("native"))
-    assert work.causes == {"native-gate": 3 * 40, "native-page-fault": 2 * 40}  # fork, wait, exit; two copies of a page
+    assert work.bill.native == {"native-gate": 3 * 40, "native-page-fault": 2 * 40}  # fork, wait, exit; two copies
+    assert not work.bill.vmm
     assert work.walks is not None
     assert work.walks.misses % 40 == 0
-    assert not work.walks.second_dimension
+    assert not work.walks.is_nested
 
 
 def test_compile_like_hardly_ever_leaves_ring_3_and_forkwait_hardly_stays_there() -> None:

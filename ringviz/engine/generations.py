@@ -1,21 +1,22 @@
 """Slowdown against year: one guest under each technique, its events counted once and priced for every CPU.
 
 What happens does not depend on prices. It may depend on what a CPU has: without the choice not to exit on MOV to CR3,
-or without nested paging, other things happen. So CPUs for which a technique sets all its controls alike share a run,
-and a guest that asks CPUID or an MSR who it runs on has a run on each.
+or without nested paging, other things happen. So CPUs for which a technique sets all its controls alike, and whose
+modelled TLBs are alike, share a run; a guest that asks CPUID or an MSR who it runs on has a run on each.
 
 A CPU on which a technique is not to be had has no point there. Cycles are modelled.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+from ringviz.engine.bill import GUEST_INSTRUCTION, walk_charges
 from ringviz.engine.reference import NATIVE
-from ringviz.engine.walk_count import WalkTotals
 from ringviz.engine.work import Work, count_work
 from ringviz.errors import UnsupportedError
 from ringviz.facts.adams_agesen_macro import MACRO, Measured
@@ -27,9 +28,6 @@ from ringviz.vmm.registry import check_fits, choose, controls_of, technique_fact
 
 Side = Literal["software", "hardware", "recompiled", "emulated"]
 Progress = Callable[[str, int, int | None], None]
-GUEST, WALK, NESTED_WALK = "guest-instruction", "walk-reference", "nested-walk"
-_ASKS_THE_CPU = ("native-cpuid", "native-msr")
-"""A guest that does this may go on otherwise on each CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +282,13 @@ class _Runs:
         """
         setup = choose(way.technique, way.mmu, cpu.id)
         settings = tuple((c.id, c.is_on) for c in controls_of(way.technique, way.mmu, cpu.id).values())
-        key: tuple[object, ...] = (way.id, settings, cpu.id if self._asks_the_cpu else "")
+        shape = (cpu.tlb.entries, cpu.tlb.ways)
+        key: tuple[object, ...] = (way.id, settings, shape, cpu.id if self._asks_the_cpu else "")
         if key not in self._known:
             work = count_work(self._scenario, way.technique, setup, self._progress)
             self._known[key] = (way, work, [])
             if self._asks_the_cpu is None:  # the first run is bare metal's
-                self._asks_the_cpu = any(work.causes.get(cause) for cause in _ASKS_THE_CPU)
+                self._asks_the_cpu = work.asks_the_cpu
         _, work, cpus = self._known[key]
         cpus.append(cpu.id)
         return work
@@ -322,11 +321,10 @@ def _points(
 
 def priced(work: Work, cpu: CpuProfile) -> tuple[Row, ...]:
     """Price what a run has done on a CPU, the dearest cause first."""
-    counts = {GUEST: work.direct, **work.causes, **_walk_counts(work.walks)}
-    rows = []
-    for cause, count in counts.items():
-        if cause not in cpu.costs:
-            continue
+    bill = work.bill
+    guest = Row(GUEST_INSTRUCTION, bill.direct, bill.instruction_cycles(cpu), is_lent(cost_of(cpu, GUEST_INSTRUCTION)))
+    rows = [guest]
+    for cause, count in (bill.causes + Counter(_walk_counts(work))).items():
         cost = cost_of(cpu, cause)
         rows.append(Row(cause, count, None if cost.cycles is None else count * cost.cycles, is_lent(cost)))
     return tuple(sorted(rows, key=lambda row: (-(row.cycles or 0), row.cause)))
@@ -334,17 +332,16 @@ def priced(work: Work, cpu: CpuProfile) -> tuple[Row, ...]:
 
 def has_walks(work: Work, cpu: CpuProfile) -> bool:
     """Tell whether a CPU has prices for all page walks of a run."""
+    counts = _walk_counts(work)
+    return bool(counts) and all(cost_of(cpu, cause).cycles is not None for cause in counts)
+
+
+def _walk_counts(work: Work) -> dict[str, int]:
+    """Give the page-table entries that the CPU read, by cause."""
     if work.walks is None:
-        return False
-    priced_ones = {cause for cause in (WALK, NESTED_WALK) if cause in cpu.costs and cpu.costs[cause].cycles is not None}
-    return set(_walk_counts(work.walks)) <= priced_ones
-
-
-def _walk_counts(walks: WalkTotals | None) -> dict[str, int]:
-    if walks is None:
         return {}
-    second = {NESTED_WALK: walks.second_dimension} if walks.second_dimension else {}
-    return {WALK: walks.one_dimension, **second}
+    native, vmm = walk_charges(work.walks)
+    return {cause: count for cause, count in (*native.items(), *vmm.items()) if count}
 
 
 def generations_json(result: Generations) -> dict[str, object]:
@@ -359,9 +356,9 @@ def generations_json(result: Generations) -> dict[str, object]:
                 "cpus": list(counted.cpus),
                 "begin": counted.work.begin,
                 "end": counted.work.end,
-                "direct": counted.work.direct,
-                "causes": dict(counted.work.causes),
-                "walks": None if counted.work.walks is None else _walks_json(counted.work.walks),
+                "direct": counted.work.bill.direct,
+                "causes": dict(sorted((counted.work.bill.causes + Counter(_walk_counts(counted.work))).items())),
+                "tlb_misses": None if counted.work.walks is None else counted.work.walks.misses,
             }
             for counted in result.counted
         ],
@@ -406,12 +403,4 @@ def generations_json(result: Generations) -> dict[str, object]:
             for beside in result.beside_the_paper()
         ],
         "left_out": [{"way": way, "why": why} for way, why in result.left_out],
-    }
-
-
-def _walks_json(walks: WalkTotals) -> dict[str, int]:
-    return {
-        "misses": walks.misses,
-        "one_dimension": walks.one_dimension,
-        "second_dimension": walks.second_dimension,
     }

@@ -14,7 +14,7 @@ Information".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.tlb import Tlb
@@ -76,6 +76,22 @@ class WalkCount:
     def misses(self) -> int:
         """Both kinds."""
         return self.code_misses + self.data_misses
+
+    def since(self, earlier: WalkCount) -> WalkCount:
+        """Give the count of the stretch from the end of an earlier one, of the same run, to the end of this one."""
+        return replace(
+            self,
+            instructions=self.instructions - earlier.instructions,
+            accesses=self.accesses - earlier.accesses,
+            code_misses=self.code_misses - earlier.code_misses,
+            data_misses=self.data_misses - earlier.data_misses,
+            failed_walks=self.failed_walks - earlier.failed_walks,
+            flushes=self.flushes - earlier.flushes,
+            references=self.references - earlier.references,
+            one_dimension=self.one_dimension - earlier.one_dimension,
+            two_dimensions=self.two_dimensions - earlier.two_dimensions,
+            unresolved=self.unresolved - earlier.unresolved,
+        )
 
 
 class TranslationCounter:
@@ -191,16 +207,40 @@ def count_walks(
     Raises:
         UnsupportedError: no CPU translates the addresses of a guest under this technique.
     """
-    made = power_on(scenario, technique, setup)
-    if made.cpu_walk(0, Access()) is None:
+    counts = counts_at(scenario, technique, setup, (scenario.limits.instructions,), progress)
+    if counts is None:
         raise UnsupportedError(
             f"{technique} has no page walks to count: the guest's page tables are data of the emulator, and what the"
             " CPU below translates are the emulator's own addresses"
         )
+    return counts[0]
+
+
+def counts_at(
+    scenario: Scenario,
+    technique: str,
+    setup: Setup,
+    positions: Sequence[int],
+    progress: Callable[[int], None] = lambda _done: None,
+) -> list[WalkCount] | None:
+    """Run a guest and give what has been counted at each of these positions, in their order, or at its end.
+
+    None where no CPU translates the addresses of a guest under this technique.
+    """
+    made = power_on(scenario, technique, setup)
+    if made.cpu_walk(0, Access()) is None:
+        return None
     counter = TranslationCounter(made)
     base = made.guest_base if made.machine.second_level is not None else 0
     trace = AccessTrace(made.machine, base, counter)
-    _play(made, counter, trace, scenario.limits.instructions, progress)
+    counts = []
+    for position in positions:
+        _play(made, counter, trace, position, progress)
+        counts.append(_count(made, counter, trace))
+    return counts
+
+
+def _count(made: Technique, counter: TranslationCounter, trace: AccessTrace) -> WalkCount:
     return WalkCount(
         instructions=made.machine.retired,
         accesses=trace.accesses,
@@ -215,40 +255,6 @@ def count_walks(
         unresolved=trace.unresolved,
         tlb=made.setup.cpu.tlb,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WalkTotals:
-    """Totals from the start of a run."""
-
-    misses: int
-    """TLB misses of fetches, loads and stores that ended in a translation."""
-    one_dimension: int
-    """Page-table entries that the CPU read for them, of the tables in which a linear address is looked up."""
-    second_dimension: int
-    """The same, of nested tables."""
-
-
-def walk_totals(
-    scenario: Scenario,
-    technique: str,
-    setup: Setup,
-    positions: Sequence[int],
-    progress: Callable[[int], None] = lambda _done: None,
-) -> list[WalkTotals] | None:
-    """Run a guest and give its totals at each of these positions, in their order; None where no CPU walks for it."""
-    made = power_on(scenario, technique, setup)
-    if made.cpu_walk(0, Access()) is None:
-        return None
-    counter = TranslationCounter(made)
-    base = made.guest_base if made.machine.second_level is not None else 0
-    trace = AccessTrace(made.machine, base, counter)
-    totals = []
-    for position in positions:
-        _play(made, counter, trace, position, progress)
-        nested = counter.two_dimensions - counter.one_dimension if made.machine.second_level is not None else 0
-        totals.append(WalkTotals(counter.code_misses + counter.data_misses, counter.one_dimension, nested))
-    return totals
 
 
 def count_json(count: WalkCount) -> dict[str, object]:

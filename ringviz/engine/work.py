@@ -9,11 +9,12 @@ Prices come later, from any CPU on which the same things would have happened.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ringviz.engine.bill import Bill
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
-from ringviz.engine.walk_count import WalkTotals, walk_totals
+from ringviz.engine.walk_count import WalkCount, counts_at
 from ringviz.errors import ScenarioError
 from ringviz.guest.markers import markers_of
 from ringviz.guest.scenario import Scenario
@@ -29,6 +30,7 @@ from ringviz.vmm.technique import Technique
 BEGIN, END = "marker_begin", "marker_end"
 Progress = Callable[[str, int, int | None], None]
 _SLICE = 200_000
+_ASKING = ("cpuid", "rdmsr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +41,15 @@ class Work:
     """Retired instructions before it."""
     end: int
     """Retired instructions at its end."""
-    direct: int
-    """Guest instructions in it that a CPU ran by itself."""
-    causes: Mapping[str, int]
-    """Causes of cost, ids of `ringviz.facts.costs`, and how often each came; the guest's own included."""
+    bill: Bill
+    """What came to be paid in it; page walks are not in this."""
     ending: tuple[str, int | None, str]
     """How the whole run ended, its exit code, and what it said on the serial line: runs that differ there have not
     done the same work."""
-    walks: WalkTotals | None
+    asks_the_cpu: bool
+    """The guest executed CPUID or RDMSR as bare metal does it: on another CPU it may go on otherwise."""
+    walks: WalkCount | None
     """None where no CPU translates the guest's addresses."""
-
-    @property
-    def instructions(self) -> int:
-        """Guest instructions in it."""
-        return self.end - self.begin
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """Totals from the start of a run."""
-
-    position: int
-    direct: int
-    causes: Counter[str]
 
 
 class _Tally:
@@ -70,9 +58,11 @@ class _Tally:
     def __init__(self, technique: Technique, limit: int, progress: Callable[[int], None]) -> None:
         self.technique = technique
         self.ended: Ended | None = None
+        self.asks_the_cpu = False
         self._limit = limit
         self._progress = progress
-        self._causes: Counter[str] = Counter()
+        self._vmm: Counter[str] = Counter()
+        self._native: Counter[str] = Counter()
         self._stuck = 0
 
     def go_on(self, address: int | None) -> bool:
@@ -86,23 +76,27 @@ class _Tally:
                 return True
             self._progress(machine.retired)
             if not isinstance(stop, (BudgetSpent, Paused)):
+                instruction = getattr(stop, "instruction", None)
+                self.asks_the_cpu |= instruction is not None and instruction.form in _ASKING
                 outcome = self.technique.handle(stop)
                 self.ended = outcome if isinstance(outcome, Ended) else None
             events = self.technique.events
             # One long string instruction may need many faults of the VMM's own.
             is_overhead = bool(events) and all(event.cause == HIDDEN_FAULT for event in events)
             for event in events:
-                self._causes.update(event.charges)
-                self._causes.update(event.native_charges)
+                self._vmm.update(event.charges)
+                self._native.update(event.native_charges)
             events.clear()
             self._stuck = 0 if machine.retired > before or is_overhead else self._stuck + 1
         return False
 
-    def count(self) -> _Count:
-        """The totals up to here."""
-        position = self.technique.machine.retired
-        causes = self._causes + Counter(self.technique.tallies())
-        return _Count(position, position - self.technique.completed_by_vmm(), causes)
+    def bill(self) -> Bill:
+        """What has come up to here."""
+        retired, by_vmm = self.technique.machine.retired, self.technique.completed_by_vmm()
+        return Bill(retired, by_vmm, self._vmm + Counter(self.technique.tallies()), self._native.copy())
+
+
+_NOTHING = Bill(0, 0, {}, {})
 
 
 def count_work(
@@ -124,35 +118,23 @@ def count_work(
     if BEGIN in addresses:
         if not tally.go_on(addresses[BEGIN]):
             raise ScenarioError(f"{scenario.id}: its run under {technique} ends before it passes {BEGIN}")
-        begin = tally.count()
+        begin = tally.bill()
         if not tally.go_on(addresses[END]):
             raise ScenarioError(f"{scenario.id}: its run under {technique} ends before it passes {END}")
-        end = tally.count()
+        end = tally.bill()
     tally.go_on(None)
-    begin, end = begin or _Count(0, 0, Counter()), end or tally.count()
+    begin, end = begin or _NOTHING, end or tally.bill()
     bus = made.machine.bus
-    return Work(
-        begin=begin.position,
-        end=end.position,
-        direct=end.direct - begin.direct,
-        causes=dict(sorted((end.causes - begin.causes).items())),
-        ending=("budget" if tally.ended is None else tally.ended.how, bus.exit_code, bus.printed(Uart.name)),
-        walks=_walks(scenario, technique, setup, begin.position, end.position, progress),
-    )
 
-
-def _walks(
-    scenario: Scenario, technique: str, setup: Setup, begin: int, end: int, progress: Progress
-) -> WalkTotals | None:
     def report(done: int) -> None:
-        progress(f"counting page walks of {technique}", done, end)
+        progress(f"counting page walks of {technique}", done, end.retired)
 
-    totals = walk_totals(scenario, technique, setup, (begin, end), report)
-    if totals is None:
-        return None
-    first, last = totals
-    return WalkTotals(
-        last.misses - first.misses,
-        last.one_dimension - first.one_dimension,
-        last.second_dimension - first.second_dimension,
+    counts = counts_at(scenario, technique, setup, (begin.retired, end.retired), report)
+    return Work(
+        begin=begin.retired,
+        end=end.retired,
+        bill=end.since(begin),
+        ending=("budget" if tally.ended is None else tally.ended.how, bus.exit_code, bus.printed(Uart.name)),
+        asks_the_cpu=tally.asks_the_cpu,
+        walks=None if counts is None else counts[1].since(counts[0]),
     )

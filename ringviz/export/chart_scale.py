@@ -21,33 +21,40 @@ class Scale:
 
     first_year: int
     last_year: int
+    bottom: float
+    """Slowdown at the lower edge: bare metal, unless something is faster, such as a kernel that was recompiled."""
     top: float
-    """Slowdown at the upper edge; the lower edge is bare metal."""
+    """Slowdown at the upper edge."""
 
     @classmethod
     def of(cls, result: Generations) -> Scale:
         """Make room for everything."""
         years = [cpu.year for cpu in result.cpus]
-        most = max(float(point.slowdown) for point in result.points)
-        top = 2.0
+        slowdowns = [float(point.slowdown) for point in result.points]
+        most, least = max(slowdowns), min(slowdowns)
+        top, bottom = 2.0, BREAK_EVEN
+        while bottom > least > 0:
+            bottom *= 0.75 if log2(bottom).is_integer() else 2 / 3
         while top < most:
             top *= 1.5 if log2(top).is_integer() else 4 / 3
-        return cls(min(years), max(years), top)
+        return cls(min(years), max(years), bottom, top)
 
     def across(self, year: int) -> float:
         """Give the place of a year, 0 to 1."""
         return (year - self.first_year) / max(1, self.last_year - self.first_year)
 
     def up(self, slowdown: float) -> float:
-        """Give the place of a slowdown, 0 to 1; one below bare metal's is drawn on its line."""
-        return max(0.0, log2(slowdown) / log2(self.top))
+        """Give the place of a slowdown, 0 to 1."""
+        return log2(slowdown / self.bottom) / log2(self.top / self.bottom) if slowdown > self.bottom else 0.0
 
     def grid(self) -> tuple[float, ...]:
-        """Give the slowdowns that have a line of the grid, bare metal's first."""
+        """Give the slowdowns that have a line of the grid, the lowest first."""
         found = []
-        octave = 1.0
+        octave = BREAK_EVEN
+        while octave > self.bottom:
+            octave /= 2
         while octave <= self.top:
-            found += [octave * step for step in _STEPS if octave * step <= self.top]
+            found += [octave * step for step in _STEPS if self.bottom <= octave * step <= self.top]
             octave *= 2
         return tuple(found)
 

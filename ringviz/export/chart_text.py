@@ -72,7 +72,7 @@ def draw(result: Generations, width_cells: int, height_cells: int) -> list[Line]
         row = top - round(scale.up(slowdown) * top)
         if row not in labels or slowdown == BREAK_EVEN:
             labels[row] = f"{slowdown:g}x"
-    grid.rule(top, _BREAK_EVEN_WORDS)
+    grid.rule(top - round(scale.up(BREAK_EVEN) * top), _BREAK_EVEN_WORDS)
 
     def spot(point: Point) -> tuple[int, int]:
         return places[point.cpu.id], top - round(scale.up(float(point.slowdown)) * top)

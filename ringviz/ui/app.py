@@ -17,6 +17,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
     AskWhatIf,
+    AskYears,
     Began,
     Compare,
     Compared,
@@ -25,6 +26,7 @@ from ringviz.ui.requests import (
     Open,
     Opened,
     PairShown,
+    Priced,
     Progressed,
     Remarked,
     Settled,
@@ -37,6 +39,7 @@ from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
+from ringviz.ui.screens.years import YearsScreen
 from ringviz.ui.themes import DARK, LIGHT, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
@@ -66,6 +69,7 @@ class RingvizApp(App[None]):
         _STYLES / "vendors.tcss",
         _STYLES / "dialogs.tcss",
         _STYLES / "what_if.tcss",
+        _STYLES / "years.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -85,6 +89,7 @@ class RingvizApp(App[None]):
         self._busy_timer: Timer | None = None
         self._comparing: CompareScreen | None = None
         self._what_if: WhatIfScreen | None = None
+        self._years: YearsScreen | None = None
         self._vendors: VendorsScreen | None = None
         self.wants_pair = False
         """The user asked for the vendors screen and has not left it since."""
@@ -134,6 +139,12 @@ class RingvizApp(App[None]):
         """Run the techniques that compete, and let prices be moved."""
         self._what_if = WhatIfScreen()
         self.push_screen(self._what_if)
+        self.engine.submit(request)
+
+    def open_years(self, request: AskYears) -> None:
+        """Run the usual techniques, and draw their slowdown against the years of the CPUs."""
+        self._years = YearsScreen()
+        self.push_screen(self._years)
         self.engine.submit(request)
 
     def go_home(self) -> None:
@@ -224,16 +235,21 @@ class RingvizApp(App[None]):
         if self._what_if is not None and self._what_if.is_attached:
             self._what_if.show(message.found)
 
+    @on(Priced)
+    def _priced(self, message: Priced) -> None:
+        if self._years is not None and self._years.is_attached:
+            self._years.show(message.found)
+
     @on(Progressed)
     def _progressed(self, message: Progressed) -> None:
-        for screen in (self._comparing, self._what_if):
+        for screen in (self._comparing, self._what_if, self._years):
             if screen is not None and screen.is_attached:
                 screen.progress(message)
 
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen, WhatIfScreen)):
+            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen, WhatIfScreen, YearsScreen)):
                 screen.notice(message)
                 return
 

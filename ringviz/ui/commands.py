@@ -118,6 +118,15 @@ EXPLORE: tuple[Command, ...] = (
         "what_if",
         22,
     ),
+    Command(
+        "years",
+        "y",
+        "y",
+        "years",
+        "Draw the slowdown under each technique against the years of the CPUs.",
+        "years",
+        23,
+    ),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
     Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 17),
     Command(

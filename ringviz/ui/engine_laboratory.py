@@ -32,6 +32,7 @@ from ringviz.vmm.setup import Setup
 if TYPE_CHECKING:
     from ringviz.engine.contest import Contest
     from ringviz.engine.fidelity import Divergence
+    from ringviz.engine.generations import Generations
     from ringviz.engine.stat import Stat
 
 _WALKS_IF_SHORTER = 1_000_000
@@ -120,6 +121,12 @@ class EngineLaboratory:
         from ringviz.engine.contest import contest
 
         return contest(self._found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
+
+    def generations(self, scenario: str, progress: Progress) -> "Generations":
+        """The usual techniques, with page walks, priced for every CPU."""
+        from ringviz.engine.generations import over_generations
+
+        return over_generations(self._found(scenario), None, progress)
 
     def _found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""

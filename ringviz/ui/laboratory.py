@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.generations import Generations
 from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
@@ -208,4 +209,8 @@ class Laboratory(Protocol):
 
     def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
         """Run the techniques that compete for a scenario on a CPU, and count; `progress` as in `compare`."""
+        ...
+
+    def generations(self, scenario: str, progress: Progress) -> Generations:
+        """Count the usual techniques on a scenario, priced for every CPU; `progress` may raise to leave it."""
         ...

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.generations import Generations
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Kind, Snapshot
 from ringviz.errors import UnsupportedError
@@ -286,6 +287,9 @@ class _Exhibit:
 
     def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
         raise UnsupportedError("this picture has no runs to price anew")
+
+    def generations(self, scenario: str, progress: Progress) -> Generations:
+        raise UnsupportedError("this picture has no runs to price for other CPUs")
 
     def step(self) -> None:
         pass

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.generations import Generations
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 from ringviz.ui.laboratory import ComparedRuns
@@ -93,6 +94,13 @@ class AskWhatIf:
 
 
 @dataclass(frozen=True, slots=True)
+class AskYears:
+    """Run a scenario under the usual techniques, and price the runs for every CPU."""
+
+    scenario: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPair:
     """Put the guest under VT-x and AMD-V as well, side by side; every move is then theirs."""
 
@@ -104,7 +112,7 @@ class ClosePair:
 
 Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
 """What both a session and a pair of them can do."""
-Request = Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | OpenPair | ClosePair
+Request = Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | AskYears | OpenPair | ClosePair
 
 
 class Opened(Message):
@@ -178,6 +186,14 @@ class Counted(Message):
     """The answer to `AskWhatIf`."""
 
     def __init__(self, found: Contest) -> None:
+        self.found = found
+        super().__init__()
+
+
+class Priced(Message):
+    """The answer to `AskYears`."""
+
+    def __init__(self, found: Generations) -> None:
         self.found = found
         super().__init__()
 

@@ -16,6 +16,7 @@ from ringviz.errors import RingvizError
 from ringviz.ui.laboratory import Laboratory, Movable, Pair, Progress, Sitting
 from ringviz.ui.requests import (
     AskWhatIf,
+    AskYears,
     Back,
     Began,
     ClosePair,
@@ -31,6 +32,7 @@ from ringviz.ui.requests import (
     OpenPair,
     PairShown,
     PreviousEvent,
+    Priced,
     Progressed,
     Refresh,
     Remarked,
@@ -136,6 +138,10 @@ class EngineThread:
             case AskWhatIf(scenario, asked_cpu):
                 self._tell(Began())
                 self._with_progress(lambda progress: Counted(self._laboratory.contest(scenario, asked_cpu, progress)))
+                return
+            case AskYears(scenario):
+                self._tell(Began())
+                self._with_progress(lambda progress: Priced(self._laboratory.generations(scenario, progress)))
                 return
             case _ if self._sitting is None:
                 return

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.generations import Generations
 from ringviz.engine.scorecard import Score, Scorecard, Verdict
 from ringviz.engine.vendors import VendorsView, build_vendors
 from ringviz.engine.view import (
@@ -43,6 +44,7 @@ from ringviz.ui.laboratory import (
 from tests.ui.fake_contest import fake_contest
 from tests.ui.fake_machine import fake_machine
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
+from tests.ui.fake_years import fake_years
 
 TECHNIQUES = tuple(TechniqueChoice(row.id, row.title, row.vmm_seat) for row in FACTS.values())
 SCENARIOS = (
@@ -292,6 +294,11 @@ class FakeLaboratory:
         self.session.calls.append(f"contest {scenario} on {cpu}")
         progress("running binary-translation", 10, None)
         return fake_contest(scenario, "nehalem")
+
+    def generations(self, scenario: str, progress: Progress) -> Generations:
+        self.session.calls.append(f"years of {scenario}")
+        progress("running native", 1_000, 5_000)
+        return fake_years(scenario)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         self.session.calls.append(f"compare {scenario}" + (f" on {cpu}" if cpu else ""))

@@ -15,6 +15,7 @@ from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
+from ringviz.ui.screens.years import YearsScreen
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -38,6 +39,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
     "machine": lambda b: isinstance(b.app.screen, MachineDialog),
     "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
+    "years": lambda b: isinstance(b.app.screen, YearsScreen),
     "what_if": lambda b: isinstance(b.app.screen, WhatIfScreen),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",

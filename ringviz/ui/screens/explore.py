@@ -15,6 +15,7 @@ from ringviz.ui.commands import EXPLORE, Command, bindings
 from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
     AskWhatIf,
+    AskYears,
     Compare,
     GoTo,
     OpenPair,
@@ -153,6 +154,11 @@ class ExploreScreen(MovingScreen):
         """Other prices: who would win."""
         if self.snapshot is not None:
             self.ringviz.open_what_if(AskWhatIf(self.ringviz.opened.scenario, self.snapshot.cpu_id))
+
+    def action_years(self) -> None:
+        """Slowdown against year."""
+        if self.snapshot is not None:
+            self.ringviz.open_years(AskYears(self.ringviz.opened.scenario))
 
     def action_ring(self) -> None:
         """Run to the next change of ring."""
