@@ -91,7 +91,12 @@ def _names(run: Stream) -> Iterator[dict[str, Any]]:
 
 def _slice(name: str, track: int, begins: int, ends: int, event: Event | None = None) -> dict[str, Any]:
     """Give a complete event: something that lasts."""
-    row = {"ph": "X", "name": name, "cat": "guest" if event is None else event.kind.value, "pid": _PROCESS}
+    row: dict[str, Any] = {
+        "ph": "X",
+        "name": name,
+        "cat": "guest" if event is None else event.kind.value,
+        "pid": _PROCESS,
+    }
     row |= {"tid": track, "ts": _time(begins), "dur": _time(ends - begins)}
     return row if event is None else row | {"args": _arguments(event)}
 

@@ -20,15 +20,26 @@ _ABOUT = (
     "A guest program ran here, instruction by instruction, on an emulated x86 processor. The page shows each step of it"
     " under one way of virtualizing a computer: <strong>{title}</strong>. Where the virtual machine monitor (VMM) sits:"
     " {seat}.",
-    "An x86 processor runs code in one of four <em>rings</em>. Ring 0 may do everything; ring 3, where programs run, may"
-    " not touch the machine. An operating system expects ring 0 for itself, and so does a VMM: who gets it, and what"
-    " happens when the other one tries what only ring 0 may do, is what there is to see. {lesson}",
+    "An x86 processor runs code in one of four <em>rings</em>. Ring 0 may do everything; ring 3, where programs run,"
+    " may not touch the machine. An operating system expects ring 0 for itself, and so does a VMM: who gets it, and"
+    " what happens when the other one tries what only ring 0 may do, is what there is to see. {lesson}",
     "Press <kbd>n</kbd> to go to the next event: a moment at which the processor left the guest's code, or should have"
     " and did not. The card says in words what happened, why, and what it costs. A step is one guest instruction;"
     " cycles are modelled, never measured.",
 )
 _WORDS = (
-    *("protection-ring", "vmm", "virtual-machine", "virtualization", "cpl", "trap", "fault", "gate", "exit", "privileged"),
+    *(
+        "protection-ring",
+        "vmm",
+        "virtual-machine",
+        "virtualization",
+        "cpl",
+        "trap",
+        "fault",
+        "gate",
+        "exit",
+        "privileged",
+    ),
     *("sensitive", "silent-instruction", "trap-and-emulate", "ring-compression", "binary-translation"),
     *("paravirtualization", "hypercall", "intel-vt", "amd-v", "nested-paging", "shadow-structure"),
 )
@@ -62,7 +73,8 @@ def page_of(session: Session, most_steps: int = MOST_STEPS) -> str:
         "SHORT": _safe(counted),
         "PRICED": _safe(f"Cycles are modelled for {cpu.title} ({cpu.year}); memory virtualization: {session.mmu}."),
         "WORDS": "".join(
-            f"<dt>{_safe(term.term)}</dt><dd>{_safe(term.text)} <span class='small'>[{_safe(str(term.source))}]</span></dd>"
+            f"<dt>{_safe(term.term)}</dt>"
+            f"<dd>{_safe(term.text)} <span class='small'>[{_safe(str(term.source))}]</span></dd>"
             for term in (GLOSSARY[name] for name in _WORDS if name in GLOSSARY)
         ),
         "MADE": _safe(f"Made by ringviz {__version__}: scenario {scenario.id}, technique {technique.id}. {counted}"),

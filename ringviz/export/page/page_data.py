@@ -93,7 +93,7 @@ class PageData:
     def _changes(self, rows: tuple[RegisterRow, ...]) -> list[list[int]]:
         """Give the rows that are not as they were shown last."""
         number = self._texts.number
-        now = [
+        now: list[tuple[int, ...]] = [
             (number(row.name), number(row.guest), number(row.real), int(row.differs), number(row.note)) for row in rows
         ]
         if not self._shown:
@@ -114,5 +114,3 @@ class PageData:
 _DIFFERENCES = ("events", "console", "guest", "overhead", "address")
 """Columns that grow slowly: each entry is what has been added since the one before."""
 _COLUMNS = ("ring", "believed", "text", "card", "end", "changes", *_DIFFERENCES)
-
-
