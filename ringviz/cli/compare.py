@@ -2,11 +2,14 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ringviz.cli import run_report
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
+from ringviz.cli.names import known
 from ringviz.cli.options import (
     Brief,
     ConsoleInput,
@@ -21,11 +24,12 @@ from ringviz.cli.options import (
     Scenario,
     Techniques,
 )
-from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.output import opened, print_json, print_lines, strong, width_cells, write_text
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.engine.divergence import INTERVAL
 from ringviz.engine.scorecard import Score, Verdict, scorecard
+from ringviz.errors import InputError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.properties import MAJORITY, PROPERTIES
 from ringviz.facts.techniques import TECHNIQUES, TechniqueFacts
@@ -80,14 +84,29 @@ def compare(
     console_input: ConsoleInput = None,
     keys: Keys = None,
     json: Json = False,
+    report_format: Annotated[
+        str | None, typer.Option("--format", metavar="ID", help="A report to hand on: html or md (Markdown).")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the report to a file.")
+    ] = None,
 ) -> int:
     """Compare techniques, each with bare metal."""
     from ringviz.engine import compare as engine
+    from ringviz.export.comparison_report import REPORTS
+
+    if report_format is not None:
+        known("format", report_format, REPORTS)
+    elif output is not None:
+        raise InputError("--output: given without --format, expected --format html or --format md")
 
     found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     with shown() as progress:
         comparison = engine.compare(found, technique or None, cpu, progress, control or ())
-    if json:
+    if report_format is not None:
+        with opened(output) as stream:
+            write_text([REPORTS[report_format](comparison)], stream)
+    elif json:
         print_json(engine.comparison_json(comparison))
     else:
         print_lines(brief_report(comparison) if brief else report(comparison))

@@ -18,6 +18,7 @@ from ringviz.cli.diff import diff
 from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
+from ringviz.cli.export import export
 from ringviz.cli.learn import learn
 from ringviz.cli.list import list_all
 from ringviz.cli.output import prepare, print_lines
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "trace": trace,
     "diff": diff,
     "replay": replay,
+    "export": export,
     "walk": walk,
     "learn": learn,
     "quiz": quiz,

@@ -16,7 +16,7 @@ from ringviz.engine.ledger import ledger
 from ringviz.engine.markers import marker_track
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.engine.reference import NATIVE, native_reference
-from ringviz.engine.snapshots import Moment, build_snapshot
+from ringviz.engine.snapshots import Glance, Moment, build_glance, build_snapshot
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
 from ringviz.engine.walks import WalkView, build_walk
@@ -310,6 +310,10 @@ class Session:
         found = self._source.symbol_at(linear)
         label = "" if found is None else found[0] if not found[1] else f"{found[0]} + {found[1]:X}h"
         return build_walk(self._recording.technique, self.position, linear, access, label)
+
+    def glance(self) -> Glance:
+        """The part of a snapshot that every step has, made in a fraction of the time."""
+        return build_glance(self, self._recording, self._before)
 
     def snapshot(self, cancelled: Cancelled = never) -> Snapshot:
         """All that one screen shows of this moment.

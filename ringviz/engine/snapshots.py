@@ -14,7 +14,8 @@ from ringviz.engine.register_rows import build_registers
 from ringviz.engine.rings import build_rings
 from ringviz.engine.text_screen import text_screen
 from ringviz.engine.timeline import Marks
-from ringviz.engine.view import EventRow, Snapshot, TimelineView
+from ringviz.engine.view import Card, EventRow, RegisterRow, RingsView, Snapshot, TimelineView
+from ringviz.facts.costs import cost_of
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.state import CpuState
 from ringviz.vmm.technique import Technique
@@ -103,4 +104,44 @@ def build_snapshot(
         timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
         screen=text_screen(technique),
         side=technique.side(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a step shows, without what takes long to make: no code around it, no rows of events, no comparison."""
+
+    rings: RingsView
+    registers: tuple[RegisterRow, ...]
+    card: Card
+    address: int
+    """Of the next instruction."""
+    instruction: str
+    verdict: str
+    printed: int
+    """Characters that the guest has printed."""
+    guest_cycles: int
+    overhead_cycles: int
+
+
+def build_glance(session: Session, recording: Recording, before: Moment | None) -> Glance:
+    """Look at a moment."""
+    technique, log = recording.technique, recording.log
+    now = Moment.of(technique)
+    count = session.event_count()
+    first = log.before(session.position - 1) if session.position else 0
+    last_step = log.raw[first:count]
+    tallies = technique.tallies()
+    direct = session.position - technique.completed_by_vmm()
+    per_instruction = cost_of(session.cpu, "guest-instruction").charged_cycles
+    return Glance(
+        rings=build_rings(session.technique, now.guest, now.real, log.raw[max(0, count - 200) : count]),
+        registers=build_registers(session.technique, now, before),
+        card=build_card(session, before, now, last_step, log.cycles(count - 1) if last_step else None),
+        address=now.guest.eip,
+        instruction="" if now.instruction is None else now.instruction.text,
+        verdict=now.verdict[0],
+        printed=len(technique.machine.bus.console),
+        guest_cycles=direct * per_instruction + log.native_cycles(count),
+        overhead_cycles=log.event_cycles(count) + log.tally_cycles(tallies),
     )

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ringviz.engine.event_log import price_of
 from ringviz.engine.events import Event, record
 from ringviz.engine.recording import LIMIT_REACHED, MOST_EVENTS_WITHOUT_PROGRESS, NO_PROGRESS, End
-from ringviz.facts.costs import CpuProfile
+from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.stops import BudgetSpent, Paused
@@ -37,6 +38,7 @@ class Stream:
         self.count = 0
         """Events so far."""
         self._running = power_on(scenario, technique, setup)
+        self._event_cycles = 0
         self._since_progress = 0
 
     @property
@@ -48,6 +50,20 @@ class Stream:
     def position(self) -> int:
         """Retired guest instructions."""
         return self._running.machine.retired
+
+    @property
+    def cycles(self) -> int:
+        """Modelled cycles so far, the guest's and the VMM's together."""
+        tallies = self._running.tallies()
+        direct = self.position - self._running.completed_by_vmm()
+        apart = sum(times * cost_of(self.cpu, cause).charged_cycles for cause, times in tallies.items())
+        return direct * cost_of(self.cpu, "guest-instruction").charged_cycles + self._event_cycles + apart
+
+    @property
+    def ring(self) -> int:
+        """Ring in which the CPU really is."""
+        always_in = RESIDENTS[self.technique.id].always_in
+        return self._running.real_state().cpl if always_in is None else always_in
 
     def news(self) -> Iterator[list[Event]]:
         """Play to the end, and give what has happened at each stop of the machine; nothing at all, now and then."""
@@ -78,6 +94,8 @@ class Stream:
         fresh = []
         for raw in self._running.events:
             self.count += 1
-            fresh.append(record(self.count, raw, price_of(self.cpu, raw)))
+            price = price_of(self.cpu, raw)
+            self._event_cycles += price or 0
+            fresh.append(record(self.count, raw, price))
         self._running.events.clear()
         return fresh

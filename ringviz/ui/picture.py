@@ -207,6 +207,11 @@ def _engine() -> Laboratory:
     return EngineLaboratory()
 
 
+def exhibit(snapshot: Snapshot) -> Laboratory:
+    """Give a laboratory in which it is always the same moment."""
+    return _Exhibit(snapshot, None, None)
+
+
 class _ExhibitedPair:
     """A pair in which it is always the same moment."""
 
