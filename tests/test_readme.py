@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ringviz.cli.main import COMMANDS
+from ringviz.cli.main import COMMANDS, GROUPS
 from ringviz.record.event_record import FIELDS
 from tests.terminal import Terminal
 
@@ -114,7 +114,7 @@ def test_an_example_of_the_tour_works(line: str, tmp_path: Path) -> None:
 
 def test_the_table_of_commands_is_the_commands_there_are() -> None:
     rows = re.findall(r"^\| `ringviz ([a-z]+)", README, re.MULTILINE)
-    assert rows == list(COMMANDS)
+    assert rows == [*COMMANDS, *GROUPS]
 
 
 def test_the_table_of_trace_fields_is_the_fields_there_are() -> None:

@@ -57,12 +57,15 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "screenshots": screenshots,
 }
 
+GROUPS = {"disk": disk, "vm": vm}
+"""Commands that have commands of their own."""
+
 # Help texts and errors may hold guest and file names, and `[ebx]` is a tag to Rich: no markup anywhere.
 app = typer.Typer(name="ringviz", rich_markup_mode=None, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
-app.add_typer(disk, name="disk")
-app.add_typer(vm, name="vm")
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +15,14 @@ from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
-from ringviz.record.machines.definition import MAX_BYTES, read_definition
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
-from ringviz.record.machines.room import Kept, Room
 from ringviz.record.machines.store import FOLDER_VARIABLE, default_folder
-from ringviz.vmm.host.shares import Share
+
+if TYPE_CHECKING:
+    from ringviz.record.machines.room import Kept, Room
 
 SCHEMA = 1
+MAX_DEFINITION_BYTES = 65_536
 DEFAULT_CYCLES = 10_000_000
 
 vm = typer.Typer(
@@ -45,13 +47,15 @@ def define(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The definition, in TOML.")],
 ) -> int:
     """Take in a new machine, switched off; its disks are copied."""
+    from ringviz.record.machines.definition import read_definition
+
     try:
         with file.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+            text = stream.read(MAX_DEFINITION_BYTES + 1)
     except OSError as error:
         raise InputError(f"{file.name}: cannot be read: {error.strerror}") from None
-    if len(text) > MAX_BYTES:
-        raise InputError(f"{file.name}: expected no more than {MAX_BYTES:,} bytes")
+    if len(text) > MAX_DEFINITION_BYTES:
+        raise InputError(f"{file.name}: expected no more than {MAX_DEFINITION_BYTES:,} bytes")
     definition = read_definition(text.decode("utf-8", "replace"), file.name, file.resolve().parent)
     with _room() as room:
         room.define(name, definition)
@@ -186,7 +190,8 @@ def share(name: Name, weight: Weight = None, cap: Cap = None) -> int:
     """Change a machine's share of the host's CPU, also while it runs."""
     with _room() as room:
         old = room.kept(name).definition.share
-        room.set_share(name, Share(old.weight if weight is None else weight, old.cap_percent if cap is None else cap))
+        new = replace(old, weight=old.weight if weight is None else weight)
+        room.set_share(name, replace(new, cap_percent=old.cap_percent if cap is None else cap))
         _tell(room, name)
     return Exit.DONE
 
@@ -230,7 +235,9 @@ def run(
 
 
 @contextmanager
-def _room() -> Iterator[Room]:
+def _room() -> Iterator["Room"]:
+    from ringviz.record.machines.room import Room
+
     room = Room(default_folder(), _now)
     try:
         yield room
@@ -243,7 +250,7 @@ def _now() -> int:
     return int(os.environ.get("SOURCE_DATE_EPOCH", "") or time.time())
 
 
-def _tell(room: Room, name: str) -> None:
+def _tell(room: "Room", name: str) -> None:
     print_lines([f"{name}: {room.machines[name].state.value}"])
 
 
@@ -271,14 +278,14 @@ _SHARES = (
 )
 
 
-def _host_line(room: Room) -> str:
+def _host_line(room: "Room") -> str:
     return (
         f"Host: {room.cpu}, {room.memory_mib:,} MiB, scheduler {room.scheduler}; "
         f"its clock stands at {room.clock:,} cycles"
     )
 
 
-def _list_lines(room: Room) -> Iterator[str]:
+def _list_lines(room: "Room") -> Iterator[str]:
     yield _host_line(room)
     if not room.machines:
         yield "No machines yet: `ringviz vm define NAME FILE` takes one in"
@@ -295,7 +302,7 @@ def _list_lines(room: Room) -> Iterator[str]:
     yield from table(_MACHINES, rows, width_cells())
 
 
-def _show_lines(name: str, kept: Kept) -> Iterator[str]:
+def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
     definition = kept.definition
     how = definition.technique if definition.mmu is None else f"{definition.technique}, memory: {definition.mmu}"
     yield strong(f"{name}: {kept.state.value}")
@@ -323,7 +330,7 @@ def _show_lines(name: str, kept: Kept) -> Iterator[str]:
         yield from (f"  {one_line(line)}" for line in kept.console.splitlines())
 
 
-def _run_lines(room: Room, before: int, *, events: bool) -> Iterator[str]:
+def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
     from ringviz.engine.host_view import LEGEND, gantt_rows, machine_rows, unfairness
 
     ran = room.last_host
@@ -353,7 +360,7 @@ def _run_lines(room: Room, before: int, *, events: bool) -> Iterator[str]:
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _machine_json(kept: Kept) -> dict[str, Any]:
+def _machine_json(kept: "Kept") -> dict[str, Any]:
     definition, run_now = kept.definition, kept.run
     return {
         "state": kept.state.value,
@@ -372,7 +379,7 @@ def _machine_json(kept: Kept) -> dict[str, Any]:
     }
 
 
-def _room_json(room: Room) -> dict[str, Any]:
+def _room_json(room: "Room") -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "host": {
@@ -382,9 +389,7 @@ def _room_json(room: Room) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_json(room: Room, before: int) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _run_json(room: "Room", before: int) -> dict[str, Any]:
     from ringviz.engine.host_view import machine_rows, unfairness
 
     ran = room.last_host

@@ -15,7 +15,6 @@ from ringviz.vmm.host.host import MachineSpec
 from ringviz.vmm.host.shares import Share
 
 SCHEMA = 1
-MAX_BYTES = 65_536
 DEFAULT_PATIENCE_CYCLES = 5_000_000
 """Ours: five seconds on the device clock for a guest to shut down."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
