@@ -38,7 +38,7 @@ def test_trap_and_emulate_pays_for_what_bare_metal_has_for_nothing() -> None:
 
 def test_fidelity_needs_the_bare_metal_run_and_gives_slowdown_too() -> None:
     stat = valid_json(ringviz("stat", "rings-tour", "-t", "amd-v", "--fidelity", "--json").stdout, "stat")
-    assert stat["fidelity"] == {"identical": True, "first_divergence": None}
+    assert stat["fidelity"] == {"identical": True, "first_divergence": None, "closely_until": None}
     assert stat["slowdown"] >= 1
 
 
@@ -129,7 +129,10 @@ def test_a_recompiled_kernel_says_what_it_took_and_is_compared_at_markers() -> N
     assert "source lines were written for the VMM" in result.stdout
     assert "Fidelity: identical at 7 markers" in result.stdout
     stat = valid_json(ringviz("stat", "rings-tour", "-t", "paravirt", "--fidelity", "--json").stdout, "stat")
-    assert (stat["mmu"], stat["fidelity"]) == ("direct", {"identical": True, "first_divergence": None})
+    assert (stat["mmu"], stat["fidelity"]) == (
+        "direct",
+        {"identical": True, "first_divergence": None, "closely_until": None},
+    )
     assert stat["slowdown"] > 0
     assert "source lines" not in ringviz("stat", "rings-tour", "-t", "native").stdout
 
