@@ -9,7 +9,19 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import ConsoleInput, Disk, Disk2, Json, Keys, Limit, Scenario, Techniques, cpu_ids, known_cpu
+from ringviz.cli.options import (
+    ConsoleInput,
+    Disk,
+    Disk2,
+    Json,
+    Keys,
+    Limit,
+    Scenario,
+    Techniques,
+    Weights,
+    cpu_ids,
+    known_cpu,
+)
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -69,6 +81,7 @@ def consolidate(
     load: Load = DEFAULT_LOAD,
     memory: HostMemory = None,
     walks: Walks = False,
+    weights: Weights = False,
     disk: Disk = None,
     disk2: Disk2 = None,
     limit: Limit = None,
@@ -82,7 +95,7 @@ def consolidate(
     found = chosen(scenario, disk, disk2, None, limit, console_input, keys)
     cpus = None if cpu == ALL else [cpu]
     with shown() as progress:
-        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks)
+        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks, weights)
     if json:
         print_json(engine.consolidation_json(result))
     else:

@@ -22,6 +22,7 @@ from ringviz.cli.options import (
     Mmu,
     Scenario,
     Technique,
+    Weights,
 )
 from ringviz.cli.output import print_json, print_lines, strong
 from ringviz.cli.progress import shown
@@ -52,6 +53,7 @@ def stat(
     walks: Annotated[
         bool, typer.Option("--walks", help="Count TLB misses and page-table references too, with a modelled TLB.")
     ] = False,
+    weights: Weights = False,
     json: Json = False,
 ) -> int:
     """Run a guest to its end; count traps and cycles by cause."""
@@ -59,7 +61,7 @@ def stat(
 
     found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     with shown() as progress:
-        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks)
+        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks, weights)
     if json:
         print_json(engine.stat_json(result))
     else:

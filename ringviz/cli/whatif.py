@@ -8,7 +8,7 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import ConsoleInput, Cpu, Disk, Disk2, Json, Keys, Limit, Memory, Scenario
+from ringviz.cli.options import ConsoleInput, Cpu, Disk, Disk2, Json, Keys, Limit, Memory, Scenario, Weights
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -58,6 +58,7 @@ def whatif(
     cpu: Cpu = None,
     settings: Set = None,
     walks: Walks = False,
+    weights: Weights = False,
     disk: Disk = None,
     disk2: Disk2 = None,
     memory: Memory = None,
@@ -77,7 +78,7 @@ def whatif(
     changes = changes_of(settings or (), profile)
     has_walks = walks or bool(NEED_WALKS & {*changes.prices, *changes.rates})
     with shown() as progress:
-        runs = counting.contest(found, technique or None, profile.id, progress, has_walks)
+        runs = counting.contest(found, technique or None, profile.id, progress, has_walks, weights=weights)
     result = engine.answer(runs, changes, _knobs(changes))
     if json:
         print_json(engine.answer_json(runs, changes, result))

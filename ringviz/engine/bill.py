@@ -120,19 +120,25 @@ def bill_of(
     return Bill(retired, by_vmm, _frozen(counts.vmm), _frozen(counts.native), guest_weight)
 
 
-def bill_at(recording: Recording) -> Bill:
-    """Give the bill from power-on to where a recording stands."""
+def bill_at(recording: Recording, *, weighs: bool = False) -> Bill:
+    """Give the bill from power-on to where a recording stands.
+
+    Args:
+        recording: a run.
+        weighs: charge the instructions that the CPU ran by itself by the weights of their classes.
+    """
     technique, log = recording.technique, recording.log
     count = len(log) if recording.is_at_end else log.before(recording.position)
-    return bill_of(log, count, recording.position, technique.completed_by_vmm(), technique.tallies())
+    weight = technique.guest_weight() if weighs else None
+    return bill_of(log, count, recording.position, technique.completed_by_vmm(), technique.tallies(), weight)
 
 
-def between(recording: Recording, first: int, last: int) -> Bill:
+def between(recording: Recording, first: int, last: int, *, weighs: bool = False) -> Bill:
     """Give the bill of the stretch between two positions; the recording is left standing at `last`, or at its end."""
     recording.seek(first)
-    earlier = bill_at(recording)
+    earlier = bill_at(recording, weighs=weighs)
     recording.seek(last)
-    return bill_at(recording).since(earlier)
+    return bill_at(recording, weighs=weighs).since(earlier)
 
 
 def _less(later: Mapping[str, int], earlier: Mapping[str, int]) -> Mapping[str, int]:

@@ -35,6 +35,8 @@ ASSUMPTIONS = (
 )
 WITHOUT_WALKS = "TLB misses are not counted, so nested paging carries fewer copies than this; --walks counts them."
 WITH_WALKS = "TLB misses are counted with the modelled TLB of each CPU, in runs of their own."
+WITHOUT_WEIGHTS = "Instructions that the CPU runs by itself cost all alike; --weights charges them by their classes."
+WITH_WEIGHTS = "Instructions that the CPU runs by itself are charged by their classes, the same on every CPU."
 MEMORY_ASSUMPTION = (
     "Each copy has all of its memory at every moment, shares none of it, and the VMM's own memory is not counted."
 )
@@ -111,6 +113,8 @@ class Consolidation:
     host_mib: int | None
     has_walks: bool
     """TLB misses are counted and charged."""
+    has_weights: bool
+    """Instructions are charged by their classes."""
     rows: tuple[Copies, ...]
     """CPU by CPU in the order of their years, techniques in the order of `ringviz list`."""
     left_out: tuple[LeftOut, ...]
@@ -119,7 +123,8 @@ class Consolidation:
     def assumptions(self) -> tuple[str, ...]:
         """What all of it rests on."""
         walks = WITH_WALKS if self.has_walks else WITHOUT_WALKS
-        return (*ASSUMPTIONS, walks, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
+        weights = WITH_WEIGHTS if self.has_weights else WITHOUT_WEIGHTS
+        return (*ASSUMPTIONS, walks, weights, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +136,11 @@ class _Counted:
 class _Runs:
     """Runs of one guest, each made once."""
 
-    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool) -> None:
+    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool, weights: bool) -> None:
         self._scenario = scenario
         self._progress = progress
         self._has_walks = walks
+        self._weighs = weights
         self._known: dict[tuple[str, str, frozenset[str], TlbShape | None], _Counted] = {}
 
     def counted(self, technique: str, mmu: str, cpu: CpuProfile) -> _Counted:
@@ -145,7 +151,7 @@ class _Runs:
         if key not in self._known:
             setup = choose(technique, mmu, cpu.id)
             recording = play_whole(self._scenario, technique, setup, self._progress)
-            bill, ending = bill_at(recording), ending_of(recording)
+            bill, ending = bill_at(recording, weighs=self._weighs), ending_of(recording)
             # Where no CPU runs the guest's kernel, no TLB knows the guest's pages.
             if self._has_walks and TECHNIQUES[technique].guest_kernel_ring is not None:
                 bill = bill.with_walks(count_walks(self._scenario, technique, setup, self._walking(technique)))
@@ -165,6 +171,7 @@ def consolidate(
     host_mib: int | None = None,
     progress: Progress = ignore,
     walks: bool = False,
+    weights: bool = False,
 ) -> Consolidation:
     """Count how many copies of a guest fit one CPU.
 
@@ -176,6 +183,7 @@ def consolidate(
         host_mib: memory of the machine, for the bound that memory sets.
         progress: told how far the runs are.
         walks: run each once more to count TLB misses.
+        weights: charge instructions by the weights of their classes, and not all alike.
 
     Raises:
         InputError: a name is unknown, or a figure is out of range.
@@ -190,7 +198,7 @@ def consolidate(
     rows: list[Copies] = []
     left_out: list[LeftOut] = []
     chosen = _fitting(scenario, techniques, left_out)
-    runs = _Runs(scenario, progress, walks=walks)
+    runs = _Runs(scenario, progress, walks=walks, weights=weights)
     by_memory = None if host_mib is None else host_mib // scenario.guest.memory_mib
     for cpu in profiles:
         native = runs.counted(NATIVE, "none", cpu)
@@ -202,7 +210,7 @@ def consolidate(
                 else:
                     rows.append(row)
     return Consolidation(
-        scenario.id, scenario.guest.memory_mib, load_percent, host_mib, walks, tuple(rows), tuple(left_out)
+        scenario.id, scenario.guest.memory_mib, load_percent, host_mib, walks, weights, tuple(rows), tuple(left_out)
     )
 
 
@@ -261,6 +269,7 @@ def consolidation_json(result: Consolidation) -> dict[str, object]:
         "guest_mib": result.guest_mib,
         "host_mib": result.host_mib,
         "walks": result.has_walks,
+        "weights": result.has_weights,
         "assumptions": list(result.assumptions),
         "rows": [
             {

@@ -255,14 +255,14 @@ class Session:
         """What has come without an event up to here, by cause."""
         return self._recording.technique.tallies()
 
-    def bill(self) -> Bill:
-        """Give the counts up to here, which can be priced for any CPU."""
-        return bill_at(self._recording)
+    def bill(self, *, weighs: bool = False) -> Bill:
+        """Give the counts up to here, which can be priced for any CPU; by weight of instructions, if asked for."""
+        return bill_at(self._recording, weighs=weighs)
 
-    def bill_between(self, first: int, last: int) -> Bill:
+    def bill_between(self, first: int, last: int, *, weighs: bool = False) -> Bill:
         """Give the counts of the stretch between two positions; the session stands where it stood before."""
         place = _Place(self.position, self.is_over)
-        bill = between(self._recording, first, last)
+        bill = between(self._recording, first, last, weighs=weighs)
         self._stand(place)
         return bill
 

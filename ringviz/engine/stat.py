@@ -98,6 +98,7 @@ def stat(
     progress: Progress = ignore,
     controls: Sequence[str] = (),
     walks: bool = False,
+    weights: bool = False,
 ) -> Stat:
     """Run a scenario under a technique to its end.
 
@@ -110,6 +111,7 @@ def stat(
         progress: told every few milliseconds how far the run is.
         controls: settings of the technique to change from its own choice, `+name` or `-name`.
         walks: run it once more to count TLB misses and page-walk references.
+        weights: charge instructions by the weights of their classes, and not all alike.
 
     Raises:
         RingvizError: the choices do not go together, or the guest cannot be loaded.
@@ -122,10 +124,10 @@ def stat(
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
     recording = play_whole(scenario, technique, setup, progress)
-    bill = _bill(recording, counted)
+    bill = _bill(recording, counted, weights)
     slowdown = verdict = None
     if fidelity:
-        slowdown = _slowdown(recording, bill, profile, progress, walks=walks)
+        slowdown = _slowdown(recording, bill, profile, progress, walks=walks, weights=weights)
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
@@ -160,11 +162,14 @@ def stat(
     )
 
 
-def _bill(recording: Recording, walks: WalkCount | None) -> Bill:
-    return bill_at(recording) if walks is None else bill_at(recording).with_walks(walks)
+def _bill(recording: Recording, walks: WalkCount | None, weights: bool) -> Bill:
+    bill = bill_at(recording, weighs=weights)
+    return bill if walks is None else bill.with_walks(walks)
 
 
-def _slowdown(recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progress, *, walks: bool) -> float | None:
+def _slowdown(
+    recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progress, *, walks: bool, weights: bool
+) -> float | None:
     """Compare the price of a run with bare metal's; None where the two ended otherwise, and did not do the same."""
     scenario, below = recording.scenario, choose(NATIVE, cpu=cpu.id)
     is_native = recording.technique.id == NATIVE
@@ -175,7 +180,7 @@ def _slowdown(recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progr
     counted = None
     if walks and not is_native:
         counted = count_walks(scenario, NATIVE, below, lambda done: progress("counting page walks", done, limit))
-    price = (bill if is_native else _bill(native, counted)).total_cycles(cpu)
+    price = (bill if is_native else _bill(native, counted, weights)).total_cycles(cpu)
     return round(bill.total_cycles(cpu) / price, 6) if price else None
 
 

@@ -60,6 +60,8 @@ class Shot:
 
 
 _GUEST = "popf-hole"
+_ALL_CONTENDERS = "nehalem"
+"""A CPU on which software, shadow page tables and nested paging can all be had."""
 SHOTS: tuple[Shot, ...] = (
     Shot("explore-native", _GUEST, "native"),
     Shot("explore-emulation", _GUEST, "emulation"),
@@ -80,6 +82,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("explore-trap-emulate-light", _GUEST, "trap-emulate", theme=_LIGHT),
     Shot("vendors", _GUEST, "vt-x", keys=("V",)),
     Shot("scorecard", _GUEST, "trap-emulate", keys=("c", "down", "down", "down")),
+    Shot("what-if", _GUEST, "vt-x", keys=("dollar_sign",)),
 )
 """All that can show the same guest at the same instruction do."""
 
@@ -105,11 +108,12 @@ async def draw_picture(
     keys: Sequence[str] = (),
     vendors: VendorsView | None = None,
     runs: ComparedRuns | None = None,
+    contest: Contest | None = None,
 ) -> str:
     """As `render_picture`, for callers that already run an event loop; the other screens need something to show."""
     # A picture is the same on every machine, whatever its terminal is set to.
     os.environ.pop("NO_COLOR", None)
-    app = RingvizApp(snapshot.scenario_id, snapshot.technique_id, laboratory=_Exhibit(snapshot, vendors, runs))
+    app = RingvizApp(snapshot.scenario_id, snapshot.technique_id, laboratory=_Exhibit(snapshot, vendors, runs, contest))
     app.theme = theme
     settled = asyncio.Event()
 
@@ -185,7 +189,8 @@ async def _take(world: Laboratory, shot: Shot, position: int) -> str:
     sitting.seek(position)
     vendors = world.pair(sitting, bool).view() if "V" in shot.keys else None
     runs = world.compare(shot.scenario, None, _unheard) if "c" in shot.keys else None
-    return await draw_picture(sitting.snapshot(), shot.size, shot.theme, shot.keys, vendors, runs)
+    contest = world.contest(shot.scenario, _ALL_CONTENDERS, _unheard) if "dollar_sign" in shot.keys else None
+    return await draw_picture(sitting.snapshot(), shot.size, shot.theme, shot.keys, vendors, runs, contest)
 
 
 def _unheard(_what: str, _done: int, _limit: int | None) -> None:
@@ -249,8 +254,11 @@ class _Exhibit:
     position = 0
     is_over = True
 
-    def __init__(self, snapshot: Snapshot, vendors: VendorsView | None, runs: ComparedRuns | None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, vendors: VendorsView | None, runs: ComparedRuns | None, contest: Contest | None
+    ) -> None:
         self._snapshot = snapshot
+        self._contest = contest
         self._vendors = vendors
         self._runs = runs
 
@@ -291,7 +299,9 @@ class _Exhibit:
         return self._runs
 
     def contest(self, scenario: str, cpu: str, progress: Progress) -> Contest:
-        raise UnsupportedError("this picture has no runs to price anew")
+        if self._contest is None:
+            raise UnsupportedError("this picture has no runs to price anew")
+        return self._contest
 
     def generations(self, scenario: str, progress: Progress) -> Generations:
         raise UnsupportedError("this picture has no runs to price for other CPUs")

@@ -76,6 +76,17 @@ def test_the_ledger_has_prices_with_their_status_and_adds_up() -> None:
     assert all(r["count"] * r["least_cycles"] <= r["cycles"] <= r["count"] * r["most_cycles"] for r in stat["reasons"])
 
 
+def test_instructions_are_charged_by_class_where_that_is_asked_for() -> None:
+    plain, weighed = (
+        valid_json(ringviz("stat", "rings-tour", *more, "--json").stdout, "stat") for more in ((), ("--weights",))
+    )
+    row = next(row for row in weighed["ledger"]["rows"] if row["cause"] == "guest-instruction")
+    assert (row["each"], row["count"]) == (None, plain["direct"])
+    assert weighed["cycles"]["total"] - plain["cycles"]["total"] == row["cycles"] - plain["direct"]
+    assert row["cycles"] != plain["direct"]
+    assert "by class" in ringviz("stat", "rings-tour", "--weights").stdout
+
+
 def test_the_text_says_what_is_borrowed_or_unknown_why_the_vmm_was_entered_and_what_would_help() -> None:
     text = ringviz("stat", "rings-tour", "-t", "paravirt", "--cpu", "core2").stdout
     assert "* borrowed: no figure for this very thing" in text
@@ -129,7 +140,10 @@ def test_a_recompiled_kernel_says_what_it_took_and_is_compared_at_markers() -> N
     assert "source lines were written for the VMM" in result.stdout
     assert "Fidelity: identical at 7 markers" in result.stdout
     stat = valid_json(ringviz("stat", "rings-tour", "-t", "paravirt", "--fidelity", "--json").stdout, "stat")
-    assert (stat["mmu"], stat["fidelity"]) == ("direct", {"identical": True, "first_divergence": None, "closely_until": None})
+    assert (stat["mmu"], stat["fidelity"]) == (
+        "direct",
+        {"identical": True, "first_divergence": None, "closely_until": None},
+    )
     assert stat["slowdown"] > 0
     assert "source lines" not in ringviz("stat", "rings-tour", "-t", "native").stdout
 

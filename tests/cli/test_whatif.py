@@ -3,14 +3,16 @@
 from tests.cli.program import one_complaint, ringviz, valid_json
 
 ARGUMENTS = ("whatif", "rings-tour", "-t", "binary-translation", "-t", "vt-x/shadow", "--cpu", "core2")
+FREE = ("--set", "vmm-work=0", "--set", "vmread=0", "--set", "vmwrite=0")
+"""With a VMM that does its work for nothing, the exits alone decide."""
 
 
 def test_the_verdict_and_the_break_even_of_the_text_are_those_of_the_json() -> None:
-    value = valid_json(ringviz(*ARGUMENTS, "--set", "exit=x2", "--json").stdout, "whatif")
-    result = ringviz(*ARGUMENTS, "--set", "exit=x2")
+    value = valid_json(ringviz(*ARGUMENTS, *FREE, "--set", "exit=x2", "--json").stdout, "whatif")
+    result = ringviz(*ARGUMENTS, *FREE, "--set", "exit=x2")
     assert (result.returncode, result.stderr) == (0, "")
     text = " ".join(result.stdout.split())
-    assert value["changes"] == {"exit": 2 * 1579}
+    assert value["changes"] == {"exit": 2 * 1579, "vmm-work": 0, "vmread": 0, "vmwrite": 0}
     assert "exit: 3,158 cycles instead of 1,579" in text
     assert f"{value['standings'][0]['technique']}" in text.partition("costs least")[0].rpartition("×")[2]
     for standing in value["standings"]:

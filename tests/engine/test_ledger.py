@@ -88,6 +88,19 @@ def test_a_stretch_of_a_real_run_costs_what_its_ends_differ_by(technique: str) -
     assert session.ledger().total_cycles == whole.total_cycles(session.cpu)
 
 
+@pytest.mark.parametrize("technique", ["native", "binary-translation", "vt-x", "emulation"])
+def test_by_weight_a_run_costs_what_the_machine_has_summed_and_its_stretches_add_up(technique: str) -> None:
+    session = Session(find_scenario("paging-tour"), technique)
+    session.run()
+    whole, end = session.bill(weighs=True), session.position
+    first, second = (session.bill_between(*ends, weighs=True) for ends in ((0, end // 2), (end // 2, end)))
+    assert whole.guest_weight is not None
+    assert (first.guest_weight or 0) + (second.guest_weight or 0) == whole.guest_weight
+    assert whole.instruction_cycles(session.cpu) == whole.guest_weight // 100
+    assert (whole.guest_weight == 0) == (technique == "emulation")
+    assert whole.causes == session.bill().causes
+
+
 def test_every_cause_has_a_short_name_that_fits_a_panel() -> None:
     assert set(_LOOKS) >= set(CAUSES)
     assert all(len(look.label) <= 20 for look in _LOOKS.values())

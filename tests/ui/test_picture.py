@@ -44,6 +44,7 @@ def test_the_screenshots_show_one_instruction_under_all_techniques(tmp_path: Pat
     assert "not compatible, but similar" in texts["vendors"]
     assert "first differs at step 8" in texts["scorecard"]
     assert "≠ fails" in texts["scorecard"]
+    assert "vt-x, nested costs least" in texts["what-if"]
 
 
 def words(svg: str) -> str:
