@@ -214,7 +214,7 @@ def _engine() -> Laboratory:
 
 def exhibit(snapshot: Snapshot) -> Laboratory:
     """Give a laboratory in which it is always the same moment."""
-    return _Exhibit(snapshot, None, None)
+    return _Exhibit(snapshot, None, None, None)
 
 
 class _ExhibitedPair:
