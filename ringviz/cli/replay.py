@@ -13,7 +13,8 @@ from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.errors import InputError, ReplayError
 
 if TYPE_CHECKING:
-    from ringviz.record.player import Played, ReplayPlayer
+    from ringviz.record.played import Played
+    from ringviz.record.player import ReplayPlayer
     from ringviz.record.replay import Replay
 
 _FASTEST = 100.0
@@ -42,7 +43,11 @@ def replay(
     from ringviz.record.replay_file import load_replay
 
     script = load_replay(find_replay(file))
-    return _play_headless(ReplayPlayer(script), stamp=stamp, json=json)
+    if headless or stamp or json:
+        return _play_headless(ReplayPlayer(script), stamp=stamp, json=json)
+    from ringviz.cli.run import open_app
+
+    return open_app(script.scenario, replay=script, speed=speed)
 
 
 def find_replay(text: str) -> Path:

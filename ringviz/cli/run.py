@@ -3,6 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.list import available
@@ -10,6 +14,10 @@ from ringviz.cli.names import known
 from ringviz.cli.options import ConsoleInput, Controls, Cpu, Disk, Disk2, Keys, Limit, Memory, Mmu, Scenario, Technique
 from ringviz.errors import InputError
 from ringviz.guest.scenario import Scenario as Guest
+
+if TYPE_CHECKING:
+    from ringviz.record.replay import Replay
+    from ringviz.ui.runner import Noted
 
 
 def run(
@@ -24,13 +32,17 @@ def run(
     limit: Limit = None,
     console_input: ConsoleInput = None,
     keys: Keys = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE", help="Note what is shown as a replay; see `ringviz replay`."),
+    ] = None,
 ) -> int:
     """Open the app inside a scenario."""
 
     def prepare() -> Guest:
         return chosen(scenario, disk, disk2, memory, limit, console_input, keys)
 
-    return open_app(scenario, technique, mmu, cpu, control or (), prepare)
+    return open_app(scenario, technique, mmu, cpu, control or (), prepare, record=record)
 
 
 def open_app(
@@ -40,6 +52,9 @@ def open_app(
     cpu: str | None = None,
     controls: Sequence[str] = (),
     prepare: Callable[[], Guest] | None = None,
+    replay: "Replay | None" = None,
+    speed: float = 1.0,
+    record: Path | None = None,
 ) -> int:
     """Open the app, at its home screen or inside a scenario.
 
@@ -55,6 +70,25 @@ def open_app(
         from ringviz.vmm.registry import choose
 
         choose(technique, mmu, cpu, controls)
+    noted = None if record is None or scenario is None else _recorder(record, scenario)
     from ringviz.ui.app import run_app
 
-    return run_app(scenario, technique, mmu, cpu, controls, prepared)
+    return run_app(scenario, technique, mmu, cpu, controls, prepared, replay, speed, noted)
+
+
+def _recorder(path: Path, scenario: str) -> "Noted":
+    """Give what notes each place that the session comes to.
+
+    Raises:
+        ReplayError: the file cannot be written.
+    """
+    from ringviz.engine.session import Session
+    from ringviz.record.recorder import Recorder
+
+    recorder = Recorder(path, scenario)
+
+    def noted(sitting: object, is_step: bool) -> None:
+        if isinstance(sitting, Session):
+            recorder.note(sitting, is_step=is_step)
+
+    return noted

@@ -16,9 +16,9 @@ from ringviz.facts.residents import RESIDENTS
 from ringviz.guest.schema import did_you_mean
 from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState, fields_of, flags_name
+from ringviz.record.played import Value
 from ringviz.vmm.registry import available, choose
 
-Value = int | float | str | bool
 _FLAGS = tuple(flag.name for flag in Eflags if flag is not Eflags.IOPL)
 _NONE = "(none)"
 

@@ -11,7 +11,7 @@ from ringviz.errors import ReplayError
 from ringviz.guest.scenario import shown_path
 from ringviz.record.made_with import made_with
 from ringviz.record.observation import Observed, observe
-from ringviz.record.player import Place
+from ringviz.record.played import Place
 from ringviz.record.replay import Beat, Go, Machine, Replay, ToEnd, ToStep, Wanted
 from ringviz.record.replay_file import format_replay
 from ringviz.vmm.registry import variant_for

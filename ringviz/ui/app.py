@@ -14,10 +14,12 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ringviz.guest.scenario import Scenario
+from ringviz.record.replay import Replay
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
     AskWhatIf,
     AskYears,
+    BeatShown,
     Began,
     Compare,
     Compared,
@@ -26,17 +28,20 @@ from ringviz.ui.requests import (
     Open,
     Opened,
     PairShown,
+    PlayReplay,
     Priced,
     Progressed,
     Remarked,
     Settled,
     Shown,
+    ToBeat,
 )
-from ringviz.ui.runner import EngineThread
+from ringviz.ui.runner import EngineThread, Noted
 from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
@@ -58,6 +63,9 @@ class RingvizApp(App[None]):
         mmu: memory virtualization, where the technique has a choice.
         cpu: cost profile.
         laboratory: the world below; the real one if not given.
+        replay: played at once, in place of a scenario.
+        speed: how many times as fast as it is written.
+        noted: told where the session comes to rest.
     """
 
     TITLE = "ringviz"
@@ -83,9 +91,14 @@ class RingvizApp(App[None]):
         mmu: str | None = None,
         cpu: str | None = None,
         laboratory: Laboratory | None = None,
+        replay: Replay | None = None,
+        speed: float = 1.0,
+        noted: Noted | None = None,
     ) -> None:
         super().__init__()
-        self._first = None if scenario is None else Open(scenario, technique, mmu, cpu)
+        self._first: Open | PlayReplay | None = None if scenario is None else Open(scenario, technique, mmu, cpu)
+        if replay is not None:
+            self._first = PlayReplay(replay)
         self._busy_timer: Timer | None = None
         self._comparing: CompareScreen | None = None
         self._what_if: WhatIfScreen | None = None
@@ -93,14 +106,14 @@ class RingvizApp(App[None]):
         self._vendors: VendorsScreen | None = None
         self.wants_pair = False
         """The user asked for the vendors screen and has not left it since."""
-        self.opened = Open("", technique, mmu, cpu)
+        self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
-        self.engine = EngineThread(self.laboratory, self.post_message)
+        self.engine = EngineThread(self.laboratory, self.post_message, noted)
         self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
         self.techniques: Sequence[TechniqueChoice] = self.laboratory.techniques()
-        self.explore = ExploreScreen()
+        self.explore = ExploreScreen() if replay is None else ReplayScreen(replay, speed)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
@@ -120,6 +133,8 @@ class RingvizApp(App[None]):
         else:
             self.push_screen(self.explore)
             self.engine.submit(self._first)
+            if isinstance(self._first, PlayReplay):
+                self.engine.submit(ToBeat(1))
 
     def on_unmount(self) -> None:
         """End the engine thread; never waits long."""
@@ -181,6 +196,11 @@ class RingvizApp(App[None]):
         if self.explore.is_attached:
             self.explore.show(message)
 
+    @on(BeatShown)
+    def _beat_shown(self, message: BeatShown) -> None:
+        if isinstance(self.explore, ReplayScreen) and self.explore.is_attached:
+            self.explore.show_beat(message.played)
+
     @on(PairShown)
     def _pair_shown(self, message: PairShown) -> None:
         if self._vendors is None or not self._vendors.is_attached:
@@ -214,7 +234,8 @@ class RingvizApp(App[None]):
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
-        if message.request == self._first and not self.opened.scenario:
+        is_replay = isinstance(self._first, PlayReplay) and self.explore.snapshot is None
+        if message.request == self._first and (is_replay or not self.opened.scenario):
             # There is nothing to go back to: the command line asked for this, so it gets the answer.
             self.failure = message.text
             self.exit(return_code=_FAILED_TO_OPEN)
@@ -261,12 +282,16 @@ def run_app(
     cpu: str | None = None,
     controls: Sequence[str] = (),
     prepared: Scenario | None = None,
+    replay: Replay | None = None,
+    speed: float = 1.0,
+    noted: Noted | None = None,
 ) -> int:
     """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened.
 
-    `prepared` is that scenario with the disks put in that the command line names.
+    `prepared` is that scenario with the disks put in that the command line names; the rest as `RingvizApp` has it.
     """
-    app = RingvizApp(scenario, technique or "native", mmu, cpu, laboratory=_real_laboratory(controls, prepared))
+    world = _real_laboratory(controls, prepared)
+    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted)
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)

@@ -136,6 +136,14 @@ EXPLORE: tuple[Command, ...] = (
 )
 """On the explore screen."""
 
+REPLAY: tuple[Command, ...] = (
+    Command("next_beat", "full_stop", ".", "next beat", "Go on to the next beat of the replay.", "next_beat", 0),
+    Command("previous_beat", "comma", ",", "beat before", "Go back to the beat before.", "previous_beat", 1),
+    Command("this_beat", "slash", "/", "this beat", "Back into the beat that was left.", "this_beat", 2),
+    Command("autoplay", "semicolon", ";", "by itself", "Let the replay go on by itself, or wait.", "autoplay", 3),
+)
+"""On the explore screen while a replay is played, besides its own."""
+
 VENDORS: tuple[Command, ...] = (
     *(
         command

@@ -8,6 +8,8 @@ from ringviz.engine.contest import Contest
 from ringviz.engine.generations import Generations
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
+from ringviz.record.played import Played
+from ringviz.record.replay import Replay
 from ringviz.ui.laboratory import ComparedRuns
 
 
@@ -110,9 +112,25 @@ class ClosePair:
     """Leave the pair; the session stands where it was."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlayReplay:
+    """Power on the guest of a scripted replay, before its first beat."""
+
+    replay: Replay
+
+
+@dataclass(frozen=True, slots=True)
+class ToBeat:
+    """To the next beat of the replay (1), the one before (-1), or back into the one that was left (0)."""
+
+    by: int
+
+
 Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
 """What both a session and a pair of them can do."""
-Request = Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | AskYears | OpenPair | ClosePair
+Request = (
+    Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | AskYears | OpenPair | ClosePair | PlayReplay | ToBeat
+)
 
 
 class Opened(Message):
@@ -147,6 +165,14 @@ class PairShown(Message):
     def can_replace(self, message: Message) -> bool:
         """Take the place of an older moment still waiting to be shown."""
         return isinstance(message, PairShown)
+
+
+class BeatShown(Message):
+    """A beat of the replay stands; its moment is shown as any other."""
+
+    def __init__(self, played: Played) -> None:
+        self.played = played
+        super().__init__()
 
 
 class Began(Message):

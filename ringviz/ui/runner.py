@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from textual.message import Message
 
@@ -18,6 +18,7 @@ from ringviz.ui.requests import (
     AskWhatIf,
     AskYears,
     Back,
+    BeatShown,
     Began,
     ClosePair,
     Compare,
@@ -31,6 +32,7 @@ from ringviz.ui.requests import (
     Opened,
     OpenPair,
     PairShown,
+    PlayReplay,
     PreviousEvent,
     Priced,
     Progressed,
@@ -43,7 +45,11 @@ from ringviz.ui.requests import (
     Shown,
     Step,
     Swap,
+    ToBeat,
 )
+
+if TYPE_CHECKING:
+    from ringviz.record.player import ReplayPlayer
 
 FRAME_SECONDS = 1 / 30
 """How long one slice of a run lasts, and how often at most the screen is told."""
@@ -54,9 +60,14 @@ _RUNNING_SHARE = 4
 _COMPARING_SECONDS = FRAME_SECONDS / 4
 """How long at most a picture waits for what bare metal would have paid; standing still, it comes later."""
 
+_LAST_BEAT = "This was the last beat of the replay."
+_FIRST_BEAT = "There is no beat before this one."
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
 _NO_EARLIER_EVENT = "There is no event before this one."
+
+
+Noted = Callable[[Sitting, bool], None]
 
 
 class _Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
@@ -69,10 +80,13 @@ class EngineThread:
     Args:
         laboratory: opens sessions.
         post: takes messages from this thread to the app; must be thread-safe.
+        noted: told on this thread where the session has come to rest, and whether by a single step.
     """
 
-    def __init__(self, laboratory: Laboratory, post: Callable[[Message], object]) -> None:
+    def __init__(self, laboratory: Laboratory, post: Callable[[Message], object], noted: Noted | None = None) -> None:
         self._laboratory = laboratory
+        self._noted = noted
+        self._player: ReplayPlayer | None = None
         self._post = post
         self._requests: queue.Queue[tuple[int, Request] | None] = queue.Queue()
         # Escape raises the generation: whatever was asked for in an older one stops, or is never begun. A number
@@ -131,6 +145,13 @@ class EngineThread:
                 self._pair = None
                 self._sitting = self._laboratory.open(scenario, technique, mmu, cpu)
                 self._tell(Opened(request))
+            case PlayReplay(replay):
+                self._tell(Began())
+                from ringviz.record.player import ReplayPlayer  # and with it the emulator, which tests do without
+
+                self._pair = None
+                self._player = ReplayPlayer(replay)
+                self._sitting = self._player.session
             case Compare(scenario, cpu):
                 self._tell(Began())
                 self._with_progress(lambda progress: Compared(self._laboratory.compare(scenario, cpu, progress)))
@@ -165,9 +186,14 @@ class EngineThread:
                 swapped = self._laboratory.swapped(self._sitting, technique, mmu, cpu, controls, self._is_cancelled)
                 # Cancelled on its way, it has not come to the same place: then the old one stays.
                 self._sitting = self._sitting if self._is_cancelled() else swapped
+            case ToBeat(by):
+                self._tell(Began())
+                self._to_beat(by)
             case _:
                 assert_never(request)
         self._show_if_due()
+        if self._noted is not None and self._pair is None and self._requests.empty():
+            self._noted(self._sitting, isinstance(request, (Step, Back)))
 
     def _move(self, request: Move, movable: Movable) -> None:
         match request:
@@ -190,6 +216,24 @@ class EngineThread:
                 movable.seek(position, self._is_cancelled)
             case _:
                 assert_never(request)
+
+    def _to_beat(self, by: int) -> None:
+        """Let the player turn a page; the session is then the player's again, wherever the user has been."""
+        player = self._player
+        if player is None:
+            return
+        match by:
+            case 0:
+                played = player.current if player.resume(self._is_cancelled) else None
+            case -1:
+                played = player.previous(self._is_cancelled)
+            case _:
+                played = player.next(self._is_cancelled)
+        self._pair, self._sitting = None, player.session
+        if played is not None:
+            self._tell(BeatShown(played))
+        elif not self._is_cancelled():
+            self._tell(Remarked(_LAST_BEAT if by > 0 else _FIRST_BEAT))
 
     def _is_cancelled(self) -> bool:
         return self._serving != self._generation

@@ -8,7 +8,8 @@ from ringviz.errors import ReplayError
 from ringviz.guest.scenario import find_scenario
 from ringviz.record.made_with import MadeWith
 from ringviz.record.observation import LOOKS, Observed, observe
-from ringviz.record.player import Place, ReplayPlayer
+from ringviz.record.played import Place
+from ringviz.record.player import ReplayPlayer
 from ringviz.record.replay import Beat, Go, Machine, Replay, ToEnd, ToEvent, ToPlace, ToStart, ToStep, Wanted
 
 
