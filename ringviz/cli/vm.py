@@ -15,6 +15,7 @@ from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
+from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
 from ringviz.record.machines.store import FOLDER_VARIABLE, default_folder
 
@@ -208,7 +209,7 @@ def host(
     with _room() as room:
         if (cpu, memory, scheduler) != (None, None, None):
             room.set_host(cpu, memory, scheduler)
-        print_lines([_host_line(room)])
+        print_lines([_host_line(room), *_scheduling_lines(room)])
     return Exit.DONE
 
 
@@ -283,6 +284,22 @@ def _host_line(room: "Room") -> str:
         f"Host: {room.cpu}, {room.memory_mib:,} MiB, scheduler {room.scheduler}; "
         f"its clock stands at {room.clock:,} cycles"
     )
+
+
+def _scheduling_lines(room: "Room") -> Iterator[str]:
+    """Say how the CPU is divided, and where the numbers come from."""
+    scheduler = SCHEDULERS[room.scheduler]
+    yield f"{scheduler.title}: {scheduler.text}"
+    yield f"Source: {scheduler.source}"
+    yield ""
+    columns = (
+        Column("Number"),
+        Column("Value", is_number=True),
+        Column("What it is", wraps=True),
+        Column("Source", wraps=True),
+    )
+    rows = [(row.id, f"{row.value:,}", row.title, str(row.source)) for row in SCHEDULING_NUMBERS.values()]
+    yield from table(columns, rows, width_cells())
 
 
 def _list_lines(room: "Room") -> Iterator[str]:

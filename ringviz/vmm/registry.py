@@ -150,6 +150,11 @@ def check_fits(scenario: Scenario, technique: str) -> None:
         raise UnsupportedError(f"{scenario.id} is a 64-bit guest, and {technique} does not run it: {why}")
 
 
+def memory_bytes(scenario: Scenario, technique: str) -> int:
+    """Give the memory that a guest takes with the VMM under it."""
+    return _CLASSES[technique_facts(technique).id].guest_base + scenario.guest.memory_bytes
+
+
 def variant_for(technique: str) -> Variant:
     """Which of a scenario's builds a technique runs."""
     return Variant.PARAVIRT if technique_facts(technique).alignment == "marker" else Variant.ORIGINAL

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ringviz.engine.state_hash import guest_state_sha256
-from ringviz.errors import InputError, UnsupportedError
+from ringviz.errors import DiskError, InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.disks import file_chain, open_disk
 from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
@@ -27,8 +27,10 @@ from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.host import Host
+from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.shares import Share
 from ringviz.vmm.host.virtual_machine import Place
+from ringviz.vmm.registry import memory_bytes
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
 
 DEFAULT_CPU, DEFAULT_MEMORY_MIB = "haswell", 512
@@ -109,10 +111,10 @@ class Room:
         self._disk_number: int = content.get("disk_number", 0)
         try:
             self.machines = {name: _kept(value) for name, value in content.get("machines", {}).items()}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._store.close()
             raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
-        self._store.remove_others(self._needed_disks())
+        self._remove_others()
         self.last_host: Host | None = None
         """The host of the last run, for whoever wants to look at it."""
 
@@ -222,11 +224,15 @@ class Room:
             UnsupportedError: with those that are on already it does not fit the host's memory.
         """
         kept = self._allowed("start", name)
-        host = self._host()
+        memory = HostMemory(self.memory_mib << 20)
         for other, each in self.machines.items():
             if each.state is not Life.STOPPED:
-                host.add(each.definition.spec(other, self._scenario(each)), paused=True)
-        host.add(kept.definition.spec(name, self._scenario(kept)), paused=True)
+                memory.lend(other, memory_bytes(each.definition.load(), each.definition.technique))
+        try:
+            memory.lend(name, memory_bytes(kept.definition.load(), kept.definition.technique))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{name}: {error}") from None
+        self._host().add(kept.definition.spec(name, self._scenario(kept)), paused=True)
         self._put(name, replace(kept, state=Life.RUNNING, run=_power_on(kept.disks), ended="", console=""))
 
     def pause(self, name: str) -> None:
@@ -385,8 +391,17 @@ class Room:
         image.close()
         return self._new_disk(target) if len(file_chain(target)) > LONGEST_CHAIN else target.name
 
-    def _needed_disks(self) -> Iterator[str]:
-        """Give every disk that some machine or snapshot names, and all that these are based on."""
+    def _remove_others(self) -> None:
+        """Remove disks that nothing needs any more; none at all while it cannot be told what a damaged one needs."""
+        with suppress(DiskError):
+            self._store.remove_others(self.needed_disks())
+
+    def needed_disks(self) -> set[str]:
+        """Give every disk that some machine or snapshot names, and all that these are based on.
+
+        Raises:
+            DiskError: one of them cannot be opened.
+        """
         named: set[str] = set()
         for kept in self.machines.values():
             holders: tuple[Kept | Snapshot, ...] = (kept, *kept.snapshots.values())
@@ -394,10 +409,7 @@ class Room:
                 named |= {disk for disk in holder.disks if disk is not None}
                 if holder.run is not None:
                     named |= {disk for disk in holder.run.disks if disk is not None}
-        for disk in named:
-            yield disk
-            with suppress(Exception):  # a damaged disk is told about when it is used
-                yield from (path.name for path in file_chain(self._store.folder / disk))
+        return {path.name for disk in named for path in file_chain(self._store.folder / disk)}
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
@@ -431,7 +443,8 @@ class Room:
             "disk_number": self._disk_number,
             "machines": {name: _written(kept) for name, kept in self.machines.items()},
         }
-        self._store.commit(content, self._needed_disks())
+        self._store.commit(content)
+        self._remove_others()
 
 
 def _power_on(disks: Disks) -> Run:

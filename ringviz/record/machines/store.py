@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,8 @@ class Store:
             raise InputError(f"{FILE}: made by another version of ringviz, expected schema {SCHEMA}")
         return content
 
-    def commit(self, content: Mapping[str, Any], disks: Iterable[str]) -> None:
-        """Let something else be the content from this moment on, and remove the disks that are not named any more.
-
-        Args:
-            content: for JSON.
-            disks: file names of all disks that are needed.
+    def commit(self, content: Mapping[str, Any]) -> None:
+        """Let something else, for JSON, be the content from this moment on.
 
         Raises:
             InputError: the folder cannot be written; what was there holds.
@@ -93,11 +89,9 @@ class Store:
         except OSError as error:
             raise InputError(f"{FILE}: cannot be written: {error.strerror}") from None
         self.content = json.loads(text)
-        self.remove_others(disks)
 
-    def remove_others(self, disks: Iterable[str]) -> None:
-        """Remove what a crash, or an operation, has left over."""
-        needed = set(disks)
+    def remove_others(self, needed: Collection[str]) -> None:
+        """Remove the disks that are not needed: what a crash, or an operation, has left over."""
         for path in self.folder.iterdir():
             if DISK_SUFFIX in path.name and path.name not in needed:
                 with suppress(OSError):

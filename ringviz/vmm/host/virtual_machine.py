@@ -182,6 +182,8 @@ class VirtualMachine:
         machine = self.technique.machine
         while self.end is None and (machine.retired < retired or self._answered < answered):
             stop, self._pending = self._pending, None
+            if machine.retired > retired:
+                break
             if stop is None:
                 stop = machine.run(retired if machine.retired < retired else retired + 1)
             if not isinstance(stop, BudgetSpent | Paused):

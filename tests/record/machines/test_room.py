@@ -230,7 +230,7 @@ def test_killed_at_any_step_a_machine_is_where_an_operation_has_left_it(room: Ro
         room = _open(folder)
         after = dict(room.machines)
         disks = {path.name for path in folder.glob("*.vhd*")}
-        assert disks == set(room._needed_disks())
+        assert disks == room.needed_disks()
         room.close()
         if after != before or finished:
             break
