@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringviz.engine.bill import bill_at
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.events import RawEvent
 from ringviz.engine.recording import Recording
@@ -113,3 +114,19 @@ def test_direct_instructions_and_emulated_ones_are_all_there_are() -> None:
     emulated = sum(1 for one in recording.log.raw if one.kind is Kind.TRAP)
     assert recording.technique.emulated == emulated == 450
     assert recording.position == 3127
+
+
+@pytest.mark.parametrize("technique", ["native", "trap-emulate", "binary-translation", "vt-x"])
+def test_the_weight_of_a_prefix_is_the_same_however_its_end_is_reached(technique: str) -> None:
+    tape, other = (Recording(find_scenario("rings-tour"), technique, choose(technique)) for _ in range(2))
+    tape.play_to_the_end()
+    places = [tape.position * part // 7 for part in range(8)]
+
+    def weight_at(recording: Recording, place: int) -> int:
+        recording.seek(place)
+        return bill_at(recording, weighs=True).guest_weight or 0
+
+    backwards = [weight_at(tape, place) for place in reversed(places)]
+    forwards = [weight_at(other, place) for place in places]
+    assert forwards == backwards[::-1] == sorted(forwards)
+    assert forwards[0] == 0 < forwards[1]
