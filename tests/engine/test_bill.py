@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from ringviz.engine.session import Session
 from ringviz.engine.stat import stat
 from ringviz.engine.timeline import Marks
 from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.instruction_weights import CLASSES
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose
@@ -130,3 +132,13 @@ def test_the_weight_of_a_prefix_is_the_same_however_its_end_is_reached(technique
     forwards = [weight_at(other, place) for place in places]
     assert forwards == backwards[::-1] == sorted(forwards)
     assert forwards[0] == 0 < forwards[1]
+
+
+@pytest.mark.parametrize("technique", available())
+def test_where_all_instructions_weigh_alike_the_weight_is_their_number(technique: str) -> None:
+    setup = choose(technique)
+    own = replace(setup, cpu=replace(setup.cpu, weights=dict.fromkeys(CLASSES, 700)))
+    tape = Recording(find_scenario("rings-tour"), technique, own)
+    tape.play_to_the_end()
+    bill = bill_at(tape, weighs=True)
+    assert bill.guest_weight == 700 * bill.direct
