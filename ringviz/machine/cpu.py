@@ -77,6 +77,7 @@ _PATIENCE = 1_000_000
 _FEW_STEPS = 3
 """After so many single steps on end, more of them are expected: see `Cpu._set_pace`."""
 _UNLIMITED = NONE >> 1
+_REASONS = tuple(Reason)
 _REFUSALS = (Reason.EXIT, Reason.GUARD)
 """Stops at an instruction that cannot be executed as things are."""
 _INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL)
@@ -717,7 +718,7 @@ class Cpu:
             raise RuntimeError(f"the emulator stopped with status {status}")
         self._state = None
         self._update_context()
-        reason = Reason(slots[Slot.REASON])
+        reason = _REASONS[slots[Slot.REASON]]
         self._settle(reason)
         if reason in _REFUSALS and begun == (self._linear_pc(), self.retired):
             # The instruction has not been executed, though the emulator may have computed its flags.
@@ -917,8 +918,8 @@ class Cpu:
         return 32 if self._view[layout.HFLAGS_AT : layout.HFLAGS_AT + 1][0] & layout.CODE_IS_32BIT else 16
 
     def _code_base_and_eip(self) -> tuple[int, int]:
-        segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
-        return segments[4 * CS + 1], layout.REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[8]
+        unpack, view = layout.NUMBER.unpack_from, self._view
+        return unpack(view, layout.CODE_BASE_AT)[0], unpack(view, layout.INSTRUCTION_POINTER_AT)[0]
 
     def _read_state(self, eflags: int | None = None) -> CpuState:
         """Read the whole architectural state out of the saved context; EFLAGS take long, and may be given."""

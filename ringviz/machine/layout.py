@@ -47,6 +47,11 @@ SEGMENTS = struct.Struct("<" + "I4xQII" * 10)
 """ES CS SS DS FS GS LDTR TR GDTR IDTR: selector, base, limit, flags (descriptor bits 63:32)."""
 SEGMENTS_AT = HEADER + 184
 SEGMENTS_END = SEGMENTS_AT + SEGMENTS.size
+NUMBER = struct.Struct("<Q")
+CODE_BASE_AT = SEGMENTS_AT + 32
+"""Base of CS, the second of them."""
+INSTRUCTION_POINTER_AT = REGISTERS_AT + 128
+"""EIP or RIP, the last of `REGISTERS` and of `LONG_REGISTERS`."""
 CONTROL = struct.Struct("<5Q")
 """CR0..CR4."""
 CONTROL_AT = HEADER + 424

@@ -100,10 +100,6 @@ class LongCpu(Cpu):
             return 64
         return 32 if flags & layout.CODE_IS_32BIT else 16
 
-    def _code_base_and_eip(self) -> tuple[int, int]:
-        segments = layout.SEGMENTS.unpack_from(self._view, layout.SEGMENTS_AT)
-        return segments[4 * CS + 1], layout.LONG_REGISTERS.unpack_from(self._view, layout.REGISTERS_AT)[16]
-
     def _read_state(self, eflags: int | None = None) -> CpuState:
         view = self._view
         *gpr, rip = layout.LONG_REGISTERS.unpack_from(view, layout.REGISTERS_AT)

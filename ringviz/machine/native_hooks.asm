@@ -104,7 +104,9 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov [rcx+RETIRED], r9
     mov r9, [rax+8]
     shr r9, 16
+    jz .work                        ; the guest's own code does nothing on the quiet
     add [rcx+TALLY], r9
+.work:
     mov r9, [rax+24]
     shr r9, 8
     add [rcx+WORK], r9

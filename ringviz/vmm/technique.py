@@ -70,7 +70,9 @@ class Technique(ABC):
         ram_bytes = self.guest_base + self.guest_bytes
         is_long = scenario.guest.long
         cpuid = profile_cpuid(setup.cpu, has_long_mode=is_long)
-        self.machine = Machine(Bus(_devices_of(scenario)), ram_bytes, cpuid, has_long_mode=is_long)
+        self.machine = Machine(
+            Bus(_devices_of(scenario)), ram_bytes, cpuid, has_long_mode=is_long, weights=setup.cpu.weights
+        )
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
         self.emulated = 0

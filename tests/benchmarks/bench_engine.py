@@ -13,12 +13,14 @@ from unicorn import x86_const as x86
 
 from ringviz.engine.recording import Recording
 from ringviz.engine.session import Session
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import choose
 from tests.vmm.guests import bare_scenario
 
 LOOP_INSTRUCTIONS = 50_000_000
+STEPS = 20_000
 TRAPS = 40_000
 SEEK_RUN_INSTRUCTIONS = 1_000_000
 
@@ -61,7 +63,13 @@ def main() -> None:
     for technique in ("native", "amd-v", "trap-emulate"):
         taken, tape = min((play(loop, technique) for _ in range(2)), key=lambda pair: pair[0])
         exact = "exact" if tape.position == LOOP_INSTRUCTIONS + 2 else f"WRONG COUNT {tape.position}"
+        weight = tape.technique.guest_weight()
+        exact += "" if weight == HUNDREDTHS * (LOOP_INSTRUCTIONS + 1) else f", WRONG WEIGHT {weight}"  # HLT has none
         print(f"{technique}: {100 * bare / taken:.0f} % of bare Unicorn (at least 20 %), {exact}")
+    for technique in ("native", "amd-v", "trap-emulate"):
+        tape = Recording(loop, technique, choose(technique))
+        taken = seconds(lambda tape=tape: [tape.technique.machine.run(n) for n in range(1, STEPS)])  # type: ignore[misc]
+        print(f"{technique}: {STEPS / taken:,.0f} single steps/s")
     traps = bare_scenario(folder / "traps", loop_of(b"\xfa\xfb", TRAPS // 2), limit=10**9)  # cli; sti
     taken, _ = play(traps, "trap-emulate")
     print(f"trap-emulate: {TRAPS / taken:,.0f} traps/s (at least 10,000)")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringviz.engine.bill import bill_at
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.events import RawEvent
 from ringviz.engine.recording import Recording
@@ -15,6 +17,7 @@ from ringviz.engine.session import Session
 from ringviz.engine.stat import stat
 from ringviz.engine.timeline import Marks
 from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.instruction_weights import CLASSES
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose
@@ -113,3 +116,29 @@ def test_direct_instructions_and_emulated_ones_are_all_there_are() -> None:
     emulated = sum(1 for one in recording.log.raw if one.kind is Kind.TRAP)
     assert recording.technique.emulated == emulated == 450
     assert recording.position == 3127
+
+
+@pytest.mark.parametrize("technique", ["native", "trap-emulate", "binary-translation", "vt-x"])
+def test_the_weight_of_a_prefix_is_the_same_however_its_end_is_reached(technique: str) -> None:
+    tape, other = (Recording(find_scenario("rings-tour"), technique, choose(technique)) for _ in range(2))
+    tape.play_to_the_end()
+    places = [tape.position * part // 7 for part in range(8)]
+
+    def weight_at(recording: Recording, place: int) -> int:
+        recording.seek(place)
+        return bill_at(recording, weighs=True).guest_weight or 0
+
+    backwards = [weight_at(tape, place) for place in reversed(places)]
+    forwards = [weight_at(other, place) for place in places]
+    assert forwards == backwards[::-1] == sorted(forwards)
+    assert forwards[0] == 0 < forwards[1]
+
+
+@pytest.mark.parametrize("technique", available())
+def test_where_all_instructions_weigh_alike_the_weight_is_their_number(technique: str) -> None:
+    setup = choose(technique)
+    own = replace(setup, cpu=replace(setup.cpu, weights=dict.fromkeys(CLASSES, 700)))
+    tape = Recording(find_scenario("rings-tour"), technique, own)
+    tape.play_to_the_end()
+    bill = bill_at(tape, weighs=True)
+    assert bill.guest_weight == 700 * bill.direct
