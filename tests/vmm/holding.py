@@ -174,7 +174,6 @@ class _Holding:
             return
         if self.native.ended is None and self.native.position == position and run.position == position:
             return  # both go from fault to fault: what that does to memory is a matter of when one looks
-        self.check_weight(run, position, weight, by_vmm)
         found = difference(self.native, run)
         if found is None and (self.native.ended and self.native.ended.how) != (run.ended and run.ended.how):
             found = f"ended: {self.native.ended} and {run.ended}"
@@ -182,6 +181,7 @@ class _Holding:
         told = [event for event in run.events if event.at == position and event.is_divergence]
         if found is None:
             assert not told, f"nothing differs, but it says: {told[-1].action}"
+            self.check_weight(run, position, weight, by_vmm)
             return
         text = instruction.text if instruction is not None else "(no instruction)"
         at = instruction.address if instruction is not None else -1
