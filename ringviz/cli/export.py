@@ -30,8 +30,7 @@ FORMATS = {
     "trace": "every event in ringviz's own file, for `ringviz diff`",
 }
 """By the name that `--format` takes: what it gives."""
-CAST_SIZE = (120, 40)
-PICTURE_SIZE = (120, 40)
+_SMALLEST, _LARGEST = (80, 24), (400, 120)
 MOST_SCENES = 300
 """Ours: a recording of more events is longer than anybody looks at one."""
 SECONDS_A_SCENE = 1.0
@@ -63,6 +62,9 @@ def export(
     speed: Annotated[
         float, typer.Option("--speed", metavar="N", min=0.01, max=100, help="cast: so much faster.")
     ] = 1.0,
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="svg and cast: columns and rows, such as 80x24.")
+    ] = "120x40",
     mmu: Mmu = None,
     cpu: Cpu = None,
     control: Controls = None,
@@ -77,13 +79,14 @@ def export(
     from ringviz.record.replay import REPLAY_SUFFIX
 
     known("format", export_format, FORMATS)
+    cells = _cells(size)
     if scenario.endswith(REPLAY_SUFFIX):
         if export_format != "cast":
             raise InputError(f"{scenario}: a replay becomes a recording: expected --format cast, found {export_format}")
-        pieces = _cast_of_replay(scenario, speed)
+        pieces = _cast_of_replay(scenario, speed, cells)
     else:
         found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
-        pieces = _pieces(found, technique, mmu, cpu, tuple(control or ()), export_format, at, steps, speed)
+        pieces = _pieces(found, technique, mmu, cpu, tuple(control or ()), export_format, at, steps, speed, cells)
     with opened(output) as stream:
         write_text(pieces, stream)
     return Exit.DONE
@@ -99,6 +102,7 @@ def _pieces(
     at: str | None,
     steps: int | None,
     speed: float,
+    size: tuple[int, int],
 ) -> Iterator[str]:
     """Give the text of an export, piece by piece. What is wrong with the choices is said before the first."""
     from ringviz.engine.session import Session
@@ -108,14 +112,14 @@ def _pieces(
     setup = choose(technique, mmu, cpu, controls)
     match export_format:
         case "svg":
-            return iter([_picture(Session(scenario, technique, mmu, cpu, controls), at)])
+            return iter([_picture(Session(scenario, technique, mmu, cpu, controls), at, size)])
         case "html":
             from ringviz.export.page import page_of
             from ringviz.export.page.page import MOST_STEPS
 
             return iter([page_of(Session(scenario, technique, mmu, cpu, controls), steps or MOST_STEPS)])
         case "cast":
-            return _cast_of_run(Session(scenario, technique, mmu, cpu, controls), steps or MOST_SCENES, speed)
+            return _cast_of_run(Session(scenario, technique, mmu, cpu, controls), steps or MOST_SCENES, speed, size)
         case "perfetto":
             from ringviz.export.perfetto import perfetto_of
 
@@ -135,11 +139,25 @@ def _trace(run: "Stream", trace_format: str) -> Iterator[str]:
     yield writer.end(end_of(run))
 
 
-def _picture(session: "Session", at: str | None) -> str:
+def _cells(text: str) -> tuple[int, int]:
+    """Understand a size in columns and rows.
+
+    Raises:
+        InputError: it is none, or one that no screen has.
+    """
+    width, _, height = text.partition("x")
+    if width.isascii() and width.isdigit() and height.isascii() and height.isdigit():
+        cells = (int(width), int(height))
+        if all(low <= cell <= high for low, cell, high in zip(_SMALLEST, cells, _LARGEST, strict=True)):
+            return cells
+    raise InputError(f'--size: found "{text}", expected columns x rows from 80x24 to 400x120, such as 120x40')
+
+
+def _picture(session: "Session", at: str | None, size: tuple[int, int]) -> str:
     from ringviz.ui.picture import render_picture
 
     go_to(session, at)
-    return render_picture(session.snapshot(), PICTURE_SIZE)
+    return render_picture(session.snapshot(), size)
 
 
 def go_to(session: "Session", text: str | None) -> None:
@@ -165,13 +183,13 @@ def go_to(session: "Session", text: str | None) -> None:
 # ---- recordings ------------------------------------------------------------------------------------------------------
 
 
-def _cast_of_run(session: "Session", most: int, speed: float) -> Iterator[str]:
+def _cast_of_run(session: "Session", most: int, speed: float, size: tuple[int, int]) -> Iterator[str]:
     """Give a recording of a run: its start, and the moment after each event."""
     from ringviz.export.cast import cast_of
     from ringviz.ui.film import filmed
 
     title = f"ringviz: {session.scenario.title}, {session.technique.title}"
-    return cast_of(filmed(_scenes_of_run(session, most, speed), CAST_SIZE), CAST_SIZE, title)
+    return cast_of(filmed(_scenes_of_run(session, most, speed), size), size, title)
 
 
 def _scenes_of_run(session: "Session", most: int, speed: float) -> Iterator["Scene"]:
@@ -187,7 +205,7 @@ def _scenes_of_run(session: "Session", most: int, speed: float) -> Iterator["Sce
         yield Scene(session.snapshot(), seconds, f"{event.number}. {sentence(event)}")
 
 
-def _cast_of_replay(path: str, speed: float) -> Iterator[str]:
+def _cast_of_replay(path: str, speed: float, size: tuple[int, int]) -> Iterator[str]:
     """Give a recording of a replay: each beat for as long as its words take."""
     from ringviz.cli.replay import find_replay
     from ringviz.export.cast import cast_of
@@ -196,7 +214,7 @@ def _cast_of_replay(path: str, speed: float) -> Iterator[str]:
     from ringviz.ui.film import filmed
 
     player = ReplayPlayer(load_replay(find_replay(path)))
-    return cast_of(filmed(_scenes_of_replay(player, speed), CAST_SIZE), CAST_SIZE, f"ringviz: {player.replay.title}")
+    return cast_of(filmed(_scenes_of_replay(player, speed), size), size, f"ringviz: {player.replay.title}")
 
 
 def _scenes_of_replay(player: "ReplayPlayer", speed: float) -> Iterator["Scene"]:

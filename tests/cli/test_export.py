@@ -63,5 +63,6 @@ def test_a_replay_becomes_a_recording_with_its_words_below_the_screen(tmp_path: 
 def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
     assert 'did you mean "html"' in one_complaint(ringviz(*RUN, "--format", "htm"))
     assert "the run ends after 3,127" in one_complaint(ringviz(*RUN, "--format", "svg", "--at", "9999"))
+    assert 'found "9x9", expected columns x rows' in one_complaint(ringviz(*RUN, "--format", "svg", "--size", "9x9"))
     script = str(tmp_path / "a.replay.toml")
     assert "expected --format cast" in one_complaint(ringviz("export", script, "--format", "svg"))

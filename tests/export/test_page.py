@@ -71,7 +71,7 @@ def test_every_step_of_the_page_is_that_of_the_run(page: str, session: Session) 
     data = _data(page)
     film, texts = data["film"], data["texts"]
     assert {len(column) for column in film.values()} == {STEPS + 1}
-    totals = dict.fromkeys(("events", "console", "guest", "overhead", "address"), 0)
+    totals = dict.fromkeys(("events", "console", "guest", "overhead"), 0)
     shown = [list(row) for row in data["registers"]]
     for step in range(2_317):
         for name in totals:
@@ -82,6 +82,9 @@ def test_every_step_of_the_page_is_that_of_the_run(page: str, session: Session) 
     snapshot = session.snapshot(lambda: True)
     assert film["ring"][2_316] == snapshot.rings.real == 1
     assert film["believed"][2_316] == snapshot.rings.believed == 0
+    row = next(row for row in snapshot.code if row.is_current)
+    assert data["code"][film["address"][2_316]][0] == f"{row.address:08X}"
+    assert texts[film["text"][2_316]] == f"{row.mnemonic} {row.operands}".strip()
     assert totals["events"] == len(snapshot.events)
     assert data["console"][: totals["console"]] == snapshot.console
     assert (totals["guest"], totals["overhead"]) == (snapshot.ledger.guest_cycles, snapshot.ledger.overhead_cycles)
@@ -92,23 +95,51 @@ def test_every_step_of_the_page_is_that_of_the_run(page: str, session: Session) 
     assert (texts[why], cycles) == (snapshot.card.why, snapshot.card.cycles)
 
 
+def test_an_address_of_sixty_four_bits_is_whole() -> None:
+    session = Session(find_scenario("teachos64"), "native")
+    data = _data(page_of(session, 300))
+    assert data["more"]
+    shown = data["code"][data["film"]["address"][300]][0]
+    assert int(shown, 16) == session.cpu_state(is_real=False).eip > 0xFFFF_FFFF
+
+
 def test_what_a_guest_prints_cannot_end_the_page(page: str) -> None:
     inside = page.split('id="data">')[1].split("</script>")[0]
     assert "<" not in inside
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-def test_a_browser_shows_the_step_that_was_asked_for(page: str, tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
+def _shown_by_a_browser(page: str, folder: Path, fragment: str = "") -> str:
+    path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    shown = subprocess.run(
-        [*command, "--dump-dom", f"{path.as_uri()}#step=2316"],
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run(
+        [*command, "--dump-dom", path.as_uri() + fragment],
         capture_output=True,
         encoding="utf-8",
         timeout=120,
         check=True,
     ).stdout
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+def test_a_browser_shows_the_step_that_was_asked_for(page: str, tmp_path: Path) -> None:
+    shown = _shown_by_a_browser(page, tmp_path, "#step=2316")
     assert 'data-ready="yes"' in shown
     assert "The CPU is in ring 1; the guest believes to be in ring 0." in shown
     assert "got IF 0; a CPU of its own gives IF 1" in shown
+
+
+_PRESSES = """<script>
+for (const key of ["n", "n", "ArrowRight", "b", "p", "End", "ArrowRight", "Home"]) {
+  document.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  document.title += " " + document.getElementById("number").value;
+}
+</script></body>"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+def test_the_keys_move_along_the_run(page: str, tmp_path: Path) -> None:
+    shown = _shown_by_a_browser(page.replace("</body>", _PRESSES), tmp_path)
+    title = re.search("<title>(.*?)</title>", shown)
+    assert title is not None
+    assert title[1].endswith(f" 3 8 9 8 3 {STEPS} {STEPS} 0")

@@ -4,11 +4,10 @@
   const texts = data.texts, film = data.film, last = film.ring.length - 1;
   const byId = (id) => document.getElementById(id);
   const say = (id, text) => { byId(id).textContent = text; };
-  const hex = (value) => value.toString(16).toUpperCase().padStart(8, "0");
   const grouped = (value) => value.toLocaleString("en-US");
 
   // Columns that are written as differences become running totals.
-  for (const name of ["events", "console", "guest", "overhead", "address"]) {
+  for (const name of ["events", "console", "guest", "overhead"]) {
     let total = 0;
     film[name] = film[name].map((by) => (total += by));
   }
@@ -61,16 +60,15 @@
   }
 
   function showCode(n) {
-    const here = data.order.indexOf(film.address[n]);
-    const rows = [];
-    for (let i = Math.max(0, here - 7); i <= Math.min(data.order.length - 1, here + 9); i++) {
-      const [text, verdict, label, source] = data.code[data.order[i]];
-      rows.push([[i === here ? "▶" : "", hex(data.order[i]), texts[text], [texts[verdict], verdict === data.silent ? "silent" : ""],
+    const here = film.address[n], rows = [];
+    for (let i = Math.max(0, here - 7); i <= Math.min(data.code.length - 1, here + 9); i++) {
+      const [address, text, verdict, label, source] = data.code[i];
+      rows.push([[i === here ? "▶" : "", address, texts[text], [texts[verdict], verdict === data.silent ? "silent" : ""],
         [texts[source] || texts[label], "wrap"]], i === here ? "now" : ""]);
     }
     fill("code", rows);
-    const [, , label] = data.code[film.address[n]] || [0, 0, 0];
-    say("next", film.end[n] ? "The run is over." : `Next: ${texts[film.text[n]]}${texts[label] ? " (" + texts[label] + ")" : ""}`);
+    const label = texts[data.code[here][3]];
+    say("next", film.end[n] ? "The run is over." : `Next: ${texts[film.text[n]]}${label ? " (" + label + ")" : ""}`);
   }
 
   function showEvents(n) {
@@ -91,14 +89,32 @@
     }
     const rows = [...counts].map(([cause, count]) => [texts[data.causes[cause][0]], count, count * data.causes[cause][1]]);
     const total = film.guest[n] + film.overhead[n], known = rows.reduce((sum, row) => sum + row[2], 0);
-    if (total > known) { rows.push(["guest instructions, and what comes without an event", n, total - known]); }
+    if (total > known) { rows.push(["instructions that the CPU ran by itself, and what comes without an event", null, total - known]); }
     rows.sort((a, b) => b[2] - a[2]);
     fill("bill", [[["cause", ["count", "n"], ["cycles", "n"]], ""],
-      ...rows.map((row) => [[[row[0], "wrap"], [grouped(row[1]), "n"], [grouped(row[2]), "n"]], ""]),
+      ...rows.map((row) => [[[row[0], "wrap"], [row[1] === null ? "" : grouped(row[1]), "n"], [grouped(row[2]), "n"]], ""]),
       [["all", "", [grouped(total), "n"]], ""]]);
     const share = total ? 100 * film.overhead[n] / total : 0;
     byId("bar").innerHTML = `<span class="guest" style="width:${100 - share}%"></span><span class="vmm" style="width:${share}%"></span>`;
     byId("bar").setAttribute("aria-label", `The guest's own work ${(100 - share).toFixed(1)} %, overhead ${share.toFixed(1)} %`);
+  }
+
+  function drawCurve() {
+    // Two lines over the steps: all cycles, and below it the guest's own.
+    const width = 400, height = 80, most = Math.max(1, film.guest[last] + film.overhead[last]), points = 200;
+    const line = (value) => Array.from({ length: points + 1 }, (_, i) => {
+      const n = Math.round(i * last / points);
+      return `${(i * width / points).toFixed(1)},${(height - height * value(n) / most).toFixed(1)}`;
+    }).join(" ");
+    byId("curve").innerHTML = `<svg viewBox="0 -4 ${width} ${height + 8}" width="100%" role="img">` +
+      `<title>Cycles over steps: all, and the guest's own</title>` +
+      `<polyline class="all" points="${line((n) => film.guest[n] + film.overhead[n])}"/>` +
+      `<polyline class="own" points="${line((n) => film.guest[n])}"/><line id="at" y1="-4" y2="${height + 4}"/></svg>`;
+  }
+  function markCurve(n) {
+    const x = String(last ? 400 * n / last : 0);
+    byId("at").setAttribute("x1", x);
+    byId("at").setAttribute("x2", x);
   }
 
   let here = 0;
@@ -127,6 +143,7 @@
     showCode(here);
     showEvents(here);
     showBill(here);
+    markCurve(here);
     say("console", data.console.slice(0, film.console[here]));
     byId("console").scrollTop = 1e9;
     say("of", `of ${grouped(last)}${data.more ? ", the part on this page" : ", the end of the run"}`);
@@ -152,6 +169,7 @@
   byId("slider").addEventListener("input", () => show(Number(byId("slider").value)));
   byId("number").addEventListener("change", () => show(Number(byId("number").value) || 0));
   const start = Number((location.hash.match(/^#step=(\d+)$/) || [0, 0])[1]);
+  drawCurve();
   show(start);
   document.documentElement.dataset.ready = "yes";
 })();

@@ -48,6 +48,9 @@ class PageData:
         """Give all as one object."""
         session = self._session
         count = session.event_count()
+        # A number of 64 bits is more than a browser's numbers hold: an address is the place of its row in the code.
+        order = sorted(self._code)
+        ranks = {address: rank for rank, address in enumerate(order)}
         causes: dict[str, int] = {}
         events = []
         for event in session.events[:count]:
@@ -65,10 +68,9 @@ class PageData:
             "seats": [[seat.ring, seat.resident] for seat in snapshot.rings.seats],
             "silent": self._texts.number(Kind.SILENT.value),
             "registers": self._first_registers,
-            "film": self._columns,
+            "film": self._columns | {"address": [ranks[address] for address in self._columns["address"]]},
             "cards": list(self._cards),
-            "code": self._code,
-            "order": sorted(self._code),
+            "code": [[f"{address:08X}", *self._code[address]] for address in order],
             "events": events,
             "causes": priced,
             "console": snapshot.console,
@@ -83,7 +85,8 @@ class PageData:
         columns["card"].append(self._card(frame.card))
         columns["end"].append(int(frame.is_end))
         columns["changes"].append(self._changes(frame.registers))
-        values = (frame.events, frame.console, frame.guest_cycles, frame.overhead_cycles, frame.next_address)
+        columns["address"].append(frame.next_address)
+        values = (frame.events, frame.console, frame.guest_cycles, frame.overhead_cycles)
         for name, value in zip(_DIFFERENCES, values, strict=True):
             columns[name].append(value - self._totals[name])
             self._totals[name] = value
@@ -111,6 +114,6 @@ class PageData:
         return self._cards.setdefault(key, len(self._cards))
 
 
-_DIFFERENCES = ("events", "console", "guest", "overhead", "address")
+_DIFFERENCES = ("events", "console", "guest", "overhead")
 """Columns that grow slowly: each entry is what has been added since the one before."""
-_COLUMNS = ("ring", "believed", "text", "card", "end", "changes", *_DIFFERENCES)
+_COLUMNS = ("ring", "believed", "address", "text", "card", "end", "changes", *_DIFFERENCES)
