@@ -1,6 +1,7 @@
 """`ringviz vm`: machines that are kept, the host they share, and every operation of their lives."""
 
 import os
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -289,7 +290,7 @@ def _host_line(room: "Room") -> str:
 def _scheduling_lines(room: "Room") -> Iterator[str]:
     """Say how the CPU is divided, and where the numbers come from."""
     scheduler = SCHEDULERS[room.scheduler]
-    yield f"{scheduler.title}: {scheduler.text}"
+    yield from textwrap.wrap(f"{scheduler.title}: {scheduler.text}", width_cells())
     yield f"Source: {scheduler.source}"
     yield ""
     columns = (
@@ -365,7 +366,7 @@ def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
         longest = max(len(row.name) for row in rows)
         for name, picture in gantt_rows(ran, 0, max(1, ran.clock), width_cells() - longest - 3):
             yield f"{name:<{longest}} |{picture}|"
-        yield LEGEND
+        yield from textwrap.wrap(LEGEND, width_cells())
     for name, kept in room.machines.items():
         if name not in ran.names and kept.state is Life.STOPPED and kept.ended and kept.spent:
             yield f"{name} is stopped: {kept.ended}"
