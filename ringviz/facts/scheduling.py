@@ -76,7 +76,7 @@ SCHEDULING_NUMBERS: Mapping[str, SchedulingNumber] = by(
     ),
     SchedulingNumber(
         "tick", 10_000, "cycles", "The credit scheduler looks at the running machine's credits so often",
-        XEN_CREDIT.at("Accurate accounting for credit scheduler", note="10 ms, told in cycles of which a million make up a second"),
+        XEN_CREDIT.at("Accurate accounting for credit scheduler", note="10 ms, at a million cycles a second"),
     ),
     SchedulingNumber(
         "accounting-period", 1_000_000, "cycles", "Over this long shares are reported, and caps hold",
