@@ -8,7 +8,7 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
-from ringviz.cli.options import Json, Techniques, scenario_ids
+from ringviz.cli.options import Json, Techniques, Weights, cpu_ids, scenario_ids
 from ringviz.cli.output import opened, print_json, print_lines, strong, width_cells, write_text
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -58,19 +58,39 @@ def chart(
     svg: Annotated[
         str | None, typer.Option("--svg", metavar="FILE", help="Write the chart of one scenario as an SVG picture.")
     ] = None,
+    cpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cpu",
+            metavar="ID",
+            help="Only this CPU: an id of `ringviz cpus`, or a profile file of your own; may be given several times.",
+            autocompletion=cpu_ids,
+        ),
+    ] = None,
+    weights: Weights = False,
     json: Json = False,
 ) -> int:
     """Draw slowdown against the year of the CPU."""
     from ringviz.engine import generations as engine
+    from ringviz.engine.reference import NATIVE
     from ringviz.facts.costs import CPU_PROFILES
+    from ringviz.machine.profile_file import cpu_asked_for
+    from ringviz.vmm.registry import choose_cpu
 
+    asked = [cpu_asked_for(text) for text in cpu or ()]
+    for name in asked:
+        choose_cpu(NATIVE, None, name)
+    profiles = [CPU_PROFILES[name] for name in asked] or None
     if causes is not None and causes not in CPU_PROFILES:
         raise InputError(f'CPU "{causes}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
     if svg is not None and len(scenarios) != 1:
         raise InputError(f"--svg: found {len(scenarios)} scenarios, expected one")
     found = [chosen(name) for name in scenarios]
     with shown() as progress:
-        results = [engine.over_generations(scenario, technique or None, progress) for scenario in found]
+        results = [
+            engine.over_generations(scenario, technique or None, progress, profiles, weighs=weights)
+            for scenario in found
+        ]
     if svg is not None:
         from ringviz.export.chart_svg import draw_svg
 

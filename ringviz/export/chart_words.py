@@ -39,6 +39,8 @@ def notes(result: Generations) -> Iterator[str]:
     """Say what the figures rest on, and what is not in them."""
     stretch = "between the guest's markers marker_begin and marker_end" if result.has_markers else "of the whole run"
     yield f"Events {stretch} are counted; their prices are those of `ringviz cpus`, and cycles are modelled."
+    if not result.weighs:
+        yield "Each instruction that a CPU runs by itself is charged the same; --weights charges its class."
     if all(point.has_walks for point in result.points):
         yield "Page walks are in the price, by a modelled TLB: those of nested paging in both dimensions."
     elif any(point.has_walks for point in result.points):

@@ -45,3 +45,13 @@ def test_the_forms_of_one_chart_say_the_same(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_with_the_question_is_said_in_one_line(arguments: tuple[str, ...], words: str) -> None:
     assert words in one_complaint(ringviz("chart", *arguments))
+
+
+def test_a_profile_of_ones_own_is_a_point_of_the_chart(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('schema = 1\nbase = "p4-672"\n[costs]\nexit = 1\n', encoding="utf-8")
+    told = json.loads(
+        ringviz("chart", GUEST, "-t", "vt-x", "--cpu", "p4-672", "--cpu", "mine.toml", "--json", cwd=tmp_path).stdout
+    )
+    theirs, mine = told["scenarios"][0]["points"]
+    assert (theirs["cpu"], mine["cpu"]) == ("p4-672", "mine.toml")
+    assert mine["cycles"] < theirs["cycles"]

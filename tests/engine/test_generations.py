@@ -106,9 +106,9 @@ def test_hardware_that_never_catches_up_has_no_turn() -> None:
 
 def test_the_paper_stands_beside_the_scenario_that_is_made_like_its_workload() -> None:
     points = fake_years("made-up", {"p4-672": {"binary-translation": 300, "vt-x-shadow": 200}}).points
-    (beside,) = Generations("forkwait", True, {}, (), points, ()).beside_the_paper()
+    (beside,) = Generations("forkwait", False, True, {}, (), points, ()).beside_the_paper()
     assert not beside.same_winner  # the paper's: 6.1 against 17.7
-    assert list(Generations("other", True, {}, (), points, ()).beside_the_paper()) == []
+    assert list(Generations("other", False, True, {}, (), points, ()).beside_the_paper()) == []
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +202,12 @@ def test_json_has_every_point_with_rows_that_add_up(result: Generations) -> None
     for point in points:
         assert sum(row["cycles"] or 0 for row in point["rows"]) == point["cycles"]
         assert point["slowdown"] == round(point["cycles"] / point["native_cycles"], 6)
+
+
+def test_with_weights_instructions_cost_what_their_classes_do() -> None:
+    weighed = over_generations(GUEST, ["vt-x"], cpus=[P4], weighs=True)
+    point = weighed.at("vt-x-shadow", "p4-672")
+    assert point is not None
+    told = stat(GUEST, "vt-x", "shadow", "p4-672", weights=True)
+    walks = sum(row.cycles or 0 for row in point.rows if row.cause in ("walk-reference", "nested-walk"))
+    assert point.cycles - walks == told.cycles.total

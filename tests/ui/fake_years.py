@@ -28,4 +28,4 @@ def fake_years(scenario: str, slowdowns: Mapping[str, Mapping[str, int]] = SLOWD
                 work = Work(0, direct, Bill(direct, 0, {}, {}), ("exit", 1, ""), asks_the_cpu=False, walks=None)
                 points.append(Point(way, cpu, 1000 * price, priced(work, cpu), has_walks=False))
     ways = tuple(way for way in WAYS if any(point.way is way for point in points))
-    return Generations(scenario, False, {}, (), tuple(points), (), ways)
+    return Generations(scenario, False, False, {}, (), tuple(points), (), ways)
