@@ -67,3 +67,12 @@ def test_every_broken_folder_gets_its_line_and_the_good_ones_are_named(copied: P
 def test_a_path_that_is_no_scenario_folder_is_one_line(tmp_path: Path) -> None:
     assert "scenario.toml" in one_complaint(ringviz("check", str(tmp_path)))
     assert "scenario.toml" in one_complaint(ringviz("check", str(tmp_path / "nothing")))
+
+
+def test_a_folder_is_not_good_if_one_of_its_replays_cannot_be_played(copied: Path) -> None:
+    (copied / "mine.replay.toml").write_text(
+        'schema = 1\ntitle = "T"\n[[beat]]\ntitle = "B"\ngo = { at = "start.marker_printd" }\n', encoding="utf-8"
+    )
+    complaint = one_complaint(ringviz("check", str(copied)))
+    assert 'mine.replay.toml: beat 1: go.at: found "start.marker_printd"' in complaint
+    assert 'did you mean "start.marker_printed"?' in complaint
