@@ -166,7 +166,7 @@ def go_to(session: "Session", text: str | None) -> None:
     Raises:
         InputError: the guest never comes there.
     """
-    from ringviz.engine.session import resolve_condition
+    from ringviz.engine.places import resolve_condition
 
     if text is None:
         session.run()

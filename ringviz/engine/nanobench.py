@@ -174,9 +174,9 @@ def _reach(recording: Recording, scenario: Scenario, address: int, label: str) -
         InputError: the run ends before.
     """
     limit = scenario.limits.instructions + 1
-    if not recording.play(limit, breakpoint_at=address):
+    if not recording.play(limit, breakpoints=frozenset({address})):
         raise InputError(f"{scenario.id}: {label} is never reached")
-    recording.technique.stop_before(None)
+    recording.technique.stop_before(frozenset())
     return recording.position
 
 

@@ -95,17 +95,17 @@ class Recording:
         self,
         target: int,
         cancelled: Cancelled = never,
-        wanted: Callable[[RawEvent], bool] | None = None,
-        breakpoint_at: int | None = None,
+        wanted: Callable[[RawEvent, int], bool] | None = None,
+        breakpoints: frozenset[int] = frozenset(),
     ) -> bool:
-        """Go on until `target`, the end, a wanted event or the address.
+        """Go on until `target`, the end, a wanted event or one of the addresses.
 
         Returns:
-            True if a wanted event or the address stopped it. After an event the position is the one at which its
+            True if a wanted event or an address stopped it. After an event the position is the one at which its
             instruction, or the next one, has completed.
         """
         machine = self.technique.machine
-        self.technique.stop_before(breakpoint_at)
+        self.technique.stop_before(breakpoints)
         target = min(target, self._limit)
         found = False
         found_at = 0
@@ -123,7 +123,7 @@ class Recording:
                 case _:
                     self._handle(stop, before)
             if wanted is not None and not found:
-                event = next((event for event in self._news if wanted(event)), None)
+                event = self._first_wanted(wanted)
                 found, found_at = event is not None, 0 if event is None else event.at
             if self.position > before:
                 self._since_progress = 0
@@ -166,6 +166,11 @@ class Recording:
             if self._replayed == len(self.log):
                 self.log.append(event, self.technique.tallies())
             self._replayed += 1
+
+    def _first_wanted(self, wanted: Callable[[RawEvent, int], bool]) -> RawEvent | None:
+        """Give the first of the new events that is wanted; each comes with its number, from 1."""
+        first = self._replayed - len(self._news) + 1
+        return next((event for number, event in enumerate(self._news, first) if wanted(event, number)), None)
 
     def _is_overhead_only(self) -> bool:
         """Tell whether the last stop was the VMM's own affair: one long string instruction may need many such."""

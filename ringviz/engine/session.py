@@ -7,20 +7,24 @@ view can show what the last instruction changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ringviz.engine.bill import Bill, between, bill_at
-from ringviz.engine.conditions import AtAddress, OnEvent, OnKind, OnNth, OnRingChange, StopCondition
+from ringviz.engine.conditions import AtAddress, AtStep, OnEvent, OnNth, Stop, StopCondition, is_met_by
 from ringviz.engine.event_log import EventLog
+from ringviz.engine.hit_count import TECHNIQUE as HITS_TECHNIQUE
+from ringviz.engine.hit_count import Hits, count_hits
 from ringviz.engine.ledger import ledger
+from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.markers import marker_track
+from ringviz.engine.memory_touches import Places, find_touches
+from ringviz.engine.memory_view import ACCESS, MemoryView, build_memory, chief, resolve
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.engine.reference import NATIVE, native_reference
 from ringviz.engine.snapshots import Glance, Moment, build_glance, build_snapshot
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
 from ringviz.engine.walks import WalkView, build_walk
-from ringviz.errors import InputError
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.instruction import Instruction
@@ -28,8 +32,8 @@ from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import SourceMap, load_source_map
 from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
+from ringviz.machine.step_trace import StepTrace, tracing
 from ringviz.vmm.events import Event as RawEvent
-from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose, technique_facts, variant_for
 
 
@@ -63,6 +67,9 @@ class Session:
         self._recording = Recording(scenario, technique, self.setup)
         self._source: SourceMap = load_source_map(scenario, variant_for(technique))
         self._marks = Marks()
+        self._is_tracing = False
+        """The last step is taken with an eye on what it reads and writes."""
+        self._trace: StepTrace | None = None
         self._before: Moment | None = None
 
     # ---- where we are ------------------------------------------------------------------------------------------------
@@ -138,21 +145,54 @@ class Session:
 
     def run_to(self, stop: StopCondition, cancelled: Cancelled = never) -> bool:
         """Go on to the next place where a condition holds; False if the run ended or was cancelled first."""
-        limit = self.scenario.limits.instructions + 1
-        match stop:
-            case AtAddress(address):
-                found = self._recording.play(limit, cancelled, breakpoint_at=address)
-                self._recording.technique.stop_before(None)
-            case OnRingChange():
-                found = self._recording.play(limit, cancelled, _changes_ring)
-            case OnKind(kind):
-                found = self._recording.play(limit, cancelled, lambda event: event.kind is kind)
-            case OnEvent():
-                found = self._recording.play(limit, cancelled, _any_event)
-            case OnNth():
-                found = self._recording.play(limit, cancelled, _nth(stop))
+        return self.run_until((Stop(stop),), cancelled) is not None
+
+    def run_until(self, stops: Sequence[Stop], cancelled: Cancelled = never) -> Stop | None:
+        """Go on to the next place at which one of several stops holds.
+
+        Args:
+            stops: what to wait for.
+            cancelled: polled on the way.
+
+        Returns:
+            The stop that holds; None if the run ended or was cancelled before.
+        """
+        start = self.position
+        questions = [_question(stop.condition) for stop in stops]
+        found: Stop | None = None
+        is_cancelled = False
+
+        def look() -> bool:
+            nonlocal is_cancelled
+            is_cancelled = cancelled()
+            return is_cancelled
+
+        while found is None and not self.is_over and not is_cancelled:
+            found = self._next_stop(stops, questions, look)
+            if found is not None and self.position == start:
+                found = None  # it stands there already
+        self._recording.technique.stop_before(frozenset())
         self._look_back()
         return found
+
+    def _next_stop(self, stops: Sequence[Stop], questions: Sequence[_Question], cancelled: Cancelled) -> Stop | None:
+        """Play to the next place where something waited for happens; None if the registers are otherwise."""
+        recording = self._recording
+        limit = self.scenario.limits.instructions + 1
+        met: list[Stop] = []
+
+        def wanted(event: RawEvent, number: int) -> bool:
+            now = [stop for stop, is_it in zip(stops, questions, strict=True) if is_it(event, number)]
+            met.extend(now)
+            return bool(now)
+
+        steps = [s for s in stops if isinstance(s.condition, AtStep) and s.condition.position > self.position]
+        target = min((s.condition.position for s in steps if isinstance(s.condition, AtStep)), default=limit)
+        addresses = frozenset(s.condition.address for s in stops if isinstance(s.condition, AtAddress))
+        recording.play(target, cancelled, wanted, addresses)
+        guest = self.cpu_state(is_real=False)
+        met += [s for s in stops if s.condition in (AtStep(self.position), AtAddress(guest.eip))]
+        return next((stop for stop in met if stop.allows(guest)), None)
 
     def next_event(self, cancelled: Cancelled = never) -> bool:
         """Go on to the next event; False if there was none."""
@@ -172,7 +212,7 @@ class Session:
         """Stand at a position; before 0 is 0, and beyond the end is the end."""
         if position <= 0:
             self._recording.seek(0, cancelled)
-            self._before = None
+            self._before = self._trace = None
             return
         if self.end is not None and position > self.end:
             position = self.end
@@ -216,9 +256,17 @@ class Session:
         if recording.is_at_end:
             return
         self._before = Moment.of(recording.technique)
-        recording.play(position)
+        self._play_told(position)
         if recording.end is not None:
             recording.settle_end()
+
+    def _play_told(self, position: int) -> None:
+        """Play one step, and if somebody looks at memory, note what it reads and writes."""
+        if not self._is_tracing:
+            self._recording.play(position)
+            return
+        with tracing(self._recording.technique.machine) as self._trace:
+            self._recording.play(position)
 
     def _look_back(self) -> None:
         """Having arrived in great strides, take the last step again to know what it changed."""
@@ -228,6 +276,7 @@ class Session:
     def _stand(self, place: _Place) -> None:
         """Stand at a place, with the moment before it known."""
         recording = self._recording
+        self._trace = None
         if place.position == 0:
             recording.seek(0)
             self._before = None
@@ -235,7 +284,7 @@ class Session:
             recording.seek(place.position - 1)
             if not recording.is_at_end:
                 self._before = Moment.of(recording.technique)
-                recording.play(place.position)
+                self._play_told(place.position)
         if place.is_at_end:
             recording.settle_end()
 
@@ -305,6 +354,38 @@ class Session:
         code = self._recording.technique.machine.bus.exit_code
         return -1 if code is None else code
 
+    def _look_at_memory(self, looks: Looks) -> MemoryView | None:
+        """Show memory; the first time, the last step is taken again with an eye on what it reads and writes."""
+        is_wanted = looks.memory is not None or looks.walk is not None
+        if is_wanted != self._is_tracing:
+            self._is_tracing = is_wanted
+            self._look_back()
+        if looks.memory is None:
+            return None
+        before = None if self._before is None else self._before.guest
+        return build_memory(self._recording.technique, self._source, looks.memory, self._trace, before)
+
+    def _look_at_walk(self, looks: Looks) -> WalkView | None:
+        """Show how the address that somebody looks at is translated, for the access that the last step made there."""
+        look = looks.walk
+        if look is None:
+            return None
+        technique = self._recording.technique
+        guest = technique.guest_state()
+        before = None if self._before is None else self._before.guest
+        touches = find_touches(Places(technique, guest), self._trace, guest, before)
+        linear = resolve(look.follow, look.base, guest, touches)
+        touch = chief(touches) if look.follow == ACCESS else None
+        is_fetch = touch is None and linear == guest.linear_eip
+        is_write = touch is not None and touch.is_write
+        return self.walk(linear, Access(is_write=is_write, is_user=guest.cpl == 3, is_fetch=is_fetch))
+
+    def hits(self, cancelled: Cancelled = never) -> Hits | None:
+        """Count how often each fragment of the code cache has been entered up to here; None where there is no cache."""
+        if self.technique.id != HITS_TECHNIQUE:
+            return None
+        return count_hits(self.scenario, self.setup, self.position, cancelled)
+
     def walk(self, linear: int, access: Access = Access()) -> WalkView:  # noqa: B008 - frozen
         """Show how a linear address is translated at this moment, and by whom."""
         found = self._source.symbol_at(linear)
@@ -315,77 +396,34 @@ class Session:
         """The part of a snapshot that every step has, made in a fraction of the time."""
         return build_glance(self, self._recording, self._before)
 
-    def snapshot(self, cancelled: Cancelled = never) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = never, looks: Looks = NOTHING) -> Snapshot:
         """All that one screen shows of this moment.
 
         Args:
             cancelled: polled while bare metal is run up to here for comparison; without that the snapshot has no
                 `native_cycles`, and is otherwise whole.
+            looks: what else it is to have.
         """
         self._marks.follow(self._recording.log, self.end or max(self.explored, 1))
-        return build_snapshot(self, self._recording, self._before, self._marks, cancelled)
+        memory = self._look_at_memory(looks)
+        walked = self._look_at_walk(looks)
+        shown = build_snapshot(self, self._recording, self._before, self._marks, cancelled)
+        return replace(shown, memory=memory, walk=walked)
 
 
-def _changes_ring(event: RawEvent) -> bool:
-    """Tell whether the CPU came to another ring: the real one, or that of a guest that is interpreted."""
-    return event.from_ring != event.to_ring or any(change.name == "cpl" for change in event.changes)
+_Question = Callable[[RawEvent, int], bool]
+"""Whether an event, with its number, is what is waited for."""
 
 
-def _nth(stop: OnNth) -> Callable[[RawEvent], bool]:
-    """Give the question whether an event is the one that was waited for."""
-    left = stop.count
+def _question(condition: StopCondition) -> _Question:
+    """Give the question that a condition asks of every event; one that counts has a count of its own."""
+    if not isinstance(condition, OnNth):
+        return lambda event, number: is_met_by(condition, event, number)
+    left = condition.count
 
-    def is_it(event: RawEvent) -> bool:
+    def is_it(event: RawEvent, number: int) -> bool:
         nonlocal left
-        is_kind = stop.kind in (None, event.kind) and (not stop.is_ring_change or _changes_ring(event))
-        left -= is_kind and event.instruction.startswith(stop.instruction)
+        left -= is_met_by(condition, event, number)
         return left <= 0
 
     return is_it
-
-
-def _any_event(_event: RawEvent) -> bool:
-    return True
-
-
-def resolve_condition(session: Session, text: str) -> StopCondition:
-    """Understand where to run to: `ring` for the next change of ring, a kind of event, an address, or a symbol.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    word = text.strip().lower()
-    if word == "ring":
-        return OnRingChange()
-    if word in _KIND_WORDS:
-        return OnKind(Kind(word))
-    return AtAddress(resolve_address(session, text))
-
-
-_KIND_WORDS = tuple(kind.value for kind in Kind if kind is not Kind.GUEST)
-
-
-def resolve_address(session: Session, text: str) -> int:
-    """Understand an address: `0x100040`, `100040h`, or a symbol of the guest.
-
-    Raises:
-        InputError: it is neither.
-    """
-    word = text.strip()
-    known = session.source.address_of(word)
-    if known is not None:
-        return known
-    digits = (
-        word[:-1]
-        if word[-1:] in "hH"
-        else word.removeprefix("0x").removeprefix("0X")
-        if word[:2] in ("0x", "0X")
-        else ""
-    )
-    try:
-        return int(digits, 16)
-    except ValueError:
-        raise InputError(
-            f'"{word}" is no step, no address such as 0x100040, no symbol of {session.scenario.id},'
-            f" not `ring`, and no kind of event ({', '.join(_KIND_WORDS)})"
-        ) from None

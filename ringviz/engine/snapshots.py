@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 from ringviz.engine.card import build_card
 from ringviz.engine.code_rows import build_code
 from ringviz.engine.event_log import EventLog
+from ringviz.engine.micro_steps import build_micro_steps
 from ringviz.engine.recording import Cancelled, Recording
 from ringviz.engine.register_rows import build_registers
 from ringviz.engine.rings import build_rings
@@ -104,6 +105,8 @@ def build_snapshot(
         timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
         screen=text_screen(technique),
         side=technique.side(),
+        micro=build_micro_steps(technique, last_step[-1] if last_step else None),
+        has_crossed=any(event.from_ring != event.to_ring or event.via_ring is not None for event in last_step),
     )
 
 

@@ -10,6 +10,9 @@ from enum import Enum
 
 from ringviz.engine.ledger_view import LedgerRow as LedgerRow
 from ringviz.engine.ledger_view import LedgerView as LedgerView
+from ringviz.engine.memory_view import MemoryView
+from ringviz.engine.micro_steps import MicroStep
+from ringviz.engine.walks import WalkView
 from ringviz.vmm.events import Kind as Kind
 from ringviz.vmm.side import Mark as SideMark
 from ringviz.vmm.side import Side as Side
@@ -150,10 +153,12 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One event on the timeline."""
+    """Events of one kind that lie close together on the timeline."""
 
     at: int
+    """Where the first of them is."""
     kind: Kind
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +225,11 @@ class Snapshot:
     """What stands on the guest's text screen; None if nothing does."""
     side: Side | None = None
     """What the VMM has beside the guest's code: translated code, hypercalls, a control structure."""
+    micro: tuple[MicroStep, ...] = ()
+    """The event that the card tells, taken apart."""
+    has_crossed: bool = False
+    """The last crossing of the rings panel belongs to the last step."""
+    memory: MemoryView | None = None
+    """Memory, if somebody looks at it."""
+    walk: WalkView | None = None
+    """The translation of an address, if somebody looks at one."""

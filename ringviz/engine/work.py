@@ -69,7 +69,7 @@ class _Tally:
     def go_on(self, address: int | None) -> bool:
         """Run to the instruction at an address; False if the run is over before."""
         machine = self.technique.machine
-        self.technique.stop_before(address)
+        self.technique.stop_before(frozenset() if address is None else frozenset({address}))
         while self.ended is None and machine.retired < self._limit and self._stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
             before = machine.retired
             stop = machine.run(min(self._limit, before + _SLICE))

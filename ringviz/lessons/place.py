@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 
 from ringviz.engine.conditions import AtAddress, OnRingChange
+from ringviz.engine.places import resolve_address
 from ringviz.engine.recording import Cancelled, never
-from ringviz.engine.session import Session, resolve_address
+from ringviz.engine.session import Session
 from ringviz.errors import InputError
 from ringviz.vmm.events import Event, Kind
 

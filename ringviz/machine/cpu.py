@@ -494,6 +494,25 @@ class Cpu:
         self._flush_code()
         return hooks
 
+    @contextmanager
+    def telling_accesses(self, on_access: Callable[[bool, int, int], None]) -> Iterator[None]:
+        """Call back before each load and store of the code that runs within: is it a store, RAM address, size.
+
+        The emulator builds the calls into the code it translates, so that is thrown away before and after.
+        """
+        hooks = TraceHooks(
+            self._ram.size >> PAGE_SHIFT,
+            lambda _linear, _size: None,
+            lambda is_write, physical, size: self._guarded(lambda: on_access(is_write, physical, size)),
+        )
+        handle = self.hooks.add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, hooks.access, context=hooks.context_address)
+        self._flush_code()
+        try:
+            yield
+        finally:
+            self.hooks.remove(handle)
+            self._flush_code()
+
     def _guarded(self, callback: Callable[[], None]) -> None:
         """Call somebody out of the emulator; an error of theirs is raised when it has stopped."""
         self.is_running = True

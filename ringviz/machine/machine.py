@@ -138,7 +138,7 @@ class Machine:
         self.code_cache: CodeCache | None = None
         self._watched: frozenset[str] = frozenset()
         self.watch(frozenset())
-        self._breakpoint_at: int | None = None
+        self._breakpoints: frozenset[int] = frozenset()
         self._more_breakpoints: frozenset[int] = frozenset()
         self._is_at_gate = self._has_risen = False
         self.step_trap_due = False
@@ -270,19 +270,19 @@ class Machine:
         self.cpu.guard(cache)
 
     @property
-    def breakpoint_at(self) -> int | None:
-        """Offset in the code segment before which `run` stops with `Breakpoint`; None for nowhere."""
-        return self._breakpoint_at
+    def breakpoints(self) -> frozenset[int]:
+        """Offsets in the code segment before which `run` stops with `Breakpoint`."""
+        return self._breakpoints
 
-    @breakpoint_at.setter
-    def breakpoint_at(self, address: int | None) -> None:
-        if address != self._breakpoint_at:
-            self._breakpoint_at = address
+    @breakpoints.setter
+    def breakpoints(self, addresses: frozenset[int]) -> None:
+        if addresses != self._breakpoints:
+            self._breakpoints = addresses
             self._set_breakpoints()
 
     @property
     def more_breakpoints(self) -> frozenset[int]:
-        """Linear addresses in a code cache at which the instruction at `breakpoint_at` is to be stopped before too."""
+        """Linear addresses in a code cache at which the instructions at `breakpoints` are to be stopped before too."""
         return self._more_breakpoints
 
     @more_breakpoints.setter
@@ -292,9 +292,9 @@ class Machine:
             self._set_breakpoints()
 
     def _set_breakpoints(self) -> None:
-        at, more = self._breakpoint_at, self._more_breakpoints
-        base = self.cpu.state.segments[1].base
-        self.cpu.set_breakpoints(more if at is None else more | {(base + at) & self.cpu.state.address_mask})
+        base, mask = self.cpu.state.segments[1].base, self.cpu.state.address_mask
+        own = {(base + at) & mask for at in self._breakpoints}
+        self.cpu.set_breakpoints(self._more_breakpoints | own)
 
     def instruction_here(self) -> Instruction | None:
         """Decode the instruction at EIP; None where there is none."""
@@ -375,7 +375,7 @@ class Machine:
         if instruction is None or instruction.form not in GATES:
             return (following if self.inhibited_at == self.retired else goal), False
         eip = self.cpu.state.eip
-        is_breakpoint = eip == self._breakpoint_at and (eip, self.retired) != self._broke_at
+        is_breakpoint = eip in self._breakpoints and (eip, self.retired) != self._broke_at
         self._is_at_gate = self.cpu.stands_at_gate and instruction.form not in self._watched and not is_breakpoint
         return following, holds_interrupts(instruction, had_if=self.interrupt_flag())
 
@@ -621,7 +621,7 @@ class Machine:
     def _at_point(self) -> Stop | None:
         """Say what the stop point at EIP means; None if it means nothing any more."""
         here = (self.cpu.state.eip, self.retired)
-        is_breakpoint = here[0] == self._breakpoint_at or self.cpu.state.linear_eip in self._more_breakpoints
+        is_breakpoint = here[0] in self._breakpoints or self.cpu.state.linear_eip in self._more_breakpoints
         if is_breakpoint and here != self._broke_at:
             self._broke_at = here
             return Breakpoint(here[0])

@@ -49,6 +49,8 @@ class Ram:
         """Pages from which the emulator may hold translated code."""
         self.on_code_written: Callable[[], None] | None = None
         """Called after a write to a page of `code_pages`: the emulator does not notice writes made from outside."""
+        self.on_write: Callable[[int, int], None] | None = None
+        """Told of address and size before each `write`."""
 
     def read(self, address: int, size: int) -> bytes:
         """Read bytes; addresses beyond RAM read as open bus, all ones."""
@@ -60,6 +62,8 @@ class Ram:
         data = data[: max(0, self.size - address)]
         if not data:
             return
+        if self.on_write is not None:
+            self.on_write(address, len(data))
         self._buffer[address : address + len(data)] = data
         first, last = address >> PAGE_SHIFT, (address + len(data) - 1) >> PAGE_SHIFT
         pages = (first,) if first == last else range(first, last + 1)

@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 from unicorn import x86_const as x86
-from unicorn.unicorn_const import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
+from unicorn.unicorn_const import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, row_of, work_of
@@ -39,6 +39,10 @@ _MACHINE_CODE = bytes.fromhex(
 )
 BLOCK_OFFSET, CODE_OFFSET, INTERRUPT_OFFSET = 0x00, 0x150, 0x170
 MEMORY_OFFSET, GATE_OFFSET, STEP_OFFSET = 0x190, 0x260, 0x270
+
+_COUNTING = bytes.fromhex("48ff01c3")
+"""inc qword [rcx]; ret: the counter is the callback's context."""
+COUNTING_OFFSET = 0x800
 
 _EIP = x86.UC_X86_REG_EIP
 """26 in every release; native_hooks.asm relies on it."""
@@ -131,11 +135,16 @@ class Hooks:
         slots[Slot.READ_REGISTER] = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         self._rows: list[int] = []
         """Rows of the table that are in use."""
+        self._counters: list[Any] = []
+        """What the emulator has only the addresses of."""
+        self._counting = 0
         self.is_native = host_has_native_code()
         if self.is_native:
             self._page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
             self._page.write(_MACHINE_CODE)
             base = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+            self._page[COUNTING_OFFSET : COUNTING_OFFSET + len(_COUNTING)] = _COUNTING
+            self._counting = base + COUNTING_OFFSET
             self.block, self.code = base + BLOCK_OFFSET, base + CODE_OFFSET
             self.interrupt, self.memory = base + INTERRUPT_OFFSET, base + MEMORY_OFFSET
             self.gate, self.step = base + GATE_OFFSET, base + STEP_OFFSET
@@ -162,6 +171,26 @@ class Hooks:
         if status != 0:
             raise RuntimeError(f"uc_hook_add failed with status {status}")
         return handle
+
+    def count_at(self, linear: int) -> ctypes.c_uint64:
+        """Count from now on how often the instruction at a linear address begins; give the counter.
+
+        Code that has been translated before goes uncounted: its owner throws it away first.
+        """
+        counter = ctypes.c_uint64()
+        self._counters.append(counter)
+        if self.is_native:
+            callback = self._counting
+        else:
+            signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+
+            def count(_engine: int, _address: int, _length: int, _context: int) -> None:
+                counter.value += 1
+
+            self._counters.append(thunk := signature(count))
+            callback = ctypes.cast(thunk, ctypes.c_void_p).value or 0
+        self.add(UC_HOOK_CODE, callback, linear, linear, ctypes.addressof(counter))
+        return counter
 
     def remove(self, handle: ctypes.c_size_t) -> None:
         """Take a callback away again."""

@@ -104,7 +104,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """The CPU is about to execute the instruction at `Machine.breakpoint_at`."""
+    """The CPU is about to execute the instruction at one of `Machine.breakpoints`."""
 
     address: int
 

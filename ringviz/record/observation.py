@@ -8,7 +8,8 @@ from functools import cached_property
 
 from ringviz.engine.events import Event, Kind
 from ringviz.engine.fidelity import check_fidelity
-from ringviz.engine.session import Session, resolve_address
+from ringviz.engine.places import resolve_address
+from ringviz.engine.session import Session
 from ringviz.engine.view import Card, RegisterRow, Snapshot
 from ringviz.facts.costs import CAUSES
 from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Eflags

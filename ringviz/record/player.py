@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from ringviz.engine.conditions import AtAddress, OnNth
 from ringviz.engine.events import Kind
+from ringviz.engine.places import resolve_address
 from ringviz.engine.recording import Cancelled, never
-from ringviz.engine.session import Session, resolve_address
+from ringviz.engine.session import Session
 from ringviz.errors import ReplayError, RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.scenario import Scenario, find_scenario

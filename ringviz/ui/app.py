@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import ClassVar
 
+from platformdirs import user_data_path
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -15,16 +16,19 @@ from textual.timer import Timer
 
 from ringviz.guest.scenario import Scenario
 from ringviz.record.replay import Replay
+from ringviz.ui.bookmarks import Bookmarks
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
     AskWhatIf,
     AskYears,
     BeatShown,
     Began,
+    BreakpointAdded,
     Compare,
     Compared,
     Counted,
     Failed,
+    HitsCounted,
     Open,
     Opened,
     PairShown,
@@ -66,6 +70,7 @@ class RingvizApp(App[None]):
         replay: played at once, in place of a scenario.
         speed: how many times as fast as it is written.
         noted: told where the session comes to rest.
+        bookmarks: kept on disk by the caller; in memory if not given.
     """
 
     TITLE = "ringviz"
@@ -94,6 +99,7 @@ class RingvizApp(App[None]):
         replay: Replay | None = None,
         speed: float = 1.0,
         noted: Noted | None = None,
+        bookmarks: Bookmarks | None = None,
     ) -> None:
         super().__init__()
         self._first: Open | PlayReplay | None = None if scenario is None else Open(scenario, technique, mmu, cpu)
@@ -109,6 +115,7 @@ class RingvizApp(App[None]):
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
+        self.bookmarks = bookmarks if bookmarks is not None else Bookmarks()
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
         self.engine = EngineThread(self.laboratory, self.post_message, noted)
         self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
@@ -246,6 +253,16 @@ class RingvizApp(App[None]):
     def _remarked(self, message: Remarked) -> None:
         self._notice(message)
 
+    @on(BreakpointAdded)
+    def _breakpoint_added(self, message: BreakpointAdded) -> None:
+        if self.explore.is_attached:
+            self.explore.add_breakpoint(message.text)
+
+    @on(HitsCounted)
+    def _hits_counted(self, message: HitsCounted) -> None:
+        if self.explore.is_attached:
+            self.explore.hits = message.hits
+
     @on(Compared)
     def _compared(self, message: Compared) -> None:
         if self._comparing is not None and self._comparing.is_attached:
@@ -291,7 +308,8 @@ def run_app(
     `prepared` is that scenario with the disks put in that the command line names; the rest as `RingvizApp` has it.
     """
     world = _real_laboratory(controls, prepared)
-    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted)
+    kept = Bookmarks(user_data_path("ringviz") / "bookmarks.json")
+    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept)
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)

@@ -1,13 +1,17 @@
 """The real world below the app: scenarios from their folders, sessions from the engine."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from ringviz.engine.conditions import AtEvent
+from ringviz.engine.hit_count import Hits
+from ringviz.engine.places import resolve_look, resolve_stop
 from ringviz.engine.scorecard import scorecard
-from ringviz.engine.session import Session, resolve_condition
+from ringviz.engine.session import Session
 from ringviz.engine.vendors import pair_sessions
-from ringviz.errors import RingvizError
+from ringviz.errors import InputError, RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario, find_scenario, list_scenarios
@@ -101,7 +105,33 @@ class EngineLaboratory:
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the address, symbol, ring change or kind of event that `text` names."""
         session = _session(sitting)
-        return session.run_to(resolve_condition(session, text), cancelled)
+        stop = resolve_stop(session, text)
+        if isinstance(stop.condition, AtEvent) and stop.condition.number <= len(session.events) and not stop.tests:
+            session.seek(session.events.raw[max(stop.condition.number, 1) - 1].at + 1, cancelled)
+            return True
+        return session.run_until((stop,), cancelled) is not None
+
+    def check_place(self, sitting: Sitting, text: str) -> None:
+        """Understand a place to stop at, with its conditions."""
+        resolve_stop(_session(sitting), text)
+
+    def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        """Run to the first of several places; those that mean nothing to this guest's build are passed over."""
+        session = _session(sitting)
+        stops = []
+        for text in texts:
+            with suppress(InputError):
+                stops.append(resolve_stop(session, text))
+        met = session.run_until(stops, cancelled)
+        return None if met is None else met.text
+
+    def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
+        """Count how often each fragment of a code cache has been entered."""
+        return _session(sitting).hits(cancelled)
+
+    def look(self, sitting: Sitting, text: str) -> tuple[str, int]:
+        """Understand what to look at: a register to follow, `access`, an address or a symbol."""
+        return resolve_look(_session(sitting), text)
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         """Open the same guest at the same instruction under VT-x and AMD-V."""

@@ -75,6 +75,8 @@ REAL = "►"
 """Where the CPU really is."""
 BELIEVED = "◐"
 """Where the guest believes it is, when that is somewhere else."""
+BOOKMARK = "§"
+"""A place that the user has marked."""
 DIFFERS = "≠"
 """The guest's belief and the truth are not the same."""
 

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from ringviz.engine.contest import Contest
 from ringviz.engine.generations import Generations
+from ringviz.engine.hit_count import Hits
+from ringviz.engine.looks import Looks
 from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
@@ -148,7 +150,7 @@ class Movable(Protocol):
 class Sitting(Movable, Protocol):
     """One guest under one technique, standing at one retired instruction."""
 
-    def snapshot(self, cancelled: Cancelled = ...) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = ..., looks: Looks = ...) -> Snapshot:
         """All that one screen shows; cancelled, without the comparison with bare metal, which may take a while."""
         ...
 
@@ -197,6 +199,22 @@ class Laboratory(Protocol):
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         """Run to the place or kind of event that `text` names; False if the run ended first; raises InputError."""
+        ...
+
+    def check_place(self, sitting: Sitting, text: str) -> None:
+        """Understand a place to stop at, with its conditions; raises InputError if it is none."""
+        ...
+
+    def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        """Run to the first of several places; give its text, or None if the run ended (or was cancelled) first."""
+        ...
+
+    def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
+        """Count how often each fragment of a code cache has been entered; None where there is no cache."""
+        ...
+
+    def look(self, sitting: Sitting, text: str) -> tuple[str, int]:
+        """Understand what to look at: a register to follow or an address; raises InputError."""
         ...
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:

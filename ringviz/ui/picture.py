@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ringviz.engine.contest import Contest
 from ringviz.engine.generations import Generations
+from ringviz.engine.hit_count import Hits
+from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Kind, Snapshot
 from ringviz.errors import UnsupportedError
@@ -115,6 +117,7 @@ async def draw_picture(
     os.environ.pop("NO_COLOR", None)
     app = RingvizApp(snapshot.scenario_id, snapshot.technique_id, laboratory=_Exhibit(snapshot, vendors, runs, contest))
     app.theme = theme
+    app.animation_level = "none"
     settled = asyncio.Event()
 
     def notice(message: object) -> None:
@@ -288,6 +291,18 @@ class _Exhibit:
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         return False
 
+    def check_place(self, sitting: Sitting, text: str) -> None:
+        raise UnsupportedError("this is a picture: it does not run")
+
+    def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        return None
+
+    def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
+        return None
+
+    def look(self, sitting: Sitting, text: str) -> tuple[str, int]:
+        raise UnsupportedError("this is a picture: it has no memory")
+
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         if self._vendors is None:
             raise UnsupportedError("this picture has no second session")
@@ -324,7 +339,7 @@ class _Exhibit:
     def seek(self, position: int, cancelled: Cancelled = bool) -> None:
         pass
 
-    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = bool, looks: Looks = NOTHING) -> Snapshot:
         return self._snapshot
 
 

@@ -6,6 +6,8 @@ from textual.message import Message
 
 from ringviz.engine.contest import Contest
 from ringviz.engine.generations import Generations
+from ringviz.engine.hit_count import Hits
+from ringviz.engine.looks import Looks
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 from ringviz.record.played import Played
@@ -63,6 +65,39 @@ class Seek:
 @dataclass(frozen=True, slots=True)
 class GoTo:
     """To an address or symbol, as the user typed it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddBreakpoint:
+    """Understand a new breakpoint; if it is one, `BreakpointAdded` answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UseBreakpoints:
+    """Stop runs at these places from now on, and at no others."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountHits:
+    """Count how often each fragment of the code cache has been entered; `HitsCounted` answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Show from now on what somebody looks at besides: memory, a page walk."""
+
+    looks: Looks
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt:
+    """Let the look at memory and at a page walk go to a place, as the user typed it."""
 
     text: str
 
@@ -129,7 +164,23 @@ class ToBeat:
 Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
 """What both a session and a pair of them can do."""
 Request = (
-    Move | Open | Refresh | GoTo | Swap | Compare | AskWhatIf | AskYears | OpenPair | ClosePair | PlayReplay | ToBeat
+    Move
+    | Open
+    | Refresh
+    | GoTo
+    | AddBreakpoint
+    | UseBreakpoints
+    | CountHits
+    | Look
+    | LookAt
+    | Swap
+    | Compare
+    | AskWhatIf
+    | AskYears
+    | OpenPair
+    | ClosePair
+    | PlayReplay
+    | ToBeat
 )
 
 
@@ -197,6 +248,22 @@ class Remarked(Message):
 
     def __init__(self, text: str) -> None:
         self.text = text
+        super().__init__()
+
+
+class BreakpointAdded(Message):
+    """A new breakpoint was understood."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__()
+
+
+class HitsCounted(Message):
+    """How often each fragment of the code cache has been entered."""
+
+    def __init__(self, hits: Hits) -> None:
+        self.hits = hits
         super().__init__()
 
 

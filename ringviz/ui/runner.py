@@ -8,24 +8,34 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from textual.message import Message
 
+from ringviz.engine.looks import NOTHING, Looks, WalkLook
+from ringviz.engine.memory_view import MemoryLook, MemoryMode
+from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.ui.laboratory import Laboratory, Movable, Pair, Progress, Sitting
 from ringviz.ui.requests import (
+    AddBreakpoint,
     AskWhatIf,
     AskYears,
     Back,
     BeatShown,
     Began,
+    BreakpointAdded,
     ClosePair,
     Compare,
     Compared,
     Counted,
+    CountHits,
     Failed,
     GoTo,
+    HitsCounted,
+    Look,
+    LookAt,
     Move,
     NextEvent,
     Open,
@@ -46,6 +56,7 @@ from ringviz.ui.requests import (
     Step,
     Swap,
     ToBeat,
+    UseBreakpoints,
 )
 
 if TYPE_CHECKING:
@@ -96,6 +107,10 @@ class EngineThread:
         self._stopping = threading.Event()
         self._sitting: Sitting | None = None
         self._pair: Pair | None = None
+        self._breakpoints: tuple[str, ...] = ()
+        """Where runs stop."""
+        self._looks = NOTHING
+        """What the screen shows besides."""
         self._last_shown = 0.0
         self._not_compared: tuple[Sitting, int] | None = None
         """Where the user did not want to wait for the comparison with bare metal."""
@@ -143,6 +158,7 @@ class EngineThread:
             case Open(scenario, technique, mmu, cpu):
                 self._tell(Began())
                 self._pair = None
+                self._breakpoints, self._looks = (), NOTHING
                 self._sitting = self._laboratory.open(scenario, technique, mmu, cpu)
                 self._tell(Opened(request))
             case PlayReplay(replay):
@@ -181,6 +197,23 @@ class EngineThread:
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(f"The run ended before it came to {text}."))
+            case AddBreakpoint(text):
+                self._laboratory.check_place(self._sitting, text)
+                self._tell(BreakpointAdded(text))
+                return
+            case UseBreakpoints(texts):
+                self._breakpoints = texts
+                return
+            case CountHits():
+                self._tell(Began())
+                hits = self._laboratory.hits(self._sitting, self._is_cancelled)
+                if hits is not None and not self._is_cancelled():
+                    self._tell(HitsCounted(hits))
+                return
+            case Look(looks):
+                self._looks = looks
+            case LookAt(text):
+                self._look_at(*self._laboratory.look(self._sitting, text))
             case Swap(technique, cpu, mmu, controls):
                 self._tell(Began())
                 swapped = self._laboratory.swapped(self._sitting, technique, mmu, cpu, controls, self._is_cancelled)
@@ -194,6 +227,15 @@ class EngineThread:
         self._show_if_due()
         if self._noted is not None and self._pair is None and self._requests.empty():
             self._noted(self._sitting, isinstance(request, (Step, Back)))
+
+    def _look_at(self, follow: str, base: int) -> None:
+        """Let every look there is go to a place."""
+        memory, walk = self._looks.memory, self._looks.walk
+        if memory is not None:
+            # Descriptor tables have their own place: an address is one of bytes.
+            mode = memory.mode if memory.mode is MemoryMode.STACK and follow == "esp" else MemoryMode.HEX
+            memory = MemoryLook(mode, follow, base)
+        self._looks = Looks(memory, None if walk is None else WalkLook(follow, base))
 
     def _move(self, request: Move, movable: Movable) -> None:
         match request:
@@ -241,7 +283,13 @@ class EngineThread:
     def _run(self, movable: Movable) -> None:
         self._tell(Began())
         for end_of_slice in self._slices(movable):
-            movable.run(end_of_slice)
+            if not self._breakpoints or movable is not self._sitting or self._sitting is None:
+                movable.run(end_of_slice)
+                continue
+            met = self._laboratory.run_to_breakpoint(self._sitting, self._breakpoints, end_of_slice)
+            if met is not None:
+                self._tell(Remarked(f"Breakpoint: {met}"))
+                return
 
     def _next_event(self, movable: Movable) -> None:
         self._tell(Began())
@@ -296,15 +344,25 @@ class EngineThread:
         if self._pair is not None:
             self._tell(PairShown(self._pair.view(), in_motion))
         elif self._sitting is not None:
-            shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS))
+            shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS), self._looks)
+            self._remember_places(shown)
             self._tell(Shown(shown, in_motion))
             is_wanted = self._not_compared != (self._sitting, self._sitting.position)
             if not in_motion and shown.ledger.native_cycles is None and is_wanted:
                 self._compare_with_bare_metal(self._sitting)
 
+    def _remember_places(self, shown: Snapshot) -> None:
+        """Where the next step accesses nothing, what follows accesses stays where it is."""
+        memory, walk = self._looks.memory, self._looks.walk
+        if memory is not None and shown.memory is not None:
+            memory = replace(memory, base=shown.memory.look.base)
+        if walk is not None and shown.walk is not None:
+            walk = replace(walk, base=shown.walk.linear)
+        self._looks = Looks(memory, walk)
+
     def _compare_with_bare_metal(self, sitting: Sitting) -> None:
         """Standing still, find out what bare metal would have paid, until the user wants something else."""
-        compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty())
+        compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty(), self._looks)
         if compared.ledger.native_cycles is not None:
             self._tell(Shown(compared, in_motion=False))
         elif self._is_cancelled():

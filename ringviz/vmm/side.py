@@ -35,6 +35,8 @@ class SideRow:
     """One short sentence for a learner, or empty."""
     origin: int | None = None
     """Guest address of the instruction that this row was made from, if any."""
+    original: str = ""
+    """That instruction's text, on the first row made from it."""
 
 
 @dataclass(frozen=True, slots=True)

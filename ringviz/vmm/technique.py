@@ -237,9 +237,9 @@ class Technique(ABC):
         """The guest instruction about to run; None where there is none."""
         return self.machine.instruction_here()
 
-    def stop_before(self, address: int | None) -> None:
-        """Let the machine stop with `Breakpoint` before the guest instruction at an address; None takes that back."""
-        self.machine.breakpoint_at = address
+    def stop_before(self, addresses: frozenset[int]) -> None:
+        """Let the machine stop with `Breakpoint` before the guest instructions at these addresses, and no others."""
+        self.machine.breakpoints = addresses
 
     def guest_weight(self) -> int:
         """Hundredths of a cycle of the instructions that are not among `completed_by_vmm`."""

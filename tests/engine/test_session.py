@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ringviz.engine.conditions import AtAddress, OnKind, OnRingChange
-from ringviz.engine.session import Session, resolve_address, resolve_condition
+from ringviz.engine.places import resolve_address, resolve_condition
+from ringviz.engine.session import Session
 from ringviz.engine.view import Snapshot
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.guest.scenario import find_scenario
@@ -179,7 +180,7 @@ def test_places_are_understood_in_every_spelling() -> None:
     assert resolve_condition(one, "silent") == OnKind(Kind.SILENT)
     assert resolve_condition(one, f" 0x{address:X} ") == AtAddress(address)
     for nonsense in ("", "nowhere", "0xzz", "guest"):
-        with pytest.raises(InputError, match="is no step, no address"):
+        with pytest.raises(InputError, match="is no step, no event"):
             resolve_condition(one, nonsense)
 
 

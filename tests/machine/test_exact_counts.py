@@ -192,7 +192,7 @@ def test_a_limit_is_not_cut_short_by_a_stop_point_that_means_nothing_any_more() 
 def test_a_breakpoint_on_a_watched_instruction_does_not_stop_it_twice() -> None:
     machine = make_machine(bytes.fromhex("9c 0e 6812001000 cf".replace("12001000", absolute(CODE + 8))) + b"\x40\xf4")
     machine.watch(frozenset({"iret"}))
-    machine.breakpoint_at = CODE + 7
+    machine.breakpoints = frozenset({CODE + 7})
     assert machine.run(100) == Breakpoint(CODE + 7)
     stop = machine.run(100)
     assert isinstance(stop, Watched)

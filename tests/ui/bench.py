@@ -68,6 +68,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     world = laboratory or FakeLaboratory()
     app = RingvizApp(scenario, technique, laboratory=world)
+    app.animation_level = "none"
     messages: list[Message] = []
     async with app.run_test(size=size, message_hook=messages.append) as pilot:
         running = Bench(app, pilot, world, messages)

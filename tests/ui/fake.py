@@ -1,11 +1,14 @@
 """A world without an emulator: sessions whose every snapshot is a pure function of (technique, position)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast, overload
 
 from ringviz.engine.contest import Contest
 from ringviz.engine.generations import Generations
+from ringviz.engine.hit_count import FragmentHits, Hits
+from ringviz.engine.looks import NOTHING, Looks
+from ringviz.engine.micro_steps import MicroStep
 from ringviz.engine.scorecard import Score, Scorecard, Verdict
 from ringviz.engine.vendors import VendorsView, build_vendors
 from ringviz.engine.view import (
@@ -43,6 +46,7 @@ from ringviz.ui.laboratory import (
 )
 from tests.ui.fake_contest import fake_contest
 from tests.ui.fake_machine import fake_machine
+from tests.ui.fake_memory import fake_memory
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
 from tests.ui.fake_years import fake_years
 
@@ -117,6 +121,11 @@ PROGRAM = (
     (0x100053, "mov", "bx, cs", CodeVerdict.SILENT, "    mov bx, cs", "The low bits of CS are the real CPL."),
     (0x100056, "int", "0x80", CodeVerdict.GATE, "    int 0x80", "Goes through the guest's gate."),
     (0x100058, "jmp", "0x100041", CodeVerdict.RUNS, "    jmp again", ""),
+)
+PARTS = (
+    MicroStep("fault", "CPU", 1, "cli at 00100046, in ring 1: CPL 1 > IOPL 0 → #GP(0)"),
+    MicroStep("delivery", "CPU", 0, "entry 0Dh of the real IDT [FFC04000]"),
+    MicroStep("return", "VMM", 1, "the guest goes on in ring 1 at 00100047"),
 )
 MARKUP_INSTRUCTION = "mov eax, [ebx]"
 
@@ -203,8 +212,12 @@ class FakeSession:
         self.calls.append(f"seek {position}")
         self._to(position)
 
-    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
-        return make_snapshot(self.technique, self.position, max(self.explored, 1), self.end if self.end_known else None)
+    def snapshot(self, cancelled: Cancelled = bool, looks: Looks = NOTHING) -> Snapshot:
+        end = self.end if self.end_known else None
+        shown = make_snapshot(self.technique, self.position, max(self.explored, 1), end)
+        if self.position and not self.position % EVERY:
+            shown = replace(shown, micro=PARTS, has_crossed=True)
+        return shown if looks.memory is None else replace(shown, memory=fake_memory(looks.memory))
 
     def _to(self, position: int) -> None:
         self.position = max(0, position if self.endless else min(position, self.end))
@@ -276,6 +289,25 @@ class FakeLaboratory:
         row = FACTS[technique]
         own = CPUS.get(technique, ("p4-672",))[0]
         return fake_machine(technique, mmu or row.mmus[0], cpu or own, controls)
+
+    def check_place(self, sitting: Sitting, text: str) -> None:
+        if text == "nowhere":
+            raise InputError('"nowhere" is no step')
+
+    def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        """Every text is a step here."""
+        ahead = sorted(int(text) for text in texts if int(text) > self.session.position)
+        self.session.seek(ahead[0] if ahead else self.session.end)
+        return str(ahead[0]) if ahead else None
+
+    def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
+        rows = code_cache(self.session.position).rows
+        return Hits(self.session.position, (FragmentHits(int(rows[0].place, 16), 0x100040, 57),))
+
+    def look(self, sitting: Sitting, text: str) -> tuple[str, int]:
+        if text in ("esp", "access"):
+            return text, 0
+        return "", int(text, 16)
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         if self.refuses_pairs:

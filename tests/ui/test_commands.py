@@ -9,13 +9,16 @@ from textual.widgets import OptionList
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import EXPLORE, HOME, Command, bindings, fitting
 from ringviz.ui.screens.compare import CompareScreen
-from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
+from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.machine import MachineDialog
+from ringviz.ui.screens.places import BookmarksDialog, BreakpointsDialog, NoteDialog
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
+from ringviz.ui.widgets.memory import MemoryPanel
+from ringviz.ui.widgets.walk import WalkPanel
 from tests.ui.bench import Bench, bench
 from tests.ui.fake import FakeLaboratory
 
@@ -37,6 +40,13 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "end": lambda b: b.shown.snapshot.position == 100,
     "console": lambda b: "step 6 says [/b] hello" in b.text(),
     "side": lambda b: "has nothing beside the guest's code" in b.text(),
+    "memory": lambda b: b.app.screen.query_one(MemoryPanel).has_focus,
+    "walk": lambda b: b.app.screen.query_one(WalkPanel).has_focus,
+    "address": lambda b: isinstance(b.app.screen, AddressDialog),
+    "micro": lambda b: "Micro-steps:" in b.text(),
+    "breakpoints": lambda b: isinstance(b.app.screen, BreakpointsDialog),
+    "bookmark": lambda b: isinstance(b.app.screen, NoteDialog),
+    "bookmarks": lambda b: isinstance(b.app.screen, BookmarksDialog),
     "machine": lambda b: isinstance(b.app.screen, MachineDialog),
     "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
     "years": lambda b: isinstance(b.app.screen, YearsScreen),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from textual.message import Message
 
+from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.view import Snapshot
 from ringviz.ui.laboratory import Cancelled, Sitting
 from ringviz.ui.requests import (
@@ -199,7 +200,7 @@ class SlowlyCompared(FakeSession):
 
     waits = 0
 
-    def snapshot(self, cancelled: Cancelled = bool) -> Snapshot:
+    def snapshot(self, cancelled: Cancelled = bool, looks: Looks = NOTHING) -> Snapshot:
         snapshot = super().snapshot()
         patience = 0
         while not cancelled():

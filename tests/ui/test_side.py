@@ -186,3 +186,10 @@ async def test_zoomed_it_has_the_screen() -> None:
         text = b.text()
         assert "VM-exit instruction length" in text
         assert "0000000A → 0000001E" in text
+
+
+async def test_h_counts_how_often_the_fragment_was_entered() -> None:
+    async with bench(size=(200, 60), technique="binary-translation") as b:
+        await b.press("v")
+        await b.press("h")
+        assert "entered 57× up to step" in b.text()

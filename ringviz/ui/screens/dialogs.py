@@ -56,6 +56,33 @@ def technique_prompt(technique: TechniqueChoice, is_current: bool = False) -> Co
     )
 
 
+class AddressDialog(ModalScreen[str | None]):
+    """Ask for what to look at; gives the text, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(classes="dialog")
+
+    def compose(self) -> ComposeResult:
+        """One input line."""
+        with Vertical(classes="box") as box:
+            box.border_title = Content("Look at")
+            field = Input(placeholder="0x101000 · a symbol · esp · eip · access", id="place")
+            field.cursor_blink = False
+            yield field
+            yield Static(
+                "An address or symbol stays. A register is followed: the view moves as it does. access follows what "
+                "the last step read or wrote.",
+                markup=False,
+                classes="hint",
+            )
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip() or None)
+
+
 class GoToDialog(ModalScreen[str | None]):
     """Ask for a place; gives the text, or None."""
 
@@ -68,12 +95,13 @@ class GoToDialog(ModalScreen[str | None]):
         """One input line."""
         with Vertical(classes="box") as box:
             box.border_title = Content("Go to")
-            field = Input(placeholder="500 · 0x100046 · a symbol · ring · silent", id="place")
+            field = Input(placeholder="500 · #12 · 0x100046 · a symbol · ring 3 · exit 30 · silent", id="place")
             field.cursor_blink = False
             yield field
             yield Static(
-                "A number is a step. An address or symbol: run until the guest comes there. ring: to the next change "
-                f"of ring. {_KINDS}: to the next event of that kind.",
+                "A number is a step, #12 an event. An address or symbol: run until the guest comes there. ring: to the "
+                f"next change of ring; ring 3: to that one. {_KINDS}: to the next event of that kind; with a number or "
+                "word behind it, to one whose cause or instruction says so. `if eax == 5` may follow.",
                 markup=False,
                 classes="hint",
             )

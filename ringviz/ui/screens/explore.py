@@ -1,38 +1,59 @@
 """The explore screen: one guest, one moment, every panel."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.reactive import var
+from textual.widget import Widget
 
+from ringviz.engine.hit_count import Hits
+from ringviz.engine.looks import Looks, WalkLook
+from ringviz.engine.memory_view import MemoryLook
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.ui.bookmarks import Bookmark
 from ringviz.ui.commands import EXPLORE, Command, bindings
 from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
+    AddBreakpoint,
     AskWhatIf,
     AskYears,
     Compare,
+    CountHits,
     GoTo,
+    Look,
+    LookAt,
     OpenPair,
     Remarked,
     Seek,
     Shown,
     Swap,
+    UseBreakpoints,
 )
-from ringviz.ui.screens.dialogs import GoToDialog, TechniqueDialog
+from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.places import (
+    BookmarksDialog,
+    Breakpoint,
+    BreakpointsAnswer,
+    BreakpointsDialog,
+    ChosenBookmark,
+    NoteDialog,
+)
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
 from ringviz.ui.widgets.events import EventsPanel
 from ringviz.ui.widgets.keyline import KeyLine
+from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.overhead import OverheadPanel
 from ringviz.ui.widgets.panel import Panel
 from ringviz.ui.widgets.rings import RingsPanel
@@ -41,9 +62,16 @@ from ringviz.ui.widgets.status import StatusLine
 from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
+from ringviz.ui.widgets.walk import WalkPanel
 
-if TYPE_CHECKING:
-    pass
+
+def _alignment(shown: Snapshot) -> str:
+    """Tell which techniques share the places of a run."""
+    return TECHNIQUES[shown.technique_id].alignment
+
+
+_IN_PLACE_OF_EVENTS = ("-console", "-memory", "-walk")
+"""Classes of the screen, of which one at a time may be set: what stands where the events stand otherwise."""
 
 
 class ExploreScreen(MovingScreen):
@@ -55,6 +83,15 @@ class ExploreScreen(MovingScreen):
 
     # The screen itself does not show it; were it to repaint it, every panel would be drawn anew at each step.
     snapshot: var[Snapshot | None] = var(None)
+    has_micro_steps: var[bool] = var(False)
+    part: var[int | None] = var(None)
+    """Which part of the event is shown; None for the whole."""
+    hits: var[Hits | None] = var(None)
+    """How often the fragments of the code cache were entered, as last counted."""
+    bookmarks: var[tuple[Bookmark, ...]] = var(())
+    breakpoints: var[tuple[Breakpoint, ...]] = var((), init=False)
+    looks: var[Looks] = var(Looks())
+    """What the engine was last asked to show besides."""
     chosen_cpu: var[str | None] = var(None)
     """What the user took in the playground."""
 
@@ -62,23 +99,65 @@ class ExploreScreen(MovingScreen):
         """All panels, each bound to this screen's snapshot."""
         yield StatusLine().data_bind(ExploreScreen.snapshot, ExploreScreen.in_motion, ExploreScreen.is_busy)
         with Horizontal(id="top"):
-            yield RingsPanel().data_bind(ExploreScreen.snapshot)
+            yield RingsPanel().data_bind(ExploreScreen.snapshot, ExploreScreen.part)
             yield CodePanel().data_bind(ExploreScreen.snapshot)
-            yield SidePanel().data_bind(ExploreScreen.snapshot)
+            yield SidePanel().data_bind(ExploreScreen.snapshot, ExploreScreen.hits)
             yield TwicePanel().data_bind(ExploreScreen.snapshot)
-        yield CardPanel().data_bind(ExploreScreen.snapshot)
+        yield CardPanel().data_bind(ExploreScreen.snapshot, ExploreScreen.part)
         with Horizontal(id="bottom"):
             yield EventsPanel().data_bind(ExploreScreen.snapshot)
             yield ConsolePanel().data_bind(ExploreScreen.snapshot)
+            yield MemoryPanel().data_bind(ExploreScreen.snapshot)
+            yield WalkPanel().data_bind(ExploreScreen.snapshot)
             yield OverheadPanel().data_bind(ExploreScreen.snapshot)
-        yield TimelinePanel().data_bind(ExploreScreen.snapshot)
+        yield TimelinePanel().data_bind(ExploreScreen.snapshot, ExploreScreen.bookmarks)
         yield KeyLine(EXPLORE)
 
     def show(self, shown: Shown) -> None:
         """Take over a new moment."""
         self.in_motion = shown.in_motion
         self.set_class(shown.snapshot.side is not None, "-has-side")
-        self.snapshot = shown.snapshot
+        self._read_bookmarks(shown.snapshot)
+        part = self._part_of(shown.snapshot, self.snapshot)
+        with self.app.batch_update():
+            self.part = part
+            self.snapshot = shown.snapshot
+
+    def _part_of(self, shown: Snapshot, before: Snapshot | None) -> int | None:
+        """Give the part of the event to begin with: the first, or coming from behind the last."""
+        if not self.has_micro_steps or self.in_motion or not shown.micro:
+            return None
+        if before is None or before.technique_id != shown.technique_id:
+            return 0
+        if before.position == shown.position:
+            return self.part
+        return 0 if shown.position > before.position else len(shown.micro) - 1
+
+    def action_micro(self) -> None:
+        """Take events apart, or not."""
+        self.has_micro_steps = not self.has_micro_steps
+        self.part = 0 if self.has_micro_steps and self.snapshot is not None and self.snapshot.micro else None
+        if self.has_micro_steps:
+            self.notice(Remarked("Micro-steps: space and b go part by part through every event; u takes events whole."))
+        else:
+            self.notice(Remarked("Events are taken whole again."))
+
+    def action_step(self) -> None:
+        """To the next part of the event, or one instruction forward."""
+        parts = () if self.snapshot is None else self.snapshot.micro
+        if self.part is not None and self.part + 1 < len(parts):
+            self.clear_notice()
+            self.part += 1
+        else:
+            super().action_step()
+
+    def action_back(self) -> None:
+        """To the part before, or one instruction back."""
+        if self.part:
+            self.clear_notice()
+            self.part -= 1
+        else:
+            super().action_back()
 
     def action_stop(self) -> None:
         """Stop a run; with nothing running, leave a zoomed panel."""
@@ -164,6 +243,64 @@ class ExploreScreen(MovingScreen):
         """Run to the next change of ring."""
         self._ask(GoTo("ring"))
 
+    def action_breakpoints(self) -> None:
+        """Ask where runs are to stop."""
+
+        def use(answer: BreakpointsAnswer | None) -> None:
+            if answer is not None:
+                self.breakpoints = answer.breakpoints
+                if answer.added:
+                    self._ask(AddBreakpoint(answer.added))
+
+        self.app.push_screen(BreakpointsDialog(self.breakpoints), use)
+
+    def watch_breakpoints(self, breakpoints: tuple[Breakpoint, ...]) -> None:
+        """Let the engine know of them."""
+        self.ringviz.engine.submit(UseBreakpoints(tuple(b.text for b in breakpoints if b.is_on)))
+
+    def add_breakpoint(self, text: str) -> None:
+        """Take one into the list that has been understood."""
+        self.breakpoints = (*(b for b in self.breakpoints if b.text != text), Breakpoint(text))
+        self.notice(Remarked(f"Breakpoint set: {text}. r runs to it; B lists all."))
+
+    def action_bookmark(self) -> None:
+        """Mark this step."""
+        if self.snapshot is None:
+            return
+        shown, kept = self.snapshot, self.ringviz.bookmarks
+        here = next((b for b in self.bookmarks if b.position == shown.position), None)
+
+        def keep(note: str | None) -> None:
+            if note is not None:
+                kept.put(shown.scenario_id, Bookmark(shown.position, note, _alignment(shown)))
+                self._read_bookmarks(shown)
+
+        self.app.push_screen(NoteDialog(shown.position, "" if here is None else here.note), keep)
+
+    def action_bookmarks(self) -> None:
+        """List the bookmarks."""
+        if self.snapshot is None:
+            return
+        shown = self.snapshot
+
+        def answer(chosen: ChosenBookmark | None) -> None:
+            if chosen is None:
+                return
+            if chosen.is_to_go:
+                self._ask(Seek(chosen.bookmark.position))
+                return
+            self.ringviz.bookmarks.remove(shown.scenario_id, chosen.bookmark)
+            self._read_bookmarks(shown)
+
+        self.app.push_screen(BookmarksDialog(self.bookmarks, shown.position), answer)
+
+    def _read_bookmarks(self, shown: Snapshot) -> None:
+        kept = self.ringviz.bookmarks
+        self.bookmarks = kept.of(shown.scenario_id, _alignment(shown))
+        if kept.trouble:
+            self.notice(Remarked(kept.trouble))
+            kept.trouble = ""
+
     def action_goto(self) -> None:
         """Ask for a place and go there."""
 
@@ -176,8 +313,55 @@ class ExploreScreen(MovingScreen):
 
     def action_console(self) -> None:
         """Events or console."""
-        self.toggle_class("-console")
-        self.query_one(ConsolePanel if self.has_class("-console") else EventsPanel).focus()
+        self._take_place("-console", ConsolePanel)
+
+    def action_memory(self) -> None:
+        """Events or memory."""
+        self._take_place("-memory", MemoryPanel)
+
+    def action_walk(self) -> None:
+        """Events or page walk."""
+        self._take_place("-walk", WalkPanel)
+
+    def _take_place(self, name: str, panel: type[Widget]) -> None:
+        """Let a panel take the place of the events, or give it back to them."""
+        self.clear_notice()
+        was_zoomed = self.maximized is not None
+        if was_zoomed:
+            self.minimize()
+        is_on = not self.has_class(name)
+        for other in _IN_PLACE_OF_EVENTS:
+            self.set_class(is_on and other == name, other)
+        looks = Looks(
+            MemoryLook() if self.has_class("-memory") else None, WalkLook() if self.has_class("-walk") else None
+        )
+        if looks != self.looks:
+            self.looks = looks
+            self.ringviz.engine.submit(Look(looks))
+        shown = self.query_one(panel if is_on else EventsPanel)
+        shown.focus()
+        if was_zoomed and is_on:
+            self.maximize(shown, container=False)
+
+    def action_address(self) -> None:
+        """Ask what memory or page walk shall show; with neither on the screen, memory appears."""
+
+        def look(text: str | None) -> None:
+            if text is not None:
+                self._ask(LookAt(text))
+
+        if self.looks == Looks():
+            self.action_memory()
+        self.app.push_screen(AddressDialog(), look)
+
+    @on(SidePanel.HitsWanted)
+    def _hits_wanted(self) -> None:
+        self._ask(CountHits())
+
+    @on(MemoryPanel.Looked)
+    def _looked(self, message: MemoryPanel.Looked) -> None:
+        self.looks = replace(self.looks, memory=message.look)
+        self._ask(Look(self.looks))
 
     def action_side(self) -> None:
         """The VMM's side or the CPU, twice; where both have room, to the VMM's side."""

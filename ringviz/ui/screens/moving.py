@@ -34,8 +34,12 @@ class MovingScreen(Screen[None]):
         line.is_failure = isinstance(message, Failed)
         line.notice = message.text
 
-    def _ask(self, request: Request) -> None:
+    def clear_notice(self) -> None:
+        """Show the keys again."""
         self.query_one(KeyLine).notice = ""
+
+    def _ask(self, request: Request) -> None:
+        self.clear_notice()
         self.ringviz.engine.submit(request)
 
     def action_step(self) -> None:

@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby, pairwise
 
 from textual.content import Content
+from textual.reactive import reactive
+from textual.timer import Timer
 
 from ringviz.engine.view import Crossing, RingsView, Seat, Snapshot
 from ringviz.ui.glyphs import BELIEVED, REAL, ring_name
 from ringviz.ui.widgets.boxes import nested_boxes
+from ringviz.ui.widgets.crossing import SECONDS, Frame, frames
 from ringviz.ui.widgets.discs import Discs, has_room, lay_out
 from ringviz.ui.widgets.panel import Panel, printable
 
@@ -28,26 +32,80 @@ class RingsPanel(Panel):
 
     TITLE = "Who runs where"
     EXPLANATION = (
-        "Each disc is a privilege ring of the x86: 0 may do everything, 3 is for applications. The bright disc, marked "
-        f"{REAL}, is where the CPU really is. {BELIEVED} marks the ring the guest believes it is in, if that is "
-        "another: a guest kernel that was built for ring 0 may really sit in ring 1, with the VMM in ring 0. "
-        "Under AMD-V and VT-x a disc below ring 0 appears. It is called ring −1 in conversation, but is no ring: it is "
-        "a mode of the CPU (host mode, VMX root) with rings of its own. Under full emulation no disc belongs to the "
-        "guest: its CPU is data of a program in ring 3. Arrows show the last crossing, through the VMM if it took part."
+        "Each disc is a privilege ring of the x86: 0 may do everything, 3 is for applications. The bright disc, "
+        f"marked {REAL}, is where the CPU really is. {BELIEVED} marks the ring the guest believes it is in, if "
+        "that is another: a guest kernel that was built for ring 0 may really sit in ring 1, with the VMM in ring "
+        "0. Under AMD-V and VT-x a disc below ring 0 appears. It is called ring −1 in conversation, but is no "
+        "ring: it is a mode of the CPU (host mode, VMX root) with rings of its own. A step that crosses rings is "
+        "shown in motion, but not where animations are off (TEXTUAL_ANIMATIONS=none). Under full emulation no "
+        "disc belongs to the guest: its CPU is data of a program in ring 3. Arrows show the last crossing, "
+        "through the VMM if it took part."
     )
+
+    part: reactive[int | None] = reactive(None, repaint=False)
+    """Which part of the last event is shown; None for the whole."""
+
+    _frames: tuple[Frame, ...] = ()
+    """What is left of a crossing in motion."""
+    _motion: Timer | None = None
+
+    def watch_part(self) -> None:
+        """Light the ring in which this part happens."""
+        self._halt()
+        super().watch_snapshot(self.snapshot)
+
+    def watch_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Show the new moment; if it has just crossed rings, the way there first."""
+        before, self._shown_last = self._shown_last, snapshot
+        self._halt()
+        if snapshot is not None and before is not None and self._is_worth_a_motion(before, snapshot):
+            assert snapshot.rings.crossing is not None
+            self._frames = frames(_path(snapshot.rings.crossing))
+            self._motion = self.set_interval(SECONDS, self._go_on)
+        super().watch_snapshot(snapshot)
+
+    _shown_last: Snapshot | None = None
+
+    def _is_worth_a_motion(self, before: Snapshot, now: Snapshot) -> bool:
+        """One step forward in which rings were crossed, seen by somebody who wants to see motion."""
+        is_next = now.position == before.position + 1 and now.technique_id == before.technique_id
+        is_wanted = self.app.animation_level != "none" and self.part is None
+        return is_next and is_wanted and now.has_crossed and now.rings.crossing is not None and not now.rings.is_data
+
+    def _go_on(self) -> None:
+        self._frames = self._frames[1:]
+        if not self._frames:
+            self._halt()
+        super().watch_snapshot(self.snapshot)
+
+    def _halt(self) -> None:
+        self._frames = ()
+        if self._motion is not None:
+            self._motion.stop()
+            self._motion = None
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Discs where there is room and colour, else nested boxes; below, the same in words."""
         rings = snapshot.rings
+        frame = self._frames[0] if self._frames else None
+        lit = rings.real
+        if frame is not None:
+            lit = frame.lit
+        elif self.part is not None and self.part < len(snapshot.micro):
+            lit = snapshot.micro[self.part].ring
         words = _words(rings, width)
+        if self.part is not None and self.part < len(snapshot.micro):
+            # The picture shows where the CPU is in this part, not where the whole event has led.
+            forms = [f"{REAL} in this part: ring {ring_name(lit)}", f"{REAL} now: ring {ring_name(lit)}"]
+            words[0] = _longest(forms, _LIT, width)
         if height >= _ROOMY:
             # Always as many lines, so that the picture does not change its size from step to step.
             words += [Content("")] * ((2 if rings.real_mode else _MOST_WORDS) - len(words))
             words.append(Content.assemble((printable(rings.lesson), "italic $dim")).truncate(width, ellipsis=True))
         room = height - len(words)
         if has_room(rings.seats, width, room) and not self.app.no_color:
-            return [*_picture(rings, width, room), *words]
-        return [*_boxes(rings, width, room), *words]
+            return [*_picture(replace(rings, real=lit), width, room, frame), *words]
+        return [*_boxes(replace(rings, real=lit), width, room), *words]
 
 
 def _label(rings: RingsView, seat: Seat) -> str:
@@ -132,8 +190,8 @@ def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
     return nested_boxes(rings.seats, rings.real, label, style, width, height)
 
 
-@lru_cache(maxsize=32)
-def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
+@lru_cache(maxsize=64)
+def _picture(rings: RingsView, width: int, height: int, frame: Frame | None = None) -> tuple[Content, ...]:
     # Thousands of pixels, and most steps cross no ring: worth remembering.
     discs = lay_out(rings.seats, width, height)
     grid = [[_pixel_pair(discs, rings.real, x, y) for x in range(width)] for y in range(height)]
@@ -149,7 +207,7 @@ def _picture(rings: RingsView, width: int, height: int) -> tuple[Content, ...]:
         row = discs.lower_row(inner)
         _write(grid, row, int(discs.centre_x - len(rings.vmm_mode) / 2), rings.vmm_mode, "", rings, discs)
     if rings.crossing is not None:
-        _draw_crossing(grid, rings, rings.crossing, discs)
+        _draw_crossing(grid, rings, rings.crossing, discs, frame)
     return tuple(_line(row) for row in grid)
 
 
@@ -198,15 +256,25 @@ def _write(
             grid[row][x + offset] = (character, f"{weight} {ink} on {_ground(ring, rings.real)}")
 
 
-def _draw_crossing(grid: list[list[_Cell]], rings: RingsView, crossing: Crossing, discs: Discs) -> None:
-    """Draw arrows right of the centre, where the bands lie side by side: one leg, or two if it went through the VMM."""
+def _draw_crossing(
+    grid: list[list[_Cell]], rings: RingsView, crossing: Crossing, discs: Discs, frame: Frame | None
+) -> None:
+    """Draw arrows right of the centre, where the bands lie side by side: one leg, or two if it went through the VMM.
+
+    Of a crossing in motion there is only what lies behind already.
+    """
     # Below the names that stand in the innermost disc.
     row = int(discs.centre_y) // 2 + (2 if rings.vmm_mode else 1)
+    leg = 0
     for source, target in pairwise(_path(crossing)):
         start, end = discs.column_right_of_centre(source), discs.column_right_of_centre(target)
-        if start != end:
-            _draw_leg(grid, row, start, end, rings, discs)
+        if start != end and (frame is None or leg <= frame.leg):
+            if frame is not None and leg == frame.leg:
+                end = start + round((end - start) * frame.share)
+            if start != end:
+                _draw_leg(grid, row, start, end, rings, discs)
             row += 1
+            leg += 1
     # The whole reason stands in the words below; over the picture its first part is enough.
     text = re.split("[:,]", printable(crossing.label))[0]
     _write(grid, row, min(int(discs.centre_x) + 2, discs.width - len(text)), text, "bold", rings, discs)

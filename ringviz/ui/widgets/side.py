@@ -7,10 +7,12 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.reactive import var
+from textual.message import Message
+from textual.reactive import reactive, var
 
+from ringviz.engine.hit_count import Hits
 from ringviz.engine.view import Side, SideMark, SideRow, Snapshot
-from ringviz.ui.glyphs import MARK_LOOKS
+from ringviz.ui.glyphs import MARK_LOOKS, grouped
 from ringviz.ui.widgets.code import foot_height, line_of_current
 from ringviz.ui.widgets.panel import Panel, printable, set_title, wrapped
 
@@ -18,6 +20,8 @@ _NARROW = 40
 """Below this width there is no room for addresses and field numbers; the foot names those of one line."""
 _WIDE = 44
 """From this width on, marks have their word beside them."""
+_ORIGINAL_WIDTH = 72
+"""From this width on, the guest's own instruction stands beside what has become of it."""
 _ROOMY = 15
 """From this height on, the foot has several lines."""
 _VALUE_WIDTH = 9
@@ -39,11 +43,13 @@ class SidePanel(Panel):
 
     TITLE = "The VMM's side"
     EXPLANATION = (
-        "What the VMM keeps beside the guest's code. Under binary translation: its code cache, with the guest address "
-        "each instruction was made from; the lines marked ► are what the guest's present instruction has become. Under "
-        "hardware assistance: the control structure (VMCS, VMCB), with what the CPU wrote into it at the last exit and "
-        "what the VMM has changed since. Under paravirtualization: the hypercalls. With the focus here, arrow keys "
-        "look through the list, and Enter goes back to what is going on now."
+        "What the VMM keeps beside the guest's code. Under binary translation: its code cache, with the guest "
+        "address each instruction was made from; the lines marked ► are what the guest's present instruction has "
+        "become. Under hardware assistance: the control structure (VMCS, VMCB), with what the CPU wrote into it "
+        "at the last exit and what the VMM has changed since. Under paravirtualization: the hypercalls. With the "
+        "focus here, arrow keys look through the list, and Enter goes back to what is going on now. In the code "
+        "cache ═► is a way out that is chained to the translation of that guest address, ┄► one that still leads "
+        "to a stub, and h counts how often each fragment was entered up to here, by running the guest once more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "look(-1)", "up", show=False),
@@ -51,7 +57,14 @@ class SidePanel(Panel):
         Binding("pageup", "look_page(-1)", "page up", show=False),
         Binding("pagedown", "look_page(1)", "page down", show=False),
         Binding("enter", "follow", "back to now", show=False),
+        Binding("h", "hits", "count hits", show=False),
     ]
+
+    @dataclass
+    class HitsWanted(Message):
+        """The user wants to know how often each fragment was entered."""
+
+    hits: reactive[Hits | None] = reactive(None, repaint=False)
 
     looked_at: var[tuple[str, str] | None] = var(None)
     """Place and name of the row the user chose to look at; None follows the run."""
@@ -68,8 +81,30 @@ class SidePanel(Panel):
         """Redraw what changed; the caption stands in the lower edge of the frame, where there is one."""
         super().watch_snapshot(snapshot)
         if snapshot is not None and snapshot.side is not None:
-            caption = printable(snapshot.side.caption) if not self.screen.has_class("-short") else ""
+            has_edge = not self.screen.has_class("-short") or self.screen.maximized is self
+            hits = self._hits_text(snapshot.side)
+            caption = f"{hits}{printable(snapshot.side.caption)}" if has_edge else ""
             set_title(self, self.title_for(snapshot), Content(caption))
+
+    def watch_hits(self) -> None:
+        """Show the figures."""
+        self.watch_snapshot(self.snapshot)
+
+    def _hits_text(self, side: Side) -> str:
+        """Say how often the fragment in view was entered, and which one most often."""
+        if self.hits is None or not side.rows or not _is_code(side):
+            return ""
+        here = self.hits.at(int(side.rows[0].place, 16))
+        top = self.hits.fragments[0]
+        if here is None:
+            return ""
+        upto = f"up to step {grouped(self.hits.position)}"
+        return f"entered {grouped(here)}× {upto} (most: guest {top.eip:X}, {grouped(top.hits)}×); "
+
+    def action_hits(self) -> None:
+        """Ask for the figures."""
+        if self.snapshot is not None and self.snapshot.side is not None and _is_code(self.snapshot.side):
+            self.post_message(self.HitsWanted())
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Give a window of the list, and beneath it the line looked at in words."""
@@ -79,7 +114,7 @@ class SidePanel(Panel):
         shown = self._shown(entries)
         foot = _foot(entries[shown] if entries else None, width, height)
         room = height - len(foot)
-        if self.looked_at is None and _is_code(snapshot.side):
+        if self.looked_at is None and _is_code(snapshot.side) and self.screen.maximized is not self:
             # The translation stands on the same line of the screen as the original in the code panel.
             first = _beginning(entries, shown) - line_of_current(snapshot.code, height)
         else:
@@ -150,6 +185,8 @@ class _Layout:
     place: int
     name: int
     """Of a table's name column; 0 for code."""
+    original: int = 0
+    """Of the column with the guest's own instructions; 0 where there is no room."""
 
 
 def _is_code(side: Side) -> bool:
@@ -175,7 +212,8 @@ def _layout(snapshot: Snapshot, width: int) -> _Layout:
     if _is_code(side):
         place = place if width >= _NARROW else 0
         origins = [row.origin for row in side.rows if row.origin is not None]
-        return _Layout(width, 6 if width < 60 and max(origins) < 1 << 24 else 8, place, 0)
+        original = max(len(row.original) for row in side.rows) if width >= _ORIGINAL_WIDTH else 0
+        return _Layout(width, 6 if width < 60 and max(origins) < 1 << 24 else 8, place, 0, min(original, width // 3))
     longest = max((len(row.name) for row in side.rows), default=0)
     # The number of a field gives way to its name; the foot has both.
     if width - 2 - (place + 1) - _VALUE_WIDTH - 1 < longest and width < _WIDE:
@@ -226,11 +264,14 @@ def _origin(entries: Sequence[_Entry], index: int, layout: _Layout) -> str:
         return " "
     origin = _origin_at(entries, index)
     if origin is None:
-        return " " * (layout.origin + 1)
+        return " " * (layout.origin + 1 + (layout.original + 2 if layout.original else 0))
     is_first = _origin_at(entries, index - 1) != origin
     is_last = _origin_at(entries, index + 1) != origin
+    entry = entries[index]
+    original = entry.original if isinstance(entry, SideRow) else ""
+    text = f" {_fit(printable(original), layout.original)} " if layout.original else ""
     tie = "→" if is_first and is_last else "┬" if is_first else "└" if is_last else "├"
-    return (f"{origin:0{layout.origin}x}" if is_first else " " * layout.origin) + tie
+    return (f"{origin:0{layout.origin}x}" if is_first else " " * layout.origin) + text + tie
 
 
 def _origin_at(entries: Sequence[_Entry], index: int) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ringviz.guest.decode import decode
 from ringviz.vmm.side import Mark, Side, SideRow
 from ringviz.vmm.translation.fragment import Exit, Fragment, Place, Unit, Way
@@ -12,6 +14,10 @@ _NOTES = {
     Way.LOOKUP: "the target is looked up by its low half; a miss calls the VMM",
     Way.IN_CACHE: "done to the virtual CPU in the VMM's memory, which GS leads to",
 }
+
+
+CHAINED, NOT_CHAINED = "═►", "┄►"
+"""Between a jump out of a fragment and the guest address that it stands for."""
 
 
 def cache_side(store: Store, here: int | None) -> Side:
@@ -28,7 +34,10 @@ def cache_side(store: Store, here: int | None) -> Side:
         return Side(_TITLE, f"{what}; {total} in the cache", ())
     rows = [row for unit in fragment.units for row in _rows_of(unit, store, fragment, here)]
     rows += [_row(place, "jump", store, fragment, here, None) for place in fragment.tail]
-    return Side(_TITLE, f"fragment {fragment.number + 1} of {total}; guest {fragment.eip:08X}", tuple(rows))
+    chained = sum(exit_.jump_at in store.links for exit_ in fragment.exits)
+    exits = f"{chained} of {len(fragment.exits)} ways out chained; " if fragment.exits else ""
+    what = f"fragment {fragment.number + 1} of {total}; {exits}guest {fragment.eip:08X}"
+    return Side(_TITLE, what, tuple(rows))
 
 
 def _rows_of(unit: Unit, store: Store, fragment: Fragment, here: int | None) -> list[SideRow]:
@@ -36,7 +45,10 @@ def _rows_of(unit: Unit, store: Store, fragment: Fragment, here: int | None) -> 
     origin = unit.instruction.address
     note = _NOTES.get(unit.way, unit.way.value)
     return [
-        _row(place, note if number == 0 else "", store, fragment, here, origin)
+        replace(
+            _row(place, note if number == 0 else "", store, fragment, here, origin),
+            original=unit.instruction.text if number == 0 else "",
+        )
         for number, place in enumerate(unit.places)
     ]
 
@@ -66,7 +78,8 @@ def _text_of(place: Place, store: Store, fragment: Fragment) -> tuple[str, str]:
     if exit_ is None:
         return decoded.text, ""
     target, note = _target_of(exit_, store)
-    return f"{decoded.mnemonic} {target:#x}", note
+    sign = CHAINED if exit_.jump_at in store.links else NOT_CHAINED
+    return f"{decoded.mnemonic} {target:#x} {sign} {exit_.eip:x}", note
 
 
 def _target_of(exit_: Exit, store: Store) -> tuple[int, str]:

@@ -15,7 +15,7 @@ Source: Adams & Agesen 2006, section 3.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -54,7 +54,7 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.side import Side
 from ringviz.vmm.technique import changes_between
 from ringviz.vmm.translation import layout
-from ringviz.vmm.translation.fragment import Context, Place, Way
+from ringviz.vmm.translation.fragment import Context, Fragment, Place, Way
 from ringviz.vmm.translation.side import cache_side
 from ringviz.vmm.translation.store import DISPATCH, Store
 from ringviz.vmm.translation.translator import translate, way_of
@@ -187,10 +187,22 @@ class BinaryTranslation(RingCompression):
         in_cache, lookups = unpack_tally(self.machine.cpu.tally)
         return {**super().tallies(), "translated-cli": in_cache, "translated-indirect": lookups}
 
-    def stop_before(self, address: int | None) -> None:
-        """Stop before a guest instruction, wherever its translations are."""
-        super().stop_before(address)
-        self.machine.more_breakpoints = frozenset() if address is None else self._store.beginnings_of(address)
+    on_fragment: Callable[[Fragment], None] | None = None
+    """Told of each new fragment, before it runs."""
+
+    def fragments(self) -> tuple[Fragment, ...]:
+        """All fragments that are in the code cache now."""
+        return tuple(self._store.fragments.values())
+
+    def stop_before(self, addresses: frozenset[int]) -> None:
+        """Stop before guest instructions, wherever their translations are."""
+        super().stop_before(addresses)
+        self._find_breakpoints()
+
+    def _find_breakpoints(self) -> None:
+        """Look up where in the code cache the instructions are now that are to be stopped before."""
+        found = (self._store.beginnings_of(address) for address in self.machine.breakpoints)
+        self.machine.more_breakpoints = frozenset().union(*found)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
         """In ring 0 it is translated; in ring 3 it runs as it is."""
@@ -408,9 +420,10 @@ class BinaryTranslation(RingCompression):
         if fragment is None:
             return None
         address = self._store.add(fragment)
-        breakpoint_at = self.machine.breakpoint_at
-        if breakpoint_at is not None:
-            self.machine.more_breakpoints = self._store.beginnings_of(breakpoint_at)
+        if self.on_fragment is not None:
+            self.on_fragment(fragment)
+        if self.machine.breakpoints:
+            self._find_breakpoints()
         count = len(fragment.units)
         self.events.append(
             self._event(

@@ -1,0 +1,106 @@
+"""Places to stop at, as people write them, and runs that stop there."""
+
+import pytest
+
+from ringviz.engine.conditions import AtAddress, AtEvent, AtStep, OnEvent, OnKind, OnRingChange
+from ringviz.engine.places import resolve_condition, resolve_stop
+from ringviz.engine.session import Session
+from ringviz.errors import InputError
+from ringviz.guest.scenario import find_scenario
+from ringviz.vmm.events import Kind
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(find_scenario("rings-tour"), "vt-x")
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        ("500", AtStep(500)),
+        ("step 1 200", AtStep(1200)),
+        ("#12", AtEvent(12)),
+        ("event 12", AtEvent(12)),
+        ("event", OnEvent()),
+        ("ring", OnRingChange()),
+        ("ring 3", OnRingChange(3)),
+        ("exit", OnKind(Kind.EXIT)),
+        ("exit 30", OnKind(Kind.EXIT, "30")),
+        ("exit CPUID", OnKind(Kind.EXIT, "cpuid")),
+        ("0x100040", AtAddress(0x100040)),
+        ("100040h", AtAddress(0x100040)),
+        ("putc.wait", AtAddress(0x100181)),
+    ],
+)
+def test_a_place_is_understood(session: Session, text: str, condition: object) -> None:
+    session = Session(find_scenario("rings-tour"), "native") if text == "putc.wait" else session
+    assert resolve_condition(session, text) == condition
+
+
+@pytest.mark.parametrize("text", ["nowhere", "putc if", "putc if eax", "putc if eaz == 1", "putc if eax == soon"])
+def test_what_is_no_place_is_refused_in_one_line(session: Session, text: str) -> None:
+    with pytest.raises(InputError) as error:
+        resolve_stop(session, text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("technique", ["native", "trap-emulate", "binary-translation", "amd-v", "emulation"])
+def test_a_condition_on_registers_passes_the_place_until_it_holds(technique: str) -> None:
+    session = Session(find_scenario("rings-tour"), technique)
+    # Every character passes here with its code in AL, and above it what the loader left in EAX.
+    stop = resolve_stop(session, "putc if eax == 0x2BAD0020 and zf = 0")
+    assert session.run_until((stop,)) is stop
+    guest = session.cpu_state(is_real=False)
+    assert (guest.eip, guest.gpr[0]) == (session.source.address_of("putc"), 0x2BAD0020)
+    first = session.position
+    assert session.run_until((stop,)) is stop
+    assert session.position > first
+    session.seek(0)
+    assert session.run_until((stop,)) is stop
+    assert session.position == first
+
+
+def test_of_several_stops_the_first_to_hold_is_named_and_a_run_without_one_goes_to_the_end(session: Session) -> None:
+    never, soon, late = (resolve_stop(session, text) for text in ("ring 2", "step 40", "step 4000"))
+    assert session.run_until((never, late, soon)) is soon
+    assert session.position == 40
+    assert session.run_until((never,)) is None
+    assert session.is_over
+
+
+def test_an_exit_is_found_by_its_reason_and_a_ring_by_its_number(session: Session) -> None:
+    assert session.run_until((resolve_stop(session, "exit 30"),)) is not None
+    assert "30" in session.events.raw[session.event_count() - 1].cause
+    assert session.run_until((resolve_stop(session, "ring 3"),)) is not None
+    assert session.cpu_state(is_real=False).cpl == 3
+
+
+def test_a_breakpoint_is_exact_however_the_run_is_cut_into_slices() -> None:
+    session = Session(find_scenario("rings-tour"), "binary-translation")
+    stop = resolve_stop(session, "putc if eax == 0x2BAD0020")
+    session.run_until((stop,))
+    whole = session.position
+    session.seek(0)
+    polls = 0
+
+    def after_a_few() -> bool:
+        nonlocal polls
+        polls += 1
+        return polls % 3 == 0
+
+    while session.run_until((stop,), after_a_few) is None:
+        assert session.position <= whole
+        assert not session.is_over
+    assert session.position == whole
+
+
+def test_an_events_number_is_the_same_when_the_run_is_played_again(session: Session) -> None:
+    stop = resolve_stop(session, "#5")
+    assert session.run_until((stop,)) is stop
+    there = session.position
+    session.run()
+    session.seek(0)
+    assert session.run_until((stop,)) is stop
+    assert session.position == there
+    assert session.event_count() == 5
