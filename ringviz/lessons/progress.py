@@ -7,19 +7,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from platformdirs import user_state_path
-
 from ringviz.errors import InputError
+from ringviz.record.state_folder import state_folder
 
-STATE_VARIABLE = "RINGVIZ_STATE"
-"""Environment variable: the folder for what ringviz remembers, in place of the platform's own."""
 _SCHEMA = 1
-
-
-def state_folder() -> Path:
-    """Give the folder for what ringviz remembers; it need not exist."""
-    own = os.environ.get(STATE_VARIABLE)
-    return Path(own) if own else user_state_path("ringviz")
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import ClassVar
 
-from platformdirs import user_data_path
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -16,6 +15,7 @@ from textual.timer import Timer
 
 from ringviz.guest.scenario import Scenario
 from ringviz.record.replay import Replay
+from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
@@ -308,7 +308,7 @@ def run_app(
     `prepared` is that scenario with the disks put in that the command line names; the rest as `RingvizApp` has it.
     """
     world = _real_laboratory(controls, prepared)
-    kept = Bookmarks(user_data_path("ringviz") / "bookmarks.json")
+    kept = Bookmarks(state_folder() / "bookmarks.json")
     app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept)
     app.run()
     if app.failure:
