@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringviz.engine.stat import Progress, Stat, ignore, stat, stat_json
+from ringviz.engine.stat import NativeBill, Progress, Stat, ignore, stat, stat_json
 from ringviz.errors import UnsupportedError
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario
@@ -64,11 +64,13 @@ def compare(
     """
     runs: list[Stat] = []
     refused: list[tuple[str, str]] = []
+    natives: dict[str, NativeBill] = {}
     _check_known(techniques or available(), controls)
     for technique in techniques or available():
         try:
             own = understood(technique, controls, cpu=cpu)
-            runs.append(stat(scenario, technique, cpu=cpu, fidelity=True, progress=progress, controls=own))
+            found = stat(scenario, technique, cpu=cpu, fidelity=True, progress=progress, controls=own, natives=natives)
+            runs.append(found)
         except UnsupportedError as error:
             if techniques:
                 raise

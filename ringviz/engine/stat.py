@@ -89,6 +89,15 @@ class Stat:
     """The rows of the text screen at the end, as far down as something stands on it; None if nothing does."""
 
 
+@dataclass(frozen=True, slots=True)
+class NativeBill:
+    """What a run on bare metal comes to."""
+
+    cycles: int
+    ending: tuple[str, int | None]
+    """As `ending_of` has it."""
+
+
 def stat(
     scenario: Scenario,
     technique: str,
@@ -99,6 +108,7 @@ def stat(
     controls: Sequence[str] = (),
     walks: bool = False,
     weights: bool = False,
+    natives: dict[str, NativeBill] | None = None,
 ) -> Stat:
     """Run a scenario under a technique to its end.
 
@@ -112,6 +122,8 @@ def stat(
         controls: settings of the technique to change from its own choice, `+name` or `-name`.
         walks: run it once more to count TLB misses and page-walk references.
         weights: charge instructions by the weights of their classes, and not all alike.
+        natives: bare metal's bills by CPU, as far as they are known; those that had to be found out are added. Whoever
+            compares several techniques on one scenario keeps it between calls.
 
     Raises:
         RingvizError: the choices do not go together, or the guest cannot be loaded.
@@ -127,7 +139,12 @@ def stat(
     bill = _bill(recording, counted, weights)
     slowdown = verdict = None
     if fidelity:
-        slowdown = _slowdown(recording, bill, profile, progress, walks=walks, weights=weights)
+        known = {} if natives is None else natives
+        if technique == NATIVE:
+            known[profile.id] = NativeBill(bill.total_cycles(profile), ending_of(recording))
+        elif profile.id not in known:
+            known[profile.id] = _native_bill(scenario, profile, progress, walks=walks, weights=weights)
+        slowdown = _slowdown(bill.total_cycles(profile), ending_of(recording), known[profile.id])
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
     machine = recording.technique.machine
@@ -167,21 +184,22 @@ def _bill(recording: Recording, walks: WalkCount | None, weights: bool) -> Bill:
     return bill if walks is None else bill.with_walks(walks)
 
 
-def _slowdown(
-    recording: Recording, bill: Bill, cpu: CpuProfile, progress: Progress, *, walks: bool, weights: bool
-) -> float | None:
-    """Compare the price of a run with bare metal's; None where the two ended otherwise, and did not do the same."""
-    scenario, below = recording.scenario, choose(NATIVE, cpu=cpu.id)
-    is_native = recording.technique.id == NATIVE
-    native = recording if is_native else play_whole(scenario, NATIVE, below, progress)
-    if ending_of(recording) != ending_of(native):
-        return None
+def _native_bill(scenario: Scenario, cpu: CpuProfile, progress: Progress, *, walks: bool, weights: bool) -> NativeBill:
+    """Run a scenario on bare metal to know what it costs there."""
+    below = choose(NATIVE, cpu=cpu.id)
+    native = play_whole(scenario, NATIVE, below, progress)
     limit = scenario.limits.instructions
     counted = None
-    if walks and not is_native:
+    if walks:
         counted = count_walks(scenario, NATIVE, below, lambda done: progress("counting page walks", done, limit))
-    price = (bill if is_native else _bill(native, counted, weights)).total_cycles(cpu)
-    return round(bill.total_cycles(cpu) / price, 6) if price else None
+    return NativeBill(_bill(native, counted, weights).total_cycles(cpu), ending_of(native))
+
+
+def _slowdown(cycles: int, ending: tuple[str, int | None], native: NativeBill) -> float | None:
+    """Compare the price of a run with bare metal's; None where the two ended otherwise, and did not do the same."""
+    if ending != native.ending or not native.cycles:
+        return None
+    return round(cycles / native.cycles, 6)
 
 
 def stat_json(result: Stat) -> dict[str, object]:
