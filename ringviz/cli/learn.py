@@ -10,6 +10,7 @@ import typer
 
 from ringviz.cli.exits import Exit, complain
 from ringviz.cli.output import print_lines, strong, width_cells
+from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.lessons.course import find_lesson, list_lessons
 from ringviz.lessons.lesson import Lesson
@@ -46,9 +47,12 @@ def learn(
     lesson: LessonArgument = None,
     seed: Seed = 0,
     again: Annotated[bool, typer.Option("--again", help="Begin at the first page.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Plain text, a page at a time; so it is, too, where there is no terminal.")
+    ] = False,
     teacher: Annotated[bool, typer.Option("--teacher", help="Print the notes for teachers.")] = False,
 ) -> int:
-    """List the lessons, or follow one of them page by page."""
+    """List the lessons, or follow one of them beside its guest."""
     progress = Progress.load()
     if progress.complaint:
         complain(progress.complaint)
@@ -60,6 +64,13 @@ def learn(
     if teacher:
         print_lines([strong(f"{found.title}: for the teacher"), "", *prose(found.teacher)])
         return Exit.DONE
+    if not plain and has_terminal():
+        from ringviz.ui.app import run_app
+        from ringviz.ui.requests import OpenLesson
+
+        done = progress.of(found.id)
+        page = 1 if again or done.is_read else done.page
+        return run_app(lesson=OpenLesson(lesson, page, seed))
     return _follow(found, progress, seed, again)
 
 

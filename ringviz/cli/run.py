@@ -45,6 +45,11 @@ def run(
     return open_app(scenario, technique, mmu, cpu, control or (), prepare, record=record)
 
 
+def has_terminal() -> bool:
+    """Whether there is a terminal that the app can be opened on."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def open_app(
     scenario: str | None = None,
     technique: str = "native",
@@ -61,7 +66,7 @@ def open_app(
     Raises:
         InputError: there is no terminal to open it on.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+    if not has_terminal():
         raise InputError("the app needs a terminal; without one use `ringviz stat`, `compare` or `trace`, see --help")
     # What can be told from the names alone is told before the screen changes.
     prepared = None if prepare is None else prepare()

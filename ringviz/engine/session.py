@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ringviz.engine.bill import Bill, between, bill_at
 from ringviz.engine.conditions import AtAddress, AtStep, OnEvent, OnNth, Stop, StopCondition, is_met_by
+from ringviz.engine.derivation import Derivation, derive
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.hit_count import TECHNIQUE as HITS_TECHNIQUE
 from ringviz.engine.hit_count import Hits, count_hits
@@ -395,6 +396,10 @@ class Session:
     def glance(self) -> Glance:
         """The part of a snapshot that every step has, made in a fraction of the time."""
         return build_glance(self, self._recording, self._before)
+
+    def why(self) -> Derivation | None:
+        """Derive what becomes of the next instruction, and why; None where there is none."""
+        return None if self.is_over else derive(self._recording.technique)
 
     def snapshot(self, cancelled: Cancelled = never, looks: Looks = NOTHING) -> Snapshot:
         """All that one screen shows of this moment.

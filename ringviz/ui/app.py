@@ -14,12 +14,14 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from ringviz.guest.scenario import Scenario
+from ringviz.lessons.progress import Progress
 from ringviz.record.replay import Replay
 from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import (
     AskWhatIf,
+    AskWhy,
     AskYears,
     BeatShown,
     Began,
@@ -27,14 +29,19 @@ from ringviz.ui.requests import (
     Compare,
     Compared,
     Counted,
+    Derived,
     Failed,
+    GroupShown,
     HitsCounted,
     Open,
     Opened,
+    OpenLesson,
+    PageShown,
     PairShown,
     PlayReplay,
     Priced,
     Progressed,
+    Refresh,
     Remarked,
     Settled,
     Shown,
@@ -42,8 +49,12 @@ from ringviz.ui.requests import (
 )
 from ringviz.ui.runner import EngineThread, Noted
 from ringviz.ui.screens.compare import CompareScreen
+from ringviz.ui.screens.compare_group import SideBySideScreen
+from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.lesson import LessonScreen
+from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.screens.vendors import VendorsScreen
@@ -71,6 +82,7 @@ class RingvizApp(App[None]):
         speed: how many times as fast as it is written.
         noted: told where the session comes to rest.
         bookmarks: kept on disk by the caller; in memory if not given.
+        lesson: opened at once in place of a scenario.
     """
 
     TITLE = "ringviz"
@@ -83,6 +95,9 @@ class RingvizApp(App[None]):
         _STYLES / "dialogs.tcss",
         _STYLES / "what_if.tcss",
         _STYLES / "years.tcss",
+        _STYLES / "compare.tcss",
+        _STYLES / "lesson.tcss",
+        _STYLES / "explain.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -100,9 +115,12 @@ class RingvizApp(App[None]):
         speed: float = 1.0,
         noted: Noted | None = None,
         bookmarks: Bookmarks | None = None,
+        lesson: OpenLesson | None = None,
     ) -> None:
         super().__init__()
-        self._first: Open | PlayReplay | None = None if scenario is None else Open(scenario, technique, mmu, cpu)
+        self._first: Open | PlayReplay | OpenLesson | None = lesson
+        if scenario is not None:
+            self._first = Open(scenario, technique, mmu, cpu)
         if replay is not None:
             self._first = PlayReplay(replay)
         self._busy_timer: Timer | None = None
@@ -110,6 +128,10 @@ class RingvizApp(App[None]):
         self._what_if: WhatIfScreen | None = None
         self._years: YearsScreen | None = None
         self._vendors: VendorsScreen | None = None
+        self._group: SideBySideScreen | None = None
+        self._lesson: LessonScreen | None = None
+        self.wants_group = False
+        """The user asked for the side-by-side screen and has not left it since."""
         self.wants_pair = False
         """The user asked for the vendors screen and has not left it since."""
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
@@ -137,6 +159,8 @@ class RingvizApp(App[None]):
         self.engine.start()
         if self._first is None:
             self.push_screen(HomeScreen())
+        elif isinstance(self._first, OpenLesson):
+            self.open_lesson(self._first)
         else:
             self.push_screen(self.explore)
             self.engine.submit(self._first)
@@ -169,6 +193,37 @@ class RingvizApp(App[None]):
         self.push_screen(self._years)
         self.engine.submit(request)
 
+    def open_course(self) -> None:
+        """To the list of lessons."""
+        self.switch_screen(LessonsScreen(self.laboratory.lessons(), Progress.load()))
+
+    def open_lesson(self, request: OpenLesson) -> None:
+        """Open a lesson at a page."""
+        self._lesson = LessonScreen(request, Progress.load())
+        if isinstance(self.screen, LessonsScreen):
+            self.switch_screen(self._lesson)
+        else:
+            self.push_screen(self._lesson)
+        self.engine.submit(request)
+
+    def leave_lesson(self) -> None:
+        """Back to the list of lessons."""
+        self.open_course()
+
+    def explore_from_lesson(self) -> None:
+        """Open the explore screen over the lesson, for the same guest at the same moment."""
+        self.explore = ExploreScreen()
+        self.push_screen(self.explore)
+        self.engine.submit(Refresh())
+
+    def leave_explore(self) -> None:
+        """Home, or to the lesson that the guest belongs to."""
+        if self._lesson is not None and self._lesson in self.screen_stack:
+            self.pop_screen()
+            self.engine.submit(Refresh())
+        else:
+            self.go_home()
+
     def go_home(self) -> None:
         """To the list of scenarios."""
         self.switch_screen(HomeScreen())
@@ -200,8 +255,36 @@ class RingvizApp(App[None]):
     @on(Shown)
     def _shown(self, message: Shown) -> None:
         # The user may have left for the home screen while this was on its way.
-        if self.explore.is_attached:
-            self.explore.show(message)
+        for screen in (self.explore, self._lesson):
+            if screen is not None and screen.is_attached:
+                screen.show(message)
+
+    @on(Derived)
+    def _derived(self, message: Derived) -> None:
+        if isinstance(self.screen, ExplainScreen):
+            self.screen.show_why(message.derivation)
+
+    def explain(self, explain: ExplainScreen, *, is_asked_why: bool = True) -> None:
+        """Open an explanation; the engine adds why the next instruction traps, or does not."""
+        self.push_screen(explain)
+        if is_asked_why:
+            self.engine.submit(AskWhy())
+
+    @on(PageShown)
+    def _page_shown(self, message: PageShown) -> None:
+        self.opened = Open(message.scenario, self.opened.technique)
+        if self._lesson is not None and self._lesson.is_attached:
+            self._lesson.show_page(message)
+
+    @on(GroupShown)
+    def _group_shown(self, message: GroupShown) -> None:
+        if self._group is None or not self._group.is_attached:
+            if not self.wants_group or not isinstance(self.screen, ExploreScreen):
+                return  # left before it came
+            self._group = SideBySideScreen()
+            self.push_screen(self._group)
+        self._group.in_motion = message.in_motion
+        self._group.show(message.view)
 
     @on(BeatShown)
     def _beat_shown(self, message: BeatShown) -> None:
@@ -225,19 +308,21 @@ class RingvizApp(App[None]):
             self._busy_timer = self.set_timer(_BUSY_SECONDS, self._say_busy)
 
     def _say_busy(self) -> None:
-        for screen in (self.explore, self._vendors):
-            if screen is not None:
-                screen.is_busy = True
+        for screen in self._moving_screens():
+            screen.is_busy = True
 
     @on(Settled)
     def _settled(self) -> None:
         if self._busy_timer is not None:
             self._busy_timer.stop()
             self._busy_timer = None
-        for screen in (self.explore, self._vendors):
-            if screen is not None:
-                screen.is_busy = False
-                screen.in_motion = False
+        for screen in self._moving_screens():
+            screen.is_busy = False
+            screen.in_motion = False
+
+    def _moving_screens(self) -> list[MovingScreen]:
+        screens = (self.explore, self._vendors, self._group, self._lesson)
+        return [screen for screen in screens if screen is not None]
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
@@ -280,14 +365,14 @@ class RingvizApp(App[None]):
 
     @on(Progressed)
     def _progressed(self, message: Progressed) -> None:
-        for screen in (self._comparing, self._what_if, self._years):
+        for screen in (self._comparing, self._what_if, self._years, self._group):
             if screen is not None and screen.is_attached:
                 screen.progress(message)
 
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, (MovingScreen, HomeScreen, CompareScreen, WhatIfScreen, YearsScreen)):
+            if isinstance(screen, (MovingScreen, HomeScreen, LessonsScreen, CompareScreen, WhatIfScreen, YearsScreen)):
                 screen.notice(message)
                 return
 
@@ -302,6 +387,7 @@ def run_app(
     replay: Replay | None = None,
     speed: float = 1.0,
     noted: Noted | None = None,
+    lesson: OpenLesson | None = None,
 ) -> int:
     """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened.
 
@@ -309,7 +395,7 @@ def run_app(
     """
     world = _real_laboratory(controls, prepared)
     kept = Bookmarks(state_folder() / "bookmarks.json")
-    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept)
+    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept, lesson)
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)

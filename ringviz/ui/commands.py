@@ -62,6 +62,15 @@ EXPLORE: tuple[Command, ...] = (
         6,
     ),
     Command(
+        "group",
+        "C",
+        "C",
+        "side by side",
+        "The same guest under two to four techniques, moving together, with every difference marked.",
+        "group",
+        31,
+    ),
+    Command(
         "goto",
         "colon",
         ":",
@@ -179,6 +188,7 @@ EXPLORE: tuple[Command, ...] = (
     Command(
         "help", "question_mark,f1", "?", "explain", "Explain the focused panel, the signs and the keys.", "explain", 5
     ),
+    Command("why", "i", "i", "why", "Derive why the next instruction traps, or why it does not.", "why", 32),
     Command("home", "q", "q", "home", "Leave this scenario for the list of scenarios.", "home", 18),
 )
 """On the explore screen."""
@@ -201,12 +211,57 @@ VENDORS: tuple[Command, ...] = (
 )
 """On the vendors screen."""
 
+GROUP: tuple[Command, ...] = (
+    *(
+        command
+        for command in EXPLORE
+        if command.id in ("step", "back", "next", "previous", "run", "stop", "start", "end", "theme", "help")
+    ),
+    Command("divergence", "d", "d", "divergence", "Go to where a guest next gets something else than on bare metal.",
+            "divergence", 4),
+    Command("choose", "m", "m", "techniques", "Choose who stands side by side.", "choose", 6),
+    Command("along", "right", "→", "more", "Show the next column, where not all have room.", "along(1)", 8),
+    Command("along_back", "left", "←", "before", "Show the column before.", "along(-1)", 24),
+    Command("leave", "C,q", "C", "leave", "Leave; the guest stands where it stood before.", "leave", 7),
+)  # fmt: skip
+"""On the side-by-side screen."""
+
+LESSON: tuple[Command, ...] = (
+    Command("forward", "enter,right", "enter", "go on", "Answer the question, or open the next page.", "forward", 0),
+    Command("backward", "left", "←", "page before", "Open the page before.", "backward", 2),
+    Command("answer", "a", "a", "answer", "Answer the question of this page, again if you like.", "answer", 3),
+    Command("scroll", "down", "↓", "more text", "Scroll the text.", "scroll_text(1)", 9),
+    *(
+        command
+        for command in EXPLORE
+        if command.id in ("step", "back", "next", "previous", "run", "start", "end", "theme", "help", "zoom")
+    ),
+    Command("again", "l", "l", "to the place", "Take the guest back to where this page speaks of.", "again", 6),
+    Command("other_panel", "o", "o", "other panel", "Show another panel of the guest.", "other_panel", 8),
+    Command("explore", "e", "e", "everything", "Open everything there is about this moment; q comes back.", "explore",
+            7),
+    Command("stop", "escape", "esc", "stop", "Leave the answer or a zoomed panel, or stop a run.", "stop", 25),
+    Command("leave", "q", "q", "leave", "Leave for the list of lessons; the page is kept.", "leave", 4),
+)  # fmt: skip
+"""On the lesson screen."""
+
+LESSONS: tuple[Command, ...] = (
+    Command("open", "enter", "enter", "open", "Open the highlighted lesson where it was left.", "choose", 0),
+    Command("again", "a", "a", "from the start", "Open the highlighted lesson at its first page.", "again", 1),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 4),
+    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
+    Command("leave", "q,escape", "q", "home", "Back to the home screen.", "leave", 2),
+)
+"""On the list of lessons."""
+
 HOME: tuple[Command, ...] = (
     Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),
     Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 3),
-    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 2),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 4),
+    Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
+    Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 4),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 5),
+    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 6),
 )
 """On the home screen."""
 

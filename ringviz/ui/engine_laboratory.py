@@ -22,9 +22,12 @@ from ringviz.ui.laboratory import (
     ComparedRuns,
     ControlChoice,
     CpuChoice,
+    Group,
+    LessonChoice,
     MachineChoice,
     Pair,
     Progress,
+    Reading,
     ScenarioChoice,
     Sitting,
     TechniqueChoice,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from ringviz.engine.fidelity import Divergence
     from ringviz.engine.generations import Generations
     from ringviz.engine.stat import Stat
+    from ringviz.lessons.follow import Follower, Page
 
 _WALKS_IF_SHORTER = 1_000_000
 """Instructions: counting the page walks of a longer run would take more than a few seconds."""
@@ -137,6 +141,28 @@ class EngineLaboratory:
         """Open the same guest at the same instruction under VT-x and AMD-V."""
         return pair_sessions(_session(sitting), cancelled)
 
+    def group(self, sitting: Sitting, techniques: Sequence[str], cancelled: Cancelled) -> Group:
+        """Open the same guest at the same instruction under several techniques."""
+        from ringviz.engine.group import group_sessions
+
+        return group_sessions(_session(sitting), techniques, cancelled)
+
+    def lessons(self) -> Sequence[LessonChoice]:
+        """All lessons that are well formed."""
+        from ringviz.lessons.course import list_lessons
+
+        return [
+            LessonChoice(row.id, row.order, row.title, row.summary, row.minutes, len(row.sections) + 3, row.is_core)
+            for row in list_lessons(on_error=lambda error: None)
+        ]
+
+    def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
+        """Open a lesson."""
+        from ringviz.lessons.course import find_lesson
+        from ringviz.lessons.follow import Follower
+
+        return _Reading(Follower(find_lesson(lesson), seed, cpu))
+
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
         # Loaded here, because most sittings never compare, and the first screen should not wait for it.
@@ -172,6 +198,26 @@ class EngineLaboratory:
             console_input=prepared.console_input,
             keys=prepared.keys,
         )
+
+
+class _Reading:
+    """A follower of a lesson, as the app knows it."""
+
+    def __init__(self, follower: "Follower") -> None:
+        self._follower = follower
+        self.id = follower.lesson.id
+        self.title = follower.lesson.title
+        self.scenario = follower.lesson.scenario.id
+
+    @property
+    def sitting(self) -> Sitting:
+        return self._follower.session
+
+    def open(self, number: int, cancelled: Cancelled = bool) -> None:
+        self._follower.open(number, cancelled)
+
+    def page(self) -> "Page":
+        return self._follower.page()
 
 
 def _controls(technique: str, setup: Setup) -> tuple[ControlChoice, ...]:

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.derivation import Derivation
 from ringviz.engine.generations import Generations
+from ringviz.engine.group import GroupView
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks
 from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
+
+if TYPE_CHECKING:
+    from ringviz.lessons.follow import Page
 
 Cancelled = Callable[[], bool]
 """Polled every few milliseconds by long calls; True makes them return normally, wherever they have got to."""
@@ -154,12 +159,72 @@ class Sitting(Movable, Protocol):
         """All that one screen shows; cancelled, without the comparison with bare metal, which may take a while."""
         ...
 
+    def why(self) -> Derivation | None:
+        """Derive what becomes of the next instruction; None where there is none."""
+        ...
+
 
 class Pair(Movable, Protocol):
     """One guest under both vendors' hardware assistance, standing at one retired instruction."""
 
     def view(self) -> VendorsView:
         """All that the vendors' screen shows."""
+        ...
+
+
+class Group(Movable, Protocol):
+    """One guest under two to four techniques."""
+
+    def next_divergence(self, progress: Progress, cancelled: Cancelled = ...) -> bool:
+        """To just after the next place where a guest gets something else than on bare metal; False if none is left."""
+        ...
+
+    def view(self, cancelled: Cancelled = ...) -> GroupView:
+        """All that the screen shows; cancelled, without the comparison with bare metal's cycles."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LessonChoice:
+    """One line of the list of lessons."""
+
+    id: str
+    order: int
+    title: str
+    summary: str
+    minutes: int
+    pages: int
+    is_core: bool
+
+
+class Reading(Protocol):
+    """A lesson, open at a page, with the guest that it speaks of. Only the engine thread may touch it."""
+
+    @property
+    def id(self) -> str:
+        """The lesson's, whatever name it was opened by."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The lesson's."""
+        ...
+
+    @property
+    def scenario(self) -> str:
+        """Id of the guest."""
+        ...
+
+    @property
+    def sitting(self) -> Sitting:
+        """The guest, where the page speaks of; another one after a page under another technique."""
+        ...
+
+    def open(self, number: int, cancelled: Cancelled = ...) -> None:
+        """Open a page and take the guest there; raises RingvizError."""
+
+    def page(self) -> "Page":
+        """Give the open page."""
         ...
 
 
@@ -219,6 +284,18 @@ class Laboratory(Protocol):
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         """Open the same guest at the same instruction under VT-x and AMD-V; raises RingvizError."""
+        ...
+
+    def group(self, sitting: Sitting, techniques: Sequence[str], cancelled: Cancelled) -> Group:
+        """Open the same guest at the same instruction under several techniques; raises RingvizError."""
+        ...
+
+    def lessons(self) -> Sequence[LessonChoice]:
+        """Give the lessons in their order."""
+        ...
+
+    def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
+        """Open a lesson; raises RingvizError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

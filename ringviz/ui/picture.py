@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.derivation import Derivation
 from ringviz.engine.generations import Generations
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import NOTHING, Looks
@@ -19,10 +20,13 @@ from ringviz.ui.app import RingvizApp
 from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRuns,
+    Group,
     Laboratory,
+    LessonChoice,
     MachineChoice,
     Pair,
     Progress,
+    Reading,
     ScenarioChoice,
     Sitting,
     TechniqueChoice,
@@ -308,6 +312,15 @@ class _Exhibit:
             raise UnsupportedError("this picture has no second session")
         return _ExhibitedPair(self._vendors)
 
+    def group(self, sitting: Sitting, techniques: Sequence[str], cancelled: Cancelled) -> Group:
+        raise UnsupportedError("this picture has no second session")
+
+    def lessons(self) -> Sequence[LessonChoice]:
+        return ()
+
+    def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
+        raise UnsupportedError("this is a picture, and no lesson")
+
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         if self._runs is None:
             raise UnsupportedError("this picture has nothing to compare")
@@ -338,6 +351,9 @@ class _Exhibit:
 
     def seek(self, position: int, cancelled: Cancelled = bool) -> None:
         pass
+
+    def why(self) -> Derivation | None:
+        return None
 
     def snapshot(self, cancelled: Cancelled = bool, looks: Looks = NOTHING) -> Snapshot:
         return self._snapshot

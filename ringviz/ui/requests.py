@@ -1,11 +1,14 @@
 """What the screens ask of the engine thread, and what it answers: a closed set each."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.derivation import Derivation
 from ringviz.engine.generations import Generations
+from ringviz.engine.group import GroupView
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks
 from ringviz.engine.vendors import VendorsView
@@ -13,6 +16,9 @@ from ringviz.engine.view import Snapshot
 from ringviz.record.played import Played
 from ringviz.record.replay import Replay
 from ringviz.ui.laboratory import ComparedRuns
+
+if TYPE_CHECKING:
+    from ringviz.lessons.follow import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,45 @@ class ToBeat:
     by: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenGroup:
+    """Put the guest under several techniques, side by side; every move is then theirs."""
+
+    techniques: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGroup:
+    """Leave the group; the session stands where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextDivergence:
+    """Take the group to the next place where a guest gets something else than on bare metal."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskWhy:
+    """Derive what becomes of the next instruction, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLesson:
+    """Open a lesson at a page, with the guest that it speaks of."""
+
+    lesson: str
+    page: int = 1
+    seed: int = 0
+    cpu: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTo:
+    """Open another page of the lesson, and take the guest to where it speaks of."""
+
+    page: int
+
+
 Move = Step | Back | NextEvent | PreviousEvent | Run | Seek
 """What both a session and a pair of them can do."""
 Request = (
@@ -181,6 +226,12 @@ Request = (
     | ClosePair
     | PlayReplay
     | ToBeat
+    | OpenGroup
+    | CloseGroup
+    | NextDivergence
+    | AskWhy
+    | OpenLesson
+    | TurnTo
 )
 
 
@@ -223,6 +274,39 @@ class BeatShown(Message):
 
     def __init__(self, played: Played) -> None:
         self.played = played
+        super().__init__()
+
+
+class GroupShown(Message):
+    """A new moment of the group to show."""
+
+    def __init__(self, view: GroupView, in_motion: bool) -> None:
+        self.view = view
+        self.in_motion = in_motion
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        """Take the place of an older moment still waiting to be shown."""
+        return isinstance(message, GroupShown)
+
+
+class Derived(Message):
+    """The answer to `AskWhy`; None where no instruction comes next."""
+
+    def __init__(self, derivation: Derivation | None) -> None:
+        self.derivation = derivation
+        super().__init__()
+
+
+class PageShown(Message):
+    """A page of a lesson is open; the moment that it speaks of follows."""
+
+    def __init__(self, lesson: str, title: str, page: "Page", scenario: str) -> None:
+        self.lesson = lesson
+        self.title = title
+        """The lesson's."""
+        self.page = page
+        self.scenario = scenario
         super().__init__()
 
 

@@ -17,30 +17,38 @@ from ringviz.engine.looks import NOTHING, Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook, MemoryMode
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
-from ringviz.ui.laboratory import Laboratory, Movable, Pair, Progress, Sitting
+from ringviz.ui.laboratory import Group, Laboratory, Movable, Pair, Progress, Reading, Sitting
 from ringviz.ui.requests import (
     AddBreakpoint,
     AskWhatIf,
+    AskWhy,
     AskYears,
     Back,
     BeatShown,
     Began,
     BreakpointAdded,
+    CloseGroup,
     ClosePair,
     Compare,
     Compared,
     Counted,
     CountHits,
+    Derived,
     Failed,
     GoTo,
+    GroupShown,
     HitsCounted,
     Look,
     LookAt,
     Move,
+    NextDivergence,
     NextEvent,
     Open,
     Opened,
+    OpenGroup,
+    OpenLesson,
     OpenPair,
+    PageShown,
     PairShown,
     PlayReplay,
     PreviousEvent,
@@ -56,6 +64,7 @@ from ringviz.ui.requests import (
     Step,
     Swap,
     ToBeat,
+    TurnTo,
     UseBreakpoints,
 )
 
@@ -75,6 +84,7 @@ _LAST_BEAT = "This was the last beat of the replay."
 _FIRST_BEAT = "There is no beat before this one."
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
+_NO_DIVERGENCE = "From here to the end, none of these tells the guest anything else than bare metal would."
 _NO_EARLIER_EVENT = "There is no event before this one."
 
 
@@ -111,6 +121,8 @@ class EngineThread:
         """Where runs stop."""
         self._looks = NOTHING
         """What the screen shows besides."""
+        self._group: Group | None = None
+        self._reading: Reading | None = None
         self._last_shown = 0.0
         self._not_compared: tuple[Sitting, int] | None = None
         """Where the user did not want to wait for the comparison with bare metal."""
@@ -157,7 +169,7 @@ class EngineThread:
         match request:
             case Open(scenario, technique, mmu, cpu):
                 self._tell(Began())
-                self._pair = None
+                self._pair = self._group = self._reading = None
                 self._breakpoints, self._looks = (), NOTHING
                 self._sitting = self._laboratory.open(scenario, technique, mmu, cpu)
                 self._tell(Opened(request))
@@ -165,7 +177,7 @@ class EngineThread:
                 self._tell(Began())
                 from ringviz.record.player import ReplayPlayer  # and with it the emulator, which tests do without
 
-                self._pair = None
+                self._pair = self._group = self._reading = None
                 self._player = ReplayPlayer(replay)
                 self._sitting = self._player.session
             case Compare(scenario, cpu):
@@ -180,6 +192,16 @@ class EngineThread:
                 self._tell(Began())
                 self._with_progress(lambda progress: Priced(self._laboratory.generations(scenario, progress)))
                 return
+            case OpenLesson(lesson, page, seed, lesson_cpu):
+                self._tell(Began())
+                reading = self._laboratory.read(lesson, seed, lesson_cpu)
+                self._pair = self._group = None
+                self._reading = reading
+                self._turn_to(reading, page)
+            case TurnTo(page):
+                self._tell(Began())
+                if self._reading is not None:
+                    self._turn_to(self._reading, page)
             case _ if self._sitting is None:
                 return
             case Refresh():
@@ -190,8 +212,21 @@ class EngineThread:
                 self._pair = self._pair if self._is_cancelled() else pair
             case ClosePair():
                 self._pair = None
+            case OpenGroup(techniques):
+                self._tell(Began())
+                group = self._laboratory.group(self._sitting, techniques, self._is_cancelled)
+                self._group = self._group if self._is_cancelled() else group
+            case CloseGroup():
+                self._group = None
+            case AskWhy():
+                self._tell(Derived(self._sitting.why()))
+                return
+            case NextDivergence():
+                self._tell(Began())
+                if self._group is not None:
+                    self._next_divergence(self._group)
             case Step() | Back() | NextEvent() | PreviousEvent() | Run() | Seek():
-                self._move(request, self._pair or self._sitting)
+                self._move(request, self._pair or self._group or self._sitting)
             case GoTo(text):
                 self._tell(Began())
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
@@ -225,7 +260,8 @@ class EngineThread:
             case _:
                 assert_never(request)
         self._show_if_due()
-        if self._noted is not None and self._pair is None and self._requests.empty():
+        is_alone = self._pair is None and self._group is None
+        if self._noted is not None and self._sitting is not None and is_alone and self._requests.empty():
             self._noted(self._sitting, isinstance(request, (Step, Back)))
 
     def _look_at(self, follow: str, base: int) -> None:
@@ -236,6 +272,22 @@ class EngineThread:
             mode = memory.mode if memory.mode is MemoryMode.STACK and follow == "esp" else MemoryMode.HEX
             memory = MemoryLook(mode, follow, base)
         self._looks = Looks(memory, None if walk is None else WalkLook(follow, base))
+
+    def _turn_to(self, reading: Reading, number: int) -> None:
+        """Open a page of the lesson; the guest is from then on the one that it speaks of."""
+        reading.open(number, self._is_cancelled)
+        if self._is_cancelled():
+            return
+        self._sitting = reading.sitting
+        self._tell(PageShown(reading.id, reading.title, reading.page(), reading.scenario))
+
+    def _next_divergence(self, group: Group) -> None:
+        try:
+            found = group.next_divergence(self._throttled(), self._is_cancelled)
+        except _Interrupted:
+            return
+        if not found and not self._is_cancelled():
+            self._tell(Remarked(_NO_DIVERGENCE))
 
     def _move(self, request: Move, movable: Movable) -> None:
         match request:
@@ -271,7 +323,8 @@ class EngineThread:
                 played = player.previous(self._is_cancelled)
             case _:
                 played = player.next(self._is_cancelled)
-        self._pair, self._sitting = None, player.session
+        self._pair = self._group = None
+        self._sitting = player.session
         if played is not None:
             self._tell(BeatShown(played))
         elif not self._is_cancelled():
@@ -301,6 +354,13 @@ class EngineThread:
 
     def _with_progress(self, work: Callable[[Progress], Message]) -> None:
         """Do something long that tells how far it is, and give its answer; Escape leaves it."""
+        try:
+            self._tell(work(self._throttled()))
+        except _Interrupted:
+            return
+
+    def _throttled(self) -> Progress:
+        """Give something that tells how far a long work is, not too often, and leaves it when the user asks to."""
         last = 0.0
 
         def progress(what: str, done: int, limit: int | None) -> None:
@@ -311,10 +371,7 @@ class EngineThread:
                 last = time.monotonic()
                 self._tell(Progressed(what, done, limit))
 
-        try:
-            self._tell(work(progress))
-        except _Interrupted:
-            return
+        return progress
 
     def _slices(self, movable: Movable) -> Iterator[Callable[[], bool]]:
         """Give the end of one slice after the other until the run is over or the user stops it; show each result."""
@@ -343,6 +400,9 @@ class EngineThread:
         self._last_shown = time.monotonic()
         if self._pair is not None:
             self._tell(PairShown(self._pair.view(), in_motion))
+        elif self._group is not None:
+            wait = self._end_of_slice(_COMPARING_SECONDS)
+            self._tell(GroupShown(self._group.view(wait if in_motion else self._is_wanted_elsewhere), in_motion))
         elif self._sitting is not None:
             shown = self._sitting.snapshot(self._end_of_slice(_COMPARING_SECONDS), self._looks)
             self._remember_places(shown)
@@ -362,11 +422,15 @@ class EngineThread:
 
     def _compare_with_bare_metal(self, sitting: Sitting) -> None:
         """Standing still, find out what bare metal would have paid, until the user wants something else."""
-        compared = sitting.snapshot(lambda: self._is_cancelled() or not self._requests.empty(), self._looks)
+        compared = sitting.snapshot(self._is_wanted_elsewhere, self._looks)
         if compared.ledger.native_cycles is not None:
             self._tell(Shown(compared, in_motion=False))
         elif self._is_cancelled():
             self._not_compared = (sitting, sitting.position)
+
+    def _is_wanted_elsewhere(self) -> bool:
+        """The user wants something else, or to stop."""
+        return self._is_cancelled() or not self._requests.empty()
 
     def _tell(self, message: Message) -> None:
         if not self._stopping.is_set():

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from ringviz.ui.app import RingvizApp
-from ringviz.ui.requests import Refresh, Settled, Shown
+from ringviz.ui.requests import OpenLesson, Refresh, Settled, Shown
 from tests.ui.fake import FakeLaboratory
 
 SIZES = ((80, 24), (120, 40), (200, 60))
@@ -65,9 +65,10 @@ async def bench(
     size: tuple[int, int] = (120, 40),
     scenario: str | None = "popf-hole",
     technique: str = "trap-emulate",
+    lesson: OpenLesson | None = None,
 ) -> AsyncIterator[Bench]:
     world = laboratory or FakeLaboratory()
-    app = RingvizApp(scenario, technique, laboratory=world)
+    app = RingvizApp(scenario, technique, laboratory=world, lesson=lesson)
     app.animation_level = "none"
     messages: list[Message] = []
     async with app.run_test(size=size, message_hook=messages.append) as pilot:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast, overload
 
 from ringviz.engine.contest import Contest
+from ringviz.engine.derivation import Derivation, Step, Taker
 from ringviz.engine.generations import Generations
+from ringviz.engine.group import GroupView, build_group
 from ringviz.engine.hit_count import FragmentHits, Hits
 from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.micro_steps import MicroStep
@@ -37,14 +39,18 @@ from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
     ComparedRuns,
+    Group,
+    LessonChoice,
     MachineChoice,
     Pair,
     Progress,
+    Reading,
     ScenarioChoice,
     Sitting,
     TechniqueChoice,
 )
 from tests.ui.fake_contest import fake_contest
+from tests.ui.fake_lesson import LESSONS, FakeReading
 from tests.ui.fake_machine import fake_machine
 from tests.ui.fake_memory import fake_memory
 from tests.ui.fake_sides import code_cache, hypercalls, vmcb, vmcs
@@ -219,6 +225,13 @@ class FakeSession:
             shown = replace(shown, micro=PARTS, has_crossed=True)
         return shown if looks.memory is None else replace(shown, memory=fake_memory(looks.memory))
 
+    def why(self) -> Derivation | None:
+        steps = (
+            Step("What is CLI?", "Keep [interrupts] out", "SDM"),
+            Step("What is the rule?", "CPL 1 > IOPL 0 → #GP(0)", "SDM 1"),
+        )
+        return Derivation("cli", "cli", self.technique, steps, frozenset({Taker.VMM}), False)
+
     def _to(self, position: int) -> None:
         self.position = max(0, position if self.endless else min(position, self.end))
         self.explored = max(self.explored, self.position)
@@ -241,6 +254,31 @@ class FakePair:
             make_snapshot(technique, self._session.position, end=self._session.end) for technique in ("vt-x", "amd-v")
         )
         return build_vendors(intel, amd)
+
+
+class FakeGroup:
+    """Fake sessions that move as one; at step 50 something goes wrong under trap-and-emulate."""
+
+    def __init__(self, session: FakeSession, techniques: Sequence[str]) -> None:
+        self._session = FakeSession("native", session.end, session.position)
+        self._techniques = techniques
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def next_divergence(self, progress: Progress, cancelled: Cancelled = bool) -> bool:
+        progress("comparing trap-emulate with bare metal", 10, None)
+        if self._session.position >= 50:
+            return False
+        self._session.seek(50)
+        return True
+
+    def view(self, cancelled: Cancelled = bool) -> GroupView:
+        at = self._session.position
+        shots = [
+            (make_snapshot(t, at // 2 if t == "paravirt" else at, end=100), t == "paravirt") for t in self._techniques
+        ]
+        return build_group(shots, at, self._session.end, "popfd gave [IF 0], bare metal gives IF 1" if at == 50 else "")
 
 
 class FakeLaboratory:
@@ -314,6 +352,19 @@ class FakeLaboratory:
             raise UnsupportedError("this guest does not go with vt-x: [a reason]")
         self.session.calls.append("pair")
         return cast(Pair, FakePair(FakeSession("vt-x", self.session.end), self.session.position))
+
+    def group(self, sitting: Sitting, techniques: Sequence[str], cancelled: Cancelled) -> Group:
+        self.session.calls.append(f"group {' '.join(techniques)}")
+        return cast(Group, FakeGroup(self.session, techniques))
+
+    def lessons(self) -> Sequence[LessonChoice]:
+        return LESSONS
+
+    def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
+        if lesson not in [row.id for row in LESSONS]:
+            raise InputError(f'lesson "{lesson}" unknown; choose one of holes, [others]')
+        self.session.calls.append(f"read {lesson}")
+        return FakeReading(lesson, self.session)
 
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         self.session.calls.append(f"to {text}")

@@ -9,9 +9,12 @@ from textual.widgets import OptionList
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import EXPLORE, HOME, Command, bindings, fitting
 from ringviz.ui.screens.compare import CompareScreen
+from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialog
+from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.places import BookmarksDialog, BreakpointsDialog, NoteDialog
 from ringviz.ui.screens.vendors import VendorsScreen
@@ -34,6 +37,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "cycle": lambda b: b.shown.snapshot.technique_id == "binary-translation",
     "cycle_back": lambda b: b.shown.snapshot.technique_id == "classic",
     "compare": lambda b: isinstance(b.app.screen, CompareScreen),
+    "group": lambda b: isinstance(b.app.screen, SideBySideScreen),
     "goto": lambda b: isinstance(b.app.screen, GoToDialog),
     "ring": lambda b: b.shown.snapshot.position == 40 and "to ring" in b.laboratory.session.calls,
     "start": lambda b: b.shown.snapshot.position == 0,
@@ -53,12 +57,15 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "what_if": lambda b: isinstance(b.app.screen, WhatIfScreen),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
-    "help": lambda b: isinstance(b.app.screen, HelpScreen),
+    "help": lambda b: isinstance(b.app.screen, ExplainScreen),
+    "why": lambda b: "Who takes over? The VMM." in b.text(),
     "home": lambda b: isinstance(b.app.screen, HomeScreen),
 }
 HOME_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "open": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
     "switch": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
+    "words": lambda b: isinstance(b.app.screen, ExplainScreen),
+    "lessons": lambda b: isinstance(b.app.screen, LessonsScreen),
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),
     "quit": lambda b: not b.app.is_running or b.app._exit,

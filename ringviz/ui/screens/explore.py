@@ -29,6 +29,7 @@ from ringviz.ui.requests import (
     GoTo,
     Look,
     LookAt,
+    OpenGroup,
     OpenPair,
     Remarked,
     Seek,
@@ -36,8 +37,9 @@ from ringviz.ui.requests import (
     Swap,
     UseBreakpoints,
 )
+from ringviz.ui.screens.compare_group import choose_techniques
 from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialog
-from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.places import (
@@ -48,6 +50,7 @@ from ringviz.ui.screens.places import (
     ChosenBookmark,
     NoteDialog,
 )
+from ringviz.ui.subjects import subjects_of
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
@@ -229,6 +232,13 @@ class ExploreScreen(MovingScreen):
         if self.snapshot is not None:
             self.ringviz.open_comparison(Compare(self.ringviz.opened.scenario, self.ringviz.opened.cpu))
 
+    def action_group(self) -> None:
+        """A few techniques side by side, moving together; the screen opens once all stand here."""
+        if self.snapshot is not None:
+            known = [technique.id for technique in self.ringviz.techniques]
+            self.ringviz.wants_group = True
+            self._ask(OpenGroup(choose_techniques(self.snapshot.technique_id, known, self.size.width)))
+
     def action_what_if(self) -> None:
         """Other prices: who would win."""
         if self.snapshot is not None:
@@ -386,15 +396,17 @@ class ExploreScreen(MovingScreen):
         self.maximize(panel, container=False)
 
     def action_explain(self) -> None:
-        """Help, beginning with the focused panel."""
-        panel = self.focused
-        about = (panel.TITLE, panel.EXPLANATION) if isinstance(panel, (Panel, TailView)) else None
-        self.app.push_screen(HelpScreen(EXPLORE, about))
+        """What the focused panel is, and everything in it; then all words, and the keys."""
+        self.ringviz.explain(ExplainScreen(subjects_of(self.focused, self.snapshot), self.COMMAND_ROWS))
+
+    def action_why(self) -> None:
+        """Why the next instruction traps, or does not."""
+        self.ringviz.explain(ExplainScreen(subjects_of(self.focused, self.snapshot), self.COMMAND_ROWS, is_why=True))
 
     def action_home(self) -> None:
         """Back to the list of scenarios."""
         self.ringviz.engine.cancel()
-        self.ringviz.go_home()
+        self.ringviz.leave_explore()
 
     @on(EventsPanel.Chosen)
     def _event_chosen(self, message: EventsPanel.Chosen) -> None:

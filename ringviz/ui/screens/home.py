@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 from ringviz.ui.commands import HOME, Command, bindings
 from ringviz.ui.laboratory import ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import Failed, Open, Remarked
+from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.widgets.keyline import KeyLine
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = (
     "On the left are small operating systems in real machine code, on the right the ways to run them. "
-    "Choose one of each; inside, the key m puts the same guest, at the same instruction, under another technique."
+    "Choose one of each; inside, the key m puts the same guest, at the same instruction, under another technique. "
+    "New to this? l opens the lessons."
 )
 _TALL_ENOUGH = 34
 """Rows of the terminal from which on every scenario is told about in the list itself."""
@@ -109,6 +111,14 @@ class HomeScreen(Screen[None]):
     def action_explain(self) -> None:
         """Keys and signs."""
         self.app.push_screen(HelpScreen(HOME))
+
+    def action_lessons(self) -> None:
+        """The course."""
+        self.ringviz.open_course()
+
+    def action_words(self) -> None:
+        """The glossary."""
+        self.ringviz.explain(ExplainScreen((), HOME), is_asked_why=False)
 
     def action_choose(self) -> None:
         """Do what Enter does, for a click on it in the key line."""

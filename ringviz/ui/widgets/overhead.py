@@ -9,7 +9,7 @@ from ringviz.ui.glyphs import KIND_LOOKS, grouped
 from ringviz.ui.widgets.overhead_table import LEAST_HEIGHT, LEAST_WIDTH, table_lines
 from ringviz.ui.widgets.panel import Panel, printable
 
-_FILLS = "█▓▒░▚▞▤▥"
+FILLS = "█▓▒░▚▞▤▥"
 """Causes differ by pattern as well as by colour."""
 _CURVE = " ▁▂▃▄▅▆▇█"
 
@@ -51,7 +51,7 @@ def _whole(ledger: LedgerView, width: int, height: int) -> list[Content]:
 
 
 def _paint(index: int, row: LedgerRow) -> tuple[str, str]:
-    return _FILLS[index % len(_FILLS)], KIND_LOOKS[row.kind].colour
+    return FILLS[index % len(FILLS)], KIND_LOOKS[row.kind].colour
 
 
 def _factor(ledger: LedgerView) -> str:

@@ -1,0 +1,212 @@
+"""What can be explained: everything in a panel, and everything that has a name here, each as one paragraph."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.widget import Widget
+
+from ringviz.engine.derivation import Derivation
+from ringviz.engine.view import CodeRow, EventRow, Snapshot, Verdict
+from ringviz.facts.exceptions import EXCEPTIONS
+from ringviz.facts.explanations import EXPLANATIONS, LESSONS_OF_TERMS
+from ringviz.facts.glossary import GLOSSARY
+from ringviz.facts.instructions import INSTRUCTIONS, Instruction
+from ringviz.guest.decode import decode
+from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
+from ringviz.ui.widgets.events import EventsPanel
+from ringviz.ui.widgets.overhead import OverheadPanel
+from ringviz.ui.widgets.panel import Panel, printable
+from ringviz.ui.widgets.rings import RingsPanel
+from ringviz.ui.widgets.side import SidePanel
+from ringviz.ui.widgets.tail import TailView
+from ringviz.ui.widgets.twice import TwicePanel
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing and its paragraph."""
+
+    title: str
+    now: str
+    """What it is at this moment, before the paragraph; or empty."""
+    text: str
+    source: str = ""
+    lesson: str = ""
+    see: tuple[str, ...] = ()
+    """Titles of other subjects."""
+
+    def matches(self, words: str) -> bool:
+        """Tell whether all words that somebody typed occur in the title; or else in the text."""
+        return all(word in f"{self.title} {self.text}".lower() for word in words.lower().split())
+
+
+def subjects_of(focused: Widget | None, snapshot: Snapshot | None) -> tuple[Subject, ...]:
+    """Give the focused panel itself, and what it shows at this moment."""
+    if not isinstance(focused, (Panel, TailView)):
+        return ()
+    subjects = [Subject(focused.TITLE, "", focused.EXPLANATION)]
+    if snapshot is not None:
+        subjects += _in_panel(focused, snapshot)
+    return tuple(subjects)
+
+
+def _in_panel(panel: Widget, snapshot: Snapshot) -> Iterator[Subject]:
+    match panel:
+        case TwicePanel():
+            yield from _registers(snapshot)
+        case RingsPanel():
+            yield from _rings(snapshot)
+        case EventsPanel() if 0 <= panel.cursor < len(snapshot.events):
+            yield _event(snapshot.events[panel.cursor])
+        case OverheadPanel():
+            yield from _bill(snapshot)
+        case SidePanel() if snapshot.side is not None:
+            for row in snapshot.side.rows:
+                if row.note:
+                    yield Subject(row.name, f"{row.place} = {row.value}" if row.value else row.place, row.note)
+        case _:
+            yield from _code(snapshot)
+
+
+def _registers(snapshot: Snapshot) -> Iterator[Subject]:
+    for row in snapshot.registers:
+        known = EXPLANATIONS.get(f"register {row.name}") or EXPLANATIONS.get(f"register E{row.name[1:]}")
+        old = "" if row.guest_old is None else f" (before: {row.guest_old})"
+        now = f"The guest thinks {row.guest}{old}; really it is {row.real}."
+        if row.differs and row.note:
+            now += f" {row.note[:1].upper()}{row.note[1:]}."
+        if known is None:
+            yield Subject(row.name, now, "")
+        else:
+            yield _known(known.id, now)
+
+
+def _rings(snapshot: Snapshot) -> Iterator[Subject]:
+    rings = snapshot.rings
+    for seat in rings.seats:
+        parts = [f"Here: {seat.resident}." if seat.resident else "Nobody is here."]
+        if seat.ring == rings.real:
+            parts.append("The CPU is here now.")
+        if seat.ring == rings.believed and rings.believed != rings.real:
+            parts.append("The guest believes to be here.")
+        known = EXPLANATIONS.get(f"ring {seat.ring}")
+        if known is None:
+            yield Subject(f"Ring {ring_name(seat.ring)}", " ".join(parts), "")
+        else:
+            yield _known(known.id, " ".join(parts))
+
+
+def _event(row: EventRow) -> Subject:
+    look = KIND_LOOKS[row.kind]
+    cycles = "" if row.cycles is None else f" It is charged {grouped(row.cycles)} cycles (modelled)."
+    now = f"Step {grouped(row.at)}, {row.instruction}: {row.cause} → {row.action}.{cycles}"
+    return Subject(f"{look.glyph} {look.word} {row.number}", now, look.meaning)
+
+
+def _bill(snapshot: Snapshot) -> Iterator[Subject]:
+    yield _known("cycles")
+    for row in snapshot.ledger.rows:
+        if row.count or row.cycles:
+            each = "there is no figure for one" if row.each is None else f"{grouped(row.each)} cycles each"
+            now = f"{grouped(row.count)}×, {grouped(row.cycles)} cycles together; {each} ({row.status.value})."
+            yield Subject(row.label, now, row.advice)
+
+
+def _code(snapshot: Snapshot) -> Iterator[Subject]:
+    """The instructions in view that have a row in the table: the next one first."""
+    rows = sorted(snapshot.code, key=lambda row: not row.is_current)
+    seen: set[str] = set()
+    for row in rows:
+        form = form_of(row)
+        if form is not None and form not in seen:
+            seen.add(form)
+            look = VERDICT_LOOKS[row.verdict]
+            word = "runs" if row.verdict is Verdict.RUNS else look.word
+            here = "Next" if row.is_current else f"At {row.address:X}h"
+            now = f"{here}: {row.mnemonic} {row.operands} → {word}. {row.note}"
+            yield _instruction(INSTRUCTIONS[form], now)
+
+
+def form_of(row: CodeRow) -> str | None:
+    """Give the id of an instruction's row in the table; None if it has none."""
+    for bits in (32, 16, 64):
+        found = decode(row.raw, row.address, bits)
+        if found is not None and found.mnemonic == row.mnemonic and found.operands == row.operands:
+            return found.form
+    return None
+
+
+def _instruction(row: Instruction, now: str = "") -> Subject:
+    names = " / ".join(dict.fromkeys(row.mnemonics))
+    kind = row.pg_class.value
+    outside = row.behaviour[1].value
+    text = f"{row.title}. {kind[:1].upper()}{kind[1:]}. In ring 1: {outside} {row.leaks}"
+    see = ("Silent instruction",) if row.on_trap_emulate == "silent" else ("Privileged instruction",)
+    return Subject(f"{names} ({row.id})" if len(row.id) > 6 else names, now, text, str(row.source), "x86-hole", see)
+
+
+def _known(id_: str, now: str = "") -> Subject:
+    row = EXPLANATIONS[id_]
+    return Subject(row.title, now, row.text, str(row.source), row.lesson, tuple(GLOSSARY[s].term for s in row.see))
+
+
+def all_subjects() -> tuple[Subject, ...]:
+    """Give everything that has a name here: words, registers, rings, instructions, exceptions, kinds of events."""
+    terms = (
+        Subject(
+            row.term, "", row.text, str(row.source), LESSONS_OF_TERMS.get(row.id, ""),
+            tuple(GLOSSARY[other].term for other in row.see),
+        )
+        for row in sorted(GLOSSARY.values(), key=lambda row: row.term.lower())
+    )  # fmt: skip
+    exceptions = (
+        Subject(f"{row.mnemonic} {row.title}", "", f"Vector {vector}: {row.kind.value}.", str(row.source))
+        for vector, row in EXCEPTIONS.items()
+    )
+    kinds = (Subject(f"{look.glyph} {look.word}", "", look.meaning) for look in KIND_LOOKS.values())
+    known = (_known(id_) for id_ in EXPLANATIONS)
+    instructions = (_instruction(row) for row in INSTRUCTIONS.values())
+    return (*terms, *known, *instructions, *exceptions, *kinds)
+
+
+def why_subject(derivation: Derivation | None) -> Subject:
+    """Give a derivation as a subject: a step a line."""
+    if derivation is None:
+        return Subject("Why does it trap?", "", "No instruction comes next here.")
+    lines = [f"{number}. {step.question} {step.answer}" for number, step in enumerate(derivation.steps, 1)]
+    lines.append(f"→ Who takes over? {derivation.conclusion[:1].upper()}{derivation.conclusion[1:]}.")
+    if derivation.is_also_checked:
+        lines.append("Besides, it may refuse its operand, in every ring: that is no matter of privilege.")
+    sources = "; ".join(dict.fromkeys(step.source for step in derivation.steps))
+    return Subject(f"Why? {derivation.instruction}", "", "\n".join(lines), sources)
+
+
+def paragraph(subject: Subject) -> Content:
+    """Give a subject as text: what it is now, what it is, where that is from, where there is more."""
+    parts: list[tuple[str, str]] = [(f"{printable(subject.title)}\n\n", "bold $primary")]
+    if subject.now:
+        parts.append((f"{printable(subject.now)}\n\n", "bold $changed"))
+    for line in subject.text.split("\n"):
+        is_end = line.startswith("→")
+        parts.append((f"{printable(line)}\n", "bold $kind-trap" if is_end else "$foreground"))
+    if subject.source:
+        parts.append((f"\n[{printable(subject.source)}]\n", "italic $dim"))
+    if subject.see:
+        parts.append((f"\nSee also: {', '.join(subject.see)}\n", "$secondary"))
+    if subject.lesson:
+        parts.append((f"\nLesson: {subject.lesson} (ringviz learn {subject.lesson})\n", "$secondary"))
+    return Content.assemble(*parts)
+
+
+def found(subjects: Iterable[Subject], words: str) -> list[Subject]:
+    """Give the subjects that match what was typed: first those whose title begins so, then those whose title has it."""
+    typed = " ".join(words.lower().split())
+
+    def rank(subject: Subject) -> int:
+        title = subject.title.lower()
+        if title.startswith(typed):
+            return 0
+        return 1 if typed in title else 2 if all(word in title for word in typed.split()) else 3
+
+    return sorted((subject for subject in subjects if subject.matches(words)), key=rank)
