@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
+from ringviz.engine.looks import Looks
 from ringviz.guest.scenario import Scenario
 from ringviz.lessons.progress import Progress
 from ringviz.record.replay import Replay
@@ -33,6 +34,7 @@ from ringviz.ui.requests import (
     Failed,
     GroupShown,
     HitsCounted,
+    Look,
     Open,
     Opened,
     OpenLesson,
@@ -41,7 +43,6 @@ from ringviz.ui.requests import (
     PlayReplay,
     Priced,
     Progressed,
-    Refresh,
     Remarked,
     Settled,
     Shown,
@@ -214,13 +215,13 @@ class RingvizApp(App[None]):
         """Open the explore screen over the lesson, for the same guest at the same moment."""
         self.explore = ExploreScreen()
         self.push_screen(self.explore)
-        self.engine.submit(Refresh())
+        self.engine.submit(Look(Looks()))
 
     def leave_explore(self) -> None:
         """Home, or to the lesson that the guest belongs to."""
         if self._lesson is not None and self._lesson in self.screen_stack:
             self.pop_screen()
-            self.engine.submit(Refresh())
+            self.engine.submit(Look(self._lesson.looks))
         else:
             self.go_home()
 

@@ -197,6 +197,7 @@ class EngineThread:
                 reading = self._laboratory.read(lesson, seed, lesson_cpu)
                 self._pair = self._group = None
                 self._reading = reading
+                self._breakpoints, self._looks = (), NOTHING
                 self._turn_to(reading, page)
             case TurnTo(page):
                 self._tell(Began())

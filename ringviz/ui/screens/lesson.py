@@ -13,6 +13,8 @@ from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from ringviz.engine.looks import Looks, WalkLook
+from ringviz.engine.memory_view import MemoryLook
 from ringviz.engine.view import Snapshot, Verdict
 from ringviz.errors import RingvizError
 from ringviz.lessons.follow import Page, Role
@@ -20,7 +22,7 @@ from ringviz.lessons.progress import LessonProgress, Progress
 from ringviz.lessons.question import LETTERS, Question, QuestionKind
 from ringviz.ui.commands import LESSON, Command, bindings
 from ringviz.ui.prose import inline, prose
-from ringviz.ui.requests import OpenLesson, PageShown, Remarked, Shown, TurnTo
+from ringviz.ui.requests import Look, OpenLesson, PageShown, Remarked, Shown, TurnTo
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.widgets.card import CardPanel
@@ -28,6 +30,7 @@ from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
 from ringviz.ui.widgets.events import EventsPanel
 from ringviz.ui.widgets.keyline import KeyLine
+from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.overhead import OverheadPanel
 from ringviz.ui.widgets.panel import Panel, printable, wrapped
 from ringviz.ui.widgets.rings import RingsPanel
@@ -35,6 +38,7 @@ from ringviz.ui.widgets.side import SidePanel
 from ringviz.ui.widgets.status import StatusLine
 from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.twice import TwicePanel
+from ringviz.ui.widgets.walk import WalkPanel
 
 _EXPLANATION = (
     "On the left the lesson, on the right the guest that it speaks of, standing where it speaks of it. The panel above "
@@ -50,9 +54,11 @@ _PANELS: dict[str, type[Panel] | type[TailView]] = {
     "events": EventsPanel,
     "console": ConsolePanel,
     "overhead": OverheadPanel,
+    "memory": MemoryPanel,
+    "walk": WalkPanel,
 }
 """What can stand in the upper place on the right, by the name that lessons use; the card always stands below."""
-_ELSEWHERE = {"card": "code", "memory": "registers", "walk": "registers", "timeline": "events"}
+_ELSEWHERE = {"card": "code", "timeline": "events"}
 """What stands there if a lesson points at a panel that is not among them."""
 
 
@@ -87,6 +93,8 @@ class LessonScreen(MovingScreen):
         self._title = ""
         self._moment: Snapshot | None = None
         """The guest as it stands, with all that is known of it."""
+        self.looks = Looks()
+        """What the engine was last asked to show besides."""
         self._given: str | None = None
         """The answer to this page's question; empty if it was only shown."""
         super().__init__()
@@ -155,9 +163,18 @@ class LessonScreen(MovingScreen):
         """Where the run ends, if that is known."""
         return self.snapshot.timeline.end if self.snapshot is not None else None
 
-    def watch_look(self) -> None:
-        """Let another panel stand there."""
+    def watch_look(self, look: str) -> None:
+        """Let another panel stand there; what it shows besides the CPU, the engine has to look at."""
         self._show_panel()
+        looks = Looks(MemoryLook() if look == "memory" else None, WalkLook() if look == "walk" else None)
+        if looks != self.looks:
+            self.looks = looks
+            self.ringviz.engine.submit(Look(looks))
+
+    @on(MemoryPanel.Looked)
+    def _looked(self, message: MemoryPanel.Looked) -> None:
+        self.looks = Looks(message.look)
+        self._ask(Look(self.looks))
 
     def on_resize(self) -> None:
         """Wrap the text anew."""
