@@ -20,7 +20,9 @@ from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.export import export
 from ringviz.cli.learn import learn
+from ringviz.cli.lecture import lecture
 from ringviz.cli.list import list_all
+from ringviz.cli.notes import notes
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.paper import paper
 from ringviz.cli.quiz import quiz
@@ -46,6 +48,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "trace": trace,
     "diff": diff,
     "replay": replay,
+    "lecture": lecture,
+    "notes": notes,
     "export": export,
     "walk": walk,
     "learn": learn,

@@ -54,6 +54,7 @@ from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.lecture import LectureScreen
 from ringviz.ui.screens.lesson import LessonScreen
 from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.moving import MovingScreen
@@ -84,6 +85,7 @@ class RingvizApp(App[None]):
         noted: told where the session comes to rest.
         bookmarks: kept on disk by the caller; in memory if not given.
         lesson: opened at once in place of a scenario.
+        is_lecture: the replay is held as a lecture.
     """
 
     TITLE = "ringviz"
@@ -99,6 +101,7 @@ class RingvizApp(App[None]):
         _STYLES / "compare.tcss",
         _STYLES / "lesson.tcss",
         _STYLES / "explain.tcss",
+        _STYLES / "lecture.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -117,6 +120,8 @@ class RingvizApp(App[None]):
         noted: Noted | None = None,
         bookmarks: Bookmarks | None = None,
         lesson: OpenLesson | None = None,
+        *,
+        is_lecture: bool = False,
     ) -> None:
         super().__init__()
         self._first: Open | PlayReplay | OpenLesson | None = lesson
@@ -131,6 +136,7 @@ class RingvizApp(App[None]):
         self._vendors: VendorsScreen | None = None
         self._group: SideBySideScreen | None = None
         self._lesson: LessonScreen | None = None
+        self._lecture = LectureScreen(replay, speed) if is_lecture and replay is not None else None
         self.wants_group = False
         """The user asked for the side-by-side screen and has not left it since."""
         self.wants_pair = False
@@ -162,6 +168,10 @@ class RingvizApp(App[None]):
             self.push_screen(HomeScreen())
         elif isinstance(self._first, OpenLesson):
             self.open_lesson(self._first)
+        elif self._lecture is not None and isinstance(self._first, PlayReplay):
+            self.push_screen(self._lecture)
+            self.engine.submit(self._first)
+            self.engine.submit(ToBeat(1))
         else:
             self.push_screen(self.explore)
             self.engine.submit(self._first)
@@ -225,6 +235,21 @@ class RingvizApp(App[None]):
         else:
             self.go_home()
 
+    def hold_lecture(self, scenario: str) -> None:
+        """Hold the lecture that a scenario has."""
+        replay = self.laboratory.lecture(scenario)
+        self._lecture = LectureScreen(replay)
+        self.push_screen(self._lecture)
+        self.engine.submit(PlayReplay(replay))
+        self.engine.submit(ToBeat(1))
+
+    def leave_lecture(self) -> None:
+        """Back to where the lecture was opened; from the command line, out."""
+        if isinstance(self._first, PlayReplay):
+            self.exit()
+        else:
+            self.pop_screen()
+
     def go_home(self) -> None:
         """To the list of scenarios."""
         self.switch_screen(HomeScreen())
@@ -256,7 +281,7 @@ class RingvizApp(App[None]):
     @on(Shown)
     def _shown(self, message: Shown) -> None:
         # The user may have left for the home screen while this was on its way.
-        for screen in (self.explore, self._lesson):
+        for screen in (self.explore, self._lesson, self._lecture):
             if screen is not None and screen.is_attached:
                 screen.show(message)
 
@@ -291,6 +316,8 @@ class RingvizApp(App[None]):
     def _beat_shown(self, message: BeatShown) -> None:
         if isinstance(self.explore, ReplayScreen) and self.explore.is_attached:
             self.explore.show_beat(message.played)
+        if self._lecture is not None and self._lecture.is_attached:
+            self._lecture.show_beat(message.played)
 
     @on(PairShown)
     def _pair_shown(self, message: PairShown) -> None:
@@ -322,12 +349,13 @@ class RingvizApp(App[None]):
             screen.in_motion = False
 
     def _moving_screens(self) -> list[MovingScreen]:
-        screens = (self.explore, self._vendors, self._group, self._lesson)
+        screens = (self.explore, self._vendors, self._group, self._lesson, self._lecture)
         return [screen for screen in screens if screen is not None]
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
-        is_replay = isinstance(self._first, PlayReplay) and self.explore.snapshot is None
+        shown = self.explore.snapshot if self._lecture is None else self._lecture.snapshot
+        is_replay = isinstance(self._first, PlayReplay) and shown is None
         if message.request == self._first and (is_replay or not self.opened.scenario):
             # There is nothing to go back to: the command line asked for this, so it gets the answer.
             self.failure = message.text
@@ -389,6 +417,8 @@ def run_app(
     speed: float = 1.0,
     noted: Noted | None = None,
     lesson: OpenLesson | None = None,
+    *,
+    is_lecture: bool = False,
 ) -> int:
     """Run the app in this terminal; gives the exit code, after one line on stderr if the scenario cannot be opened.
 
@@ -396,7 +426,9 @@ def run_app(
     """
     world = _real_laboratory(controls, prepared)
     kept = Bookmarks(state_folder() / "bookmarks.json")
-    app = RingvizApp(scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept, lesson)
+    app = RingvizApp(
+        scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept, lesson, is_lecture=is_lecture
+    )
     app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)

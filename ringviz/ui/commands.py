@@ -226,6 +226,26 @@ GROUP: tuple[Command, ...] = (
 )  # fmt: skip
 """On the side-by-side screen."""
 
+LECTURE: tuple[Command, ...] = (
+    Command("forward", "space,right,enter,pagedown", "space", "next", "Give the answer, or go on to the next beat.",
+            "forward", 0),
+    Command("backward", "left,pageup,backspace", "←", "back", "Go back to the beat before.", "backward", 1),
+    Command("again", "home", "home", "this beat", "Back to where this beat stands.", "again", 8),
+    Command("black", "b,full_stop", "b", "black", "Make the screen black, until any key.", "black", 2),
+    Command("spotlight", "s,tab", "s", "spotlight", "Put the next panel into the light.", "spotlight(1)", 3),
+    Command("spotlight_back", "S,shift+tab", "S", "panel before", "Put the panel before into the light.",
+            "spotlight(-1)", 9),
+    Command("zoom", "z", "z", "zoom", "Show the panel in the light alone, or with the others.", "zoom", 4),
+    Command("autoplay", "a", "a", "by itself", "Go on beat by beat; from trap to trap; or wait.", "autoplay", 5),
+    Command("faster", "plus,equals_sign", "+", "faster", "Go on faster by itself.", "faster(2)", 10),
+    Command("slower", "minus", "-", "slower", "Go on slower by itself.", "faster(0.5)", 11),
+    Command("words", "o", "o", "words", "Show the audience the words, too.", "words", 12),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 13),
+    Command("help", "question_mark,f1", "?", "keys", "Explain the keys.", "explain", 6),
+    Command("leave", "q", "q", "leave", "Pressed twice: leave the lecture.", "leave", 7),
+)  # fmt: skip
+"""In a lecture; there are no others, so that a wrong key does no harm."""
+
 LESSON: tuple[Command, ...] = (
     Command("forward", "enter,right", "enter", "go on", "Answer the question, or open the next page.", "forward", 0),
     Command("backward", "left", "←", "page before", "Open the page before.", "backward", 2),
@@ -259,9 +279,10 @@ HOME: tuple[Command, ...] = (
     Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
     Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
     Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 4),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 5),
+    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 5),
+    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 6),
     Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 6),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 7),
 )
 """On the home screen."""
 

@@ -15,6 +15,7 @@ from ringviz.errors import InputError, RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario, find_scenario, list_scenarios
+from ringviz.record.replay import Replay
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.laboratory import (
     Cancelled,
@@ -162,6 +163,15 @@ class EngineLaboratory:
         from ringviz.lessons.follow import Follower
 
         return _Reading(Follower(find_lesson(lesson), seed, cpu))
+
+    def lecture(self, scenario: str) -> Replay:
+        """Give the first replay that a scenario has."""
+        from ringviz.record.replay_file import load_replay, replays_in
+
+        found = replays_in(find_scenario(scenario).path)
+        if not found:
+            raise InputError(f"{scenario} has no replay to hold a lecture with")
+        return load_replay(found[0])
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""

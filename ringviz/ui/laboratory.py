@@ -13,6 +13,7 @@ from ringviz.engine.looks import Looks
 from ringviz.engine.scorecard import Scorecard
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
+from ringviz.record.replay import Replay
 
 if TYPE_CHECKING:
     from ringviz.lessons.follow import Page
@@ -296,6 +297,10 @@ class Laboratory(Protocol):
 
     def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
         """Open a lesson; raises RingvizError."""
+        ...
+
+    def lecture(self, scenario: str) -> Replay:
+        """Give the first replay that a scenario has; raises RingvizError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

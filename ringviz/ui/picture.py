@@ -16,6 +16,7 @@ from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Kind, Snapshot
 from ringviz.errors import UnsupportedError
+from ringviz.record.replay import Replay
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.laboratory import (
     Cancelled,
@@ -320,6 +321,9 @@ class _Exhibit:
 
     def read(self, lesson: str, seed: int, cpu: str | None) -> Reading:
         raise UnsupportedError("this is a picture, and no lesson")
+
+    def lecture(self, scenario: str) -> Replay:
+        raise UnsupportedError("this is a picture, and no lecture")
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         if self._runs is None:

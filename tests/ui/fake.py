@@ -35,6 +35,7 @@ from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.properties import PROPERTIES
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TECHNIQUES as FACTS
+from ringviz.record.replay import Replay
 from ringviz.ui.laboratory import (
     Cancelled,
     ComparedRun,
@@ -356,6 +357,9 @@ class FakeLaboratory:
     def group(self, sitting: Sitting, techniques: Sequence[str], cancelled: Cancelled) -> Group:
         self.session.calls.append(f"group {' '.join(techniques)}")
         return cast(Group, FakeGroup(self.session, techniques))
+
+    def lecture(self, scenario: str) -> Replay:
+        raise InputError(f"{scenario} has no replay to hold a lecture with")
 
     def lessons(self) -> Sequence[LessonChoice]:
         return LESSONS

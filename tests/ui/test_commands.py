@@ -65,6 +65,7 @@ HOME_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "open": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
     "switch": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
     "words": lambda b: isinstance(b.app.screen, ExplainScreen),
+    "lecture": lambda b: "has no replay to hold a lecture with" in b.text(),
     "lessons": lambda b: isinstance(b.app.screen, LessonsScreen),
     "theme": lambda b: b.app.theme == "ringviz-light",
     "help": lambda b: isinstance(b.app.screen, HelpScreen),

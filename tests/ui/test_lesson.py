@@ -8,8 +8,9 @@ from ringviz.lessons.progress import Progress
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.requests import OpenLesson
 from ringviz.ui.screens.explore import ExploreScreen
-from ringviz.ui.screens.lesson import LessonScreen, without_verdicts
+from ringviz.ui.screens.lesson import LessonScreen
 from ringviz.ui.screens.lessons import LessonsScreen
+from ringviz.ui.screens.spoilers import without_verdicts
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.twice import TwicePanel

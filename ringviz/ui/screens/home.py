@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from ringviz.errors import RingvizError
 from ringviz.ui.commands import HOME, Command, bindings
 from ringviz.ui.laboratory import ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import Failed, Open, Remarked
@@ -115,6 +116,15 @@ class HomeScreen(Screen[None]):
     def action_lessons(self) -> None:
         """The course."""
         self.ringviz.open_course()
+
+    def action_lecture(self) -> None:
+        """Hold the lecture of the highlighted guest."""
+        highlighted = self.query_one("#scenarios", OptionList).highlighted
+        if highlighted is not None:
+            try:
+                self.ringviz.hold_lecture(self.ringviz.scenarios[highlighted].id)
+            except RingvizError as error:
+                self.notice(Remarked(str(error)))
 
     def action_words(self) -> None:
         """The glossary."""

@@ -1,7 +1,6 @@
 """The lesson screen: what is to be read and answered, beside the running guest that it speaks of."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -15,7 +14,7 @@ from textual.widgets import Input, Static
 
 from ringviz.engine.looks import Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook
-from ringviz.engine.view import Snapshot, Verdict
+from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.lessons.follow import Page, Role
 from ringviz.lessons.progress import LessonProgress, Progress
@@ -25,6 +24,7 @@ from ringviz.ui.prose import inline, prose
 from ringviz.ui.requests import Look, OpenLesson, PageShown, Remarked, Shown, TurnTo
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.spoilers import without_verdicts
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
@@ -320,11 +320,6 @@ class LessonScreen(MovingScreen):
         self.query_one("#lesson-title", Static).update(title.truncate(self.size.width, ellipsis=True))
         width = max(10, self.query_one("#text").content_size.width - 1)
         self.query_one("#words", Static).update(Content("\n").join(page_lines(page, self._given, width)))
-
-
-def without_verdicts(moment: Snapshot) -> Snapshot:
-    """Give a moment in which no instruction says what will become of it."""
-    return replace(moment, code=tuple(replace(row, verdict=Verdict.RUNS, note="") for row in moment.code))
 
 
 def _bar(number: int, of: int) -> str:

@@ -1,0 +1,29 @@
+"""`ringviz lecture`: a scripted replay, held in front of an audience."""
+
+from typing import Annotated
+
+import typer
+
+from ringviz.cli.replay import find_replay
+from ringviz.cli.run import has_terminal
+from ringviz.errors import InputError
+
+
+def lecture(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A *.replay.toml file, or a scenario's id for the first one it has.")
+    ],
+    speed: Annotated[
+        float,
+        typer.Option("--speed", metavar="N", min=0.1, max=10.0, help="When it goes on by itself: so much faster."),
+    ] = 1.0,
+) -> int:
+    """Hold a lecture: large, with a presenter's keys only; `ringviz notes` shows the speaker's notes elsewhere."""
+    from ringviz.record.replay_file import load_replay
+
+    script = load_replay(find_replay(file))
+    if not has_terminal():
+        raise InputError("a lecture needs a terminal; without one use `ringviz replay --headless`")
+    from ringviz.ui.app import run_app
+
+    return run_app(replay=script, speed=speed, is_lecture=True)

@@ -1,0 +1,375 @@
+"""Lecture mode: beats on a large screen, with the keys of a presenter and no others."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.reactive import var
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from ringviz.engine.view import Snapshot
+from ringviz.errors import RingvizError
+from ringviz.record.lecture_notes import LectureNotes, write_notes
+from ringviz.record.pace import THINKING_SECONDS, beat_seconds
+from ringviz.record.played import Played
+from ringviz.record.replay import Replay
+from ringviz.ui.commands import LECTURE, Command, bindings
+from ringviz.ui.glyphs import grouped
+from ringviz.ui.requests import NextEvent, Remarked, Shown, ToBeat
+from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.spoilers import without_verdicts
+from ringviz.ui.widgets.big import big
+from ringviz.ui.widgets.card import CardPanel
+from ringviz.ui.widgets.code import CodePanel
+from ringviz.ui.widgets.console import ConsolePanel
+from ringviz.ui.widgets.events import EventsPanel
+from ringviz.ui.widgets.keyline import KeyLine
+from ringviz.ui.widgets.overhead import OverheadPanel
+from ringviz.ui.widgets.panel import Panel, printable, wrapped
+from ringviz.ui.widgets.rings import RingsPanel
+from ringviz.ui.widgets.side import SidePanel
+from ringviz.ui.widgets.tail import TailView
+from ringviz.ui.widgets.timeline import TimelinePanel
+from ringviz.ui.widgets.twice import TwicePanel
+
+if TYPE_CHECKING:
+    from ringviz.ui.app import RingvizApp
+
+_PANELS: dict[str, type[Panel] | type[TailView]] = {
+    "rings": RingsPanel,
+    "code": CodePanel,
+    "cpu": TwicePanel,
+    "vmm": SidePanel,
+    "card": CardPanel,
+    "events": EventsPanel,
+    "console": ConsolePanel,
+    "overhead": OverheadPanel,
+    "timeline": TimelinePanel,
+}
+"""By the names that replays use."""
+TRAP_SECONDS = 2.5
+"""Ours: how long each trap stands when the lecture goes on from trap to trap; long enough to read its card."""
+_SLOWEST, _FASTEST = 0.25, 8.0
+_LEAVE_SECONDS = 2.0
+"""A second press of the key to leave within this time is meant."""
+_TALL = 36
+"""Rows from which on a heading may have two lines of big type."""
+_EXPLANATION = (
+    "A lecture shows the beats of a replay to an audience. Space, →, enter or page down (a presenter's remote) goes "
+    "on: it gives the answer to a question first. ← or page up goes back. b makes the screen black until any key. s "
+    "puts the next panel into the light, z gives it the whole screen, o shows the words that are otherwise only in the "
+    "speaker's notes. a lets the lecture go on by itself, again from trap to trap, again no longer; + and - change the "
+    "speed. Every other key does nothing. ringviz notes, on another terminal, shows what to say and what comes next."
+)
+
+
+class LectureScreen(MovingScreen):
+    """Plays the beats of a replay for an audience.
+
+    Args:
+        replay: the script.
+        speed: how many times as fast as it is written, when it goes on by itself.
+        clock: seconds of the epoch.
+    """
+
+    COMMAND_ROWS: ClassVar[tuple[Command, ...]] = LECTURE
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(LECTURE)]
+    AUTO_FOCUS = ""
+
+    snapshot: var[Snapshot | None] = var(None)
+    spotlight: var[str] = var("rings")
+    """The panel in the light."""
+
+    def __init__(self, replay: Replay, speed: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._replay = replay
+        self._speed = speed
+        self._clock = clock
+        self._began = clock()
+        self._played: Played | None = None
+        self._is_answered = True
+        self._going = ""
+        """How it goes on by itself: `beats`, `traps`, or not."""
+        self._shows_words = False
+        self._timer: Timer | None = None
+        self._asked_to_leave = 0.0
+        self._moment: Snapshot | None = None
+        """The guest as it stands, with all that is known of it."""
+
+    def compose(self) -> ComposeResult:
+        """A heading, the panel in the light with the rings beside it, what just happened, the keys."""
+        yield Static("", markup=False, id="heading")
+        with Horizontal(id="stage"):
+            for name, panel in _PANELS.items():
+                if name != "card":
+                    widget = panel().data_bind(LectureScreen.snapshot)
+                    widget.add_class("on-stage", f"stage-{name}")
+                    widget.can_focus = False
+                    yield widget
+        card = CardPanel().data_bind(LectureScreen.snapshot)
+        card.can_focus = False
+        yield card
+        yield KeyLine(LECTURE)
+
+    def on_mount(self) -> None:
+        """Light the first panel."""
+        self._light()
+        self._draw()
+
+    # ---- what comes --------------------------------------------------------------------------------------------------
+
+    def show_beat(self, played: Played) -> None:
+        """Take over a beat; its moment comes as a snapshot of its own."""
+        self._played = played
+        self._is_answered = played.beat.ask is None
+        self.query_one(KeyLine).notice = ""
+        self._show_moment()
+        if played.beat.focus:
+            self.spotlight = played.beat.focus
+        self.set_class(played.beat.is_zoomed, "-alone")
+        self._light()
+        self._draw()
+        self._wait()
+
+    def show(self, shown: Shown) -> None:
+        """Take over a new moment."""
+        self.in_motion = shown.in_motion
+        self._moment = shown.snapshot
+        self._show_moment()
+        self._light()
+        if not shown.in_motion:
+            self._tell_speaker()
+            if self._going == "traps":
+                self._wait()
+
+    def _show_moment(self) -> None:
+        """Let the panels show the guest; what becomes of the next instruction only once the question is answered."""
+        is_kept = self._moment is not None and not self._is_answered
+        self.snapshot = without_verdicts(self._moment) if is_kept and self._moment is not None else self._moment
+
+    def known_end(self) -> int | None:
+        """Where the run ends, if that is known."""
+        return self.snapshot.timeline.end if self.snapshot is not None else None
+
+    def on_resize(self) -> None:
+        """Fit the heading into the new width."""
+        self.call_after_refresh(self._draw)
+
+    # ---- the presenter's keys ----------------------------------------------------------------------------------------
+
+    def action_forward(self) -> None:
+        """Give the answer to a question that is open; else the next beat."""
+        if not self._is_answered:
+            self._is_answered = True
+            self._show_moment()
+            self._draw()
+            self._wait()
+            return
+        self._stop_waiting()
+        if self._played is not None and self._played.number >= len(self._replay.beats):
+            self._going = ""
+            self.notice(Remarked("This was the last beat. ← goes back, q twice leaves."))
+            self._tell_speaker()
+            return
+        self._ask(ToBeat(1))
+
+    def action_backward(self) -> None:
+        """The beat before; it no longer goes on by itself."""
+        self._going = ""
+        self._stop_waiting()
+        self._ask(ToBeat(-1))
+
+    def action_again(self) -> None:
+        """Back to where this beat stands."""
+        self._going = ""
+        self._stop_waiting()
+        self._ask(ToBeat(0))
+
+    def action_black(self) -> None:
+        """Nothing to see, until any key."""
+        self._tell_speaker("black")
+        self.app.push_screen(BlackScreen(), lambda _: self._tell_speaker())
+
+    def action_zoom(self) -> None:
+        """The panel in the light alone, or with the others."""
+        self.toggle_class("-alone")
+        self._light()
+
+    def action_spotlight(self, by: int) -> None:
+        """Another panel into the light."""
+        names = [name for name in _PANELS if name != "vmm" or self._has_side]
+        at = names.index(self.spotlight) if self.spotlight in names else 0
+        self.spotlight = names[(at + by) % len(names)]
+        self._light()
+
+    def action_words(self) -> None:
+        """Show the audience, too, what is said."""
+        self._shows_words = not self._shows_words
+        self._draw()
+
+    def action_autoplay(self) -> None:
+        """Go on by itself, beat by beat; then from trap to trap; then no longer."""
+        self._going = {"": "beats", "beats": "traps", "traps": ""}[self._going]
+        words = {
+            "beats": "It goes on by itself, beat by beat.",
+            "traps": "It goes on from trap to trap, with a pause at each.",
+            "": "It waits for a key.",
+        }
+        self.notice(Remarked(f"{words[self._going]} Speed {self._speed:g}."))
+        self._tell_speaker()
+        self._wait()
+
+    def action_faster(self, factor: float) -> None:
+        """Another speed."""
+        self._speed = max(_SLOWEST, min(_FASTEST, self._speed * factor))
+        self.notice(Remarked(f"Speed {self._speed:g}."))
+        self._wait()
+
+    def action_explain(self) -> None:
+        """The keys; the place stays."""
+        self.app.push_screen(HelpScreen(LECTURE, ("A lecture", _EXPLANATION)))
+
+    def action_leave(self) -> None:
+        """Leave, if it is meant: the key has to be pressed twice."""
+        now = self._clock()
+        if now - self._asked_to_leave > _LEAVE_SECONDS:
+            self._asked_to_leave = now
+            self.notice(Remarked("q again leaves the lecture; any other key stays."))
+            return
+        self._stop_waiting()
+        self._tell_speaker("over", is_over=True)
+        self.ringviz.engine.cancel()
+        cast("RingvizApp", self.app).leave_lecture()
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_side(self) -> bool:
+        return self.snapshot is not None and self.snapshot.side is not None
+
+    def _light(self) -> None:
+        """Show the panel in the light, the rings beside it where there is room, and what just happened below."""
+        lit = self.spotlight if self.spotlight != "vmm" or self._has_side else "code"
+        is_alone = self.has_class("-alone")
+        is_narrow = self.has_class("-narrow")
+        stage = "code" if lit in ("card", "rings") and not (lit == "rings" and (is_alone or is_narrow)) else lit
+        for panel in self.query(".on-stage"):
+            name = next(name for name in _PANELS if panel.has_class(f"stage-{name}"))
+            beside = name == "rings" and not is_alone and not is_narrow
+            panel.display = (beside or name == stage) and not (is_alone and lit == "card")
+            panel.set_class(name == lit, "-lit")
+            panel.set_class(name != lit, "-dimmed")
+        card = self.query_one(CardPanel)
+        card.display = not is_alone or lit == "card"
+        card.set_class(lit == "card", "-lit")
+        card.set_class(lit != "card", "-dimmed")
+        card.set_class(is_alone and lit == "card", "-whole")
+
+    def _draw(self) -> None:
+        """Write the heading: the beat, a question and its answer, the words if they are wanted."""
+        if not self.is_mounted:
+            return
+        self.query_one("#heading", Static).update(Content("\n").join(self._heading(max(10, self.size.width - 4))))
+        self._tell_speaker()
+
+    def _heading(self, width: int) -> list[Content]:
+        played = self._played
+        title = self._replay.title if played is None else played.beat.title
+        is_short = self.size.height < 30
+        head = None if is_short else big_heading(title, width, self.size.height)
+        number = "" if played is None else f"{played.number}/{len(self._replay.beats)} "
+        lines = head or [Content.assemble((number, "$dim"), (printable(title), "bold $primary"))]
+        if played is None:
+            return lines
+        beat = played.beat
+        if beat.ask is not None:
+            lines += wrapped(Content.assemble(("? ", "bold $changed"), (printable(beat.ask.text), "bold")), width, 3)
+            for choice in beat.ask.choices:
+                is_it = self._is_answered and choice == beat.ask.answer
+                sign, style = ("→ ", "bold $kind-gate") if is_it else ("  ", "$foreground")
+                lines += wrapped(Content.assemble((f"{sign}{printable(choice)}", style)), width, 2)
+            if self._is_answered and beat.ask.answer and beat.ask.answer not in beat.ask.choices:
+                lines += wrapped(Content.assemble((f"→ {printable(beat.ask.answer)}", "bold $kind-gate")), width, 3)
+        if self._shows_words and beat.say:
+            lines += wrapped(Content(printable(" ".join(beat.say.split()))), width, 4)
+        return lines
+
+    def _wait(self) -> None:
+        """Go on after a while, if it goes on by itself."""
+        self._stop_waiting()
+        played = self._played
+        if not self._going or played is None:
+            return
+        if self._going == "traps":
+            is_over = self.snapshot is not None and bool(self.snapshot.outcome)
+            if not is_over:
+                self._timer = self.set_timer(TRAP_SECONDS / self._speed, lambda: self._ask(NextEvent()))
+            return
+        seconds = beat_seconds(played.beat, self._speed)
+        if played.beat.ask is not None and self._is_answered:
+            seconds = max(2.0 / self._speed, seconds - THINKING_SECONDS / self._speed)
+        self._timer = self.set_timer(seconds, self.action_forward)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _tell_speaker(self, what: str = "", *, is_over: bool = False) -> None:
+        """Write the notes for the second terminal."""
+        shot = self.snapshot
+        where = "" if shot is None else f"step {grouped(shot.position)} under {shot.technique_id}"
+        going = {"beats": ", by itself", "traps": ", from trap to trap"}.get(self._going, "")
+        notes = LectureNotes.of_beat(
+            self._replay,
+            0 if self._played is None else self._played.number,
+            self._began,
+            what or f"{where}{going}",
+            is_answered=self._is_answered,
+            problems=() if self._played is None else self._played.failures,
+            is_over=is_over,
+        )
+        try:
+            write_notes(notes)
+        except RingvizError as error:
+            self.notice(Remarked(str(error)))
+
+
+def big_heading(title: str, width: int, height: int) -> list[Content] | None:
+    """Give a title in big type, on two lines if it needs them and the screen has them; None if it has no room."""
+    style = "bold $primary"
+    whole = big(title, width, style)
+    if whole is not None or height < _TALL:
+        return whole
+    words = title.split()
+    for count in range(len(words) - 1, 0, -1):
+        upper, lower = big(" ".join(words[:count]), width, style), big(" ".join(words[count:]), width, style)
+        if upper is not None and lower is not None:
+            return [*upper, *lower]
+    return None
+
+
+class BlackScreen(ModalScreen[None]):
+    """Nothing at all; any key goes back to where one was, and does nothing else."""
+
+    def compose(self) -> ComposeResult:
+        """Black."""
+        yield Static("", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Light again."""
+        event.stop()
+        event.prevent_default()
+        self.dismiss()
+
+    def on_click(self) -> None:
+        """Likewise."""
+        self.dismiss()
