@@ -21,7 +21,8 @@ from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
 from ringviz.record.machines.store import FOLDER_VARIABLE, default_folder
 
 if TYPE_CHECKING:
-    from ringviz.record.machines.room import Kept, Room
+    from ringviz.record.machines.kept import Kept
+    from ringviz.record.machines.room import Room
 
 SCHEMA = 1
 MAX_DEFINITION_BYTES = 65_536
