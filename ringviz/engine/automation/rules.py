@@ -20,7 +20,9 @@ class Deed:
         """In words: `cap noisy 20 %`."""
         if self.value is None:
             return f"{self.action} {self.target}"
-        return f"{self.action} {self.target} {self.value}{' %' if self.action == 'cap' else ''}"
+        if self.action == "cap":
+            return f"cap {self.target} {self.value} %" if self.value else f"cap {self.target} none"
+        return f"{self.action} {self.target} {self.value:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Condition:
             return f"{self.metric} has {self.has!r}"
         unit = METRICS[self.metric].unit
         word, threshold = ("over", self.over) if self.over is not None else ("under", self.under)
-        return f"{self.metric} {word} {threshold:,.6g}{' ' + unit if unit else ''}"
+        return f"{self.metric} {word} {threshold:,g}{' ' + unit if unit else ''}"
 
     def could_hold_with(self, other: Condition) -> bool:
         """Tell whether both can hold of one machine at one moment, as far as they are about the same metric."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ringviz.engine.automation.watching import Reading, Watcher
 from ringviz.engine.automation.words import EXIT_CODE
 from ringviz.engine.events import VMM_KINDS
 from ringviz.errors import InputError, RingvizError, UnsupportedError
+from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.inbox import waiting_orders, with_deed
 from ringviz.record.machines.kept import Kept, Snapshot, power_on
 from ringviz.record.machines.life_cycle import Life, check_allowed
@@ -33,32 +34,9 @@ if TYPE_CHECKING:
 RESET = "reset"
 ORDER, OUTSIDE = "(order)", "(from outside)"
 """Who says so, in the list, where it is no rule."""
-DONE, DRY, NO_CHANGE = "done", "not done: dry run", "nothing to change"
+DRY, NO_CHANGE = "not done: dry run", "nothing to change"
 _EXIT_CODE = re.compile(r"exit code (\d+)$")
 _ON = (Life.RUNNING, Life.SHUTTING_DOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """One line of the list of what the host has done by itself, and why."""
-
-    at: int
-    """The host's clock, over all its runs."""
-    who: str
-    """A rule by name, an order for a set time, or one from outside."""
-    why: str
-    what: str
-    result: str
-
-    @property
-    def is_done(self) -> bool:
-        """It has been done."""
-        return self.result == DONE
-
-    def line(self) -> str:
-        """Give it as a line of a list."""
-        reason = f"  ({self.why})" if self.why else ""
-        return f"{self.at:>12,}  {self.who}: {self.what}: {self.result}{reason}"
 
 
 class HostRun:
@@ -79,12 +57,14 @@ class HostRun:
         self.samples: list[Sample] = []
         """At every look, and whenever something was done."""
         self.orders_taken: list[Path] = []
+        self.start = room.clock
+        """The host's clock where this run begins."""
         self._room = room
         self._automation = automation or Automation()
         self._goes_on_alone = automation is not None
         self._is_dry = is_dry
-        self._watcher = Watcher(self._automation.rules, room.clock)
-        self._orders = [order for order in self._automation.orders if order.at >= room.clock]
+        self._watcher = Watcher(self._automation.rules, self.start)
+        self._orders = [order for order in self._automation.orders if order.at >= self.start]
         self._running: list[str] = []
         """Those that the host runs."""
         self._carried: dict[str, Totals] = {}
@@ -98,7 +78,7 @@ class HostRun:
     @property
     def clock(self) -> int:
         """The host's, over all its runs."""
-        return self._room.clock + self.host.clock
+        return self.start + self.host.clock
 
     def go(self, cycles: int) -> None:
         """Run for so many cycles, or as long as a machine is on and nobody could switch one on.
@@ -131,11 +111,11 @@ class HostRun:
         now = self.host.clock
         yield (now // self.host.period + 1) * self.host.period
         for order in self._orders[:1]:
-            yield max(now + 1, order.at - self._room.clock)
+            yield max(now + 1, order.at - self.start)
         for name in self._running:
             run = self.machines[name].run
             if run is not None and run.deadline is not None:
-                yield max(now + 1, run.deadline - self._room.clock)
+                yield max(now + 1, run.deadline - self.start)
 
     def _look_after(self, name: str) -> None:
         """Switch a machine off that has ended, or whose time is up; switch it on again if its guest has reset it."""
@@ -164,7 +144,7 @@ class HostRun:
         readings = {name: self._reading(name, sample) for name in self.machines}
         self._last_look = sample
         # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
-        period_end = self._room.clock + self._periods * self.host.period
+        period_end = self.start + self._periods * self.host.period
         for firing in self._watcher.look(period_end, readings):
             if firing.overruled_by is not None:
                 self._note(firing.rule, firing.why, firing.deed, f"not done: {firing.overruled_by} says otherwise")

@@ -16,6 +16,8 @@ from pathlib import Path
 from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
 from ringviz.guest.disks.creating import sync_folder
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.store import read_content
 from ringviz.vmm.host.shares import Share
 
 PREFIX, SUFFIX = "order-", ".json"
@@ -46,6 +48,22 @@ def leave_order(folder: Path, deeds: Sequence[Deed], now_ns: int) -> None:
         sync_folder(folder)
     except OSError as error:
         raise InputError(f"{folder.name}: cannot be written: {error.strerror}") from None
+
+
+def check_order(folder: Path, name: str, deeds: Sequence[Deed]) -> None:
+    """Refuse an order about a machine that the last operation has not left there, or that no machine can have.
+
+    Raises:
+        InputError: one line.
+    """
+    machines = read_content(folder).get("machines", {})
+    if name not in machines:
+        known = ", ".join(machines) or "none yet"
+        raise InputError(f'no machine "{clipped(name)}"; there are {known}{did_you_mean(name, machines)}')
+    share = Share()
+    for deed in deeds:
+        share = with_deed(share, deed)
+    share.check(name)
 
 
 def waiting_orders(folder: Path) -> Iterator[tuple[Path, tuple[Deed, ...]]]:

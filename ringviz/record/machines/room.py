@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from ringviz.engine.automation.rules import Automation
 from ringviz.engine.state_hash import guest_state_sha256
@@ -23,6 +22,7 @@ from ringviz.guest.disks import file_chain, open_disk
 from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
 from ringviz.guest.scenario import Scenario, with_disks
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.audit import Audited
 from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.host_run import HostRun
 from ringviz.record.machines.inbox import remove_orders, waiting_orders, with_deed
@@ -65,6 +65,8 @@ class Room:
         """Of the host, over all its runs."""
         self._disk_number: int = content.get("disk_number", 0)
         try:
+            self.audit = [Audited(**entry) for entry in content.get("audit", [])]
+            """What the host has done by itself, the latest last."""
             self.machines = {name: understood(value) for name, value in content.get("machines", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._store.close()
@@ -73,8 +75,6 @@ class Room:
         self.last_host: Host | None = None
         """The host of the last run, for whoever wants to look at it."""
         self.last_run: HostRun | None = None
-        self.audit: list[dict[str, Any]] = list(content.get("audit", []))
-        """What the host has done by itself, the latest last."""
         self._take_orders()
 
     @property
@@ -125,7 +125,7 @@ class Room:
         run.go(cycles)
         self.machines = run.machines
         self.clock += run.host.clock
-        self.audit = [*self.audit, *(asdict(entry) for entry in run.audit)][-LONGEST_AUDIT:]
+        self.audit = [*self.audit, *run.audit][-LONGEST_AUDIT:]
         self._commit()
         remove_orders(run.orders_taken)
         self.last_run, self.last_host = run, run.host
@@ -395,7 +395,7 @@ class Room:
             "scheduler": self.scheduler,
             "clock": self.clock,
             "disk_number": self._disk_number,
-            "audit": self.audit,
+            "audit": [asdict(entry) for entry in self.audit],
             "machines": {name: written(kept) for name, kept in self.machines.items()},
         }
         self._store.commit(content)
