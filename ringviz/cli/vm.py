@@ -5,26 +5,32 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ringviz.cli.automation_report import audit_lines
 from ringviz.cli.exits import Exit, one_line
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
+from ringviz.cli.vm_demo import DryRun, demo
+from ringviz.cli.vm_policy import policy
+from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
 from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS
+from ringviz.record.machines.inbox import check_order, leave_order, with_deed
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
-from ringviz.record.machines.store import FOLDER_VARIABLE, default_folder
+from ringviz.record.machines.store import FOLDER_VARIABLE, InUseError, default_folder
 
 if TYPE_CHECKING:
-    from ringviz.record.machines.room import Kept, Room
+    from ringviz.engine.automation.rules import Automation
+    from ringviz.record.machines.kept import Kept
+    from ringviz.record.machines.room import Room
 
 SCHEMA = 1
-MAX_DEFINITION_BYTES = 65_536
 DEFAULT_CYCLES = 10_000_000
 
 vm = typer.Typer(
@@ -32,6 +38,9 @@ vm = typer.Typer(
     help="Keep virtual machines, let them share a host, and lead each through its life. "
     f"They are kept in the folder that {FOLDER_VARIABLE} names, or in the user's data folder.",
 )
+
+vm.command()(demo)
+vm.add_typer(policy, name="policy")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The machine.")]
 Weight = Annotated[
@@ -50,15 +59,9 @@ def define(
 ) -> int:
     """Take in a new machine, switched off; its disks are copied."""
     from ringviz.record.machines.definition import read_definition
+    from ringviz.record.machines.host_file import read_file
 
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_DEFINITION_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{file.name}: cannot be read: {error.strerror}") from None
-    if len(text) > MAX_DEFINITION_BYTES:
-        raise InputError(f"{file.name}: expected no more than {MAX_DEFINITION_BYTES:,} bytes")
-    definition = read_definition(text.decode("utf-8", "replace"), file.name, file.resolve().parent)
+    definition = read_definition(read_file(file), file.name, file.resolve().parent)
     with _room() as room:
         room.define(name, definition)
         _tell(room, name)
@@ -189,12 +192,20 @@ def destroy(name: Name) -> int:
 
 @vm.command()
 def share(name: Name, weight: Weight = None, cap: Cap = None) -> int:
-    """Change a machine's share of the host's CPU, also while it runs."""
-    with _room() as room:
-        old = room.kept(name).definition.share
-        new = replace(old, weight=old.weight if weight is None else weight)
-        room.set_share(name, replace(new, cap_percent=old.cap_percent if cap is None else cap))
-        _tell(room, name)
+    """Change a machine's share of the host's CPU; a host at work takes it when its accounting period is over."""
+    deeds = [Deed(action, name, value) for action, value in (("weight", weight), ("cap", cap)) if value is not None]
+    try:
+        with _room() as room:
+            share = room.kept(name).definition.share
+            for deed in deeds:
+                share = with_deed(share, deed)
+            room.set_share(name, share)
+            _tell(room, name)
+    except InUseError:
+        folder = default_folder()
+        check_order(folder, name, deeds)
+        leave_order(folder, deeds, time.time_ns())
+        print_lines([f"{name}: the host is at work; it takes the new share when its accounting period is over"])
     return Exit.DONE
 
 
@@ -221,19 +232,49 @@ def run(
         typer.Option("--for", metavar="CYCLES", help="For how long, in cycles of the host: a million make a second."),
     ] = DEFAULT_CYCLES,
     events: Annotated[bool, typer.Option("--events", help="Print every decision of the host.")] = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Rules and orders, in TOML; see `ringviz vm policy`."),
+    ] = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> int:
     """Let the host run, with all machines that are switched on and not paused."""
     if cycles < 1:
         raise InputError(f"--for: found {cycles}, expected at least 1")
+    if dry_run and policy is None:
+        raise InputError("--dry-run: is for the rules of a policy, expected --policy FILE too")
     with _room() as room:
         before = room.clock
-        room.run(cycles)
+        room.run(cycles, None if policy is None else _automation(policy, room), is_dry=dry_run)
         if json:
             print_json(_run_json(room, before))
         else:
             print_lines(_run_lines(room, before, events=events))
     return Exit.DONE
+
+
+@vm.command()
+def audit(json: Json = False) -> int:
+    """Show what the host has done by itself in its runs so far, and why."""
+    with _room() as room:
+        if json:
+            print_json({"schema": SCHEMA, "audit": [asdict(entry) for entry in room.audit]})
+        elif room.audit:
+            print_lines(audit_lines(room.audit))
+        else:
+            print_lines(["The host has done nothing by itself yet: `ringviz vm run --policy FILE` gives it rules"])
+    return Exit.DONE
+
+
+def _automation(file: Path, room: "Room") -> "Automation":
+    """Give the rules and orders of a file, all about machines that are there."""
+    from ringviz.engine.automation.reading import check_machines, read_automation
+    from ringviz.record.machines.host_file import read_file
+
+    automation = read_automation(read_file(file), file.name)
+    check_machines(automation, tuple(room.machines), file.name)
+    return automation
 
 
 @contextmanager
@@ -367,6 +408,11 @@ def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
         for name, picture in gantt_rows(ran, 0, max(1, ran.clock), width_cells() - longest - 3):
             yield f"{name:<{longest}} |{picture}|"
         yield from textwrap.wrap(LEGEND, width_cells())
+    assert room.last_run is not None
+    if room.last_run.audit:
+        yield ""
+        yield strong("What the host has done by itself")
+        yield from audit_lines(room.last_run.audit)
     for name, kept in room.machines.items():
         if name not in ran.names and kept.state is Life.STOPPED and kept.ended and kept.spent:
             yield f"{name} is stopped: {kept.ended}"
@@ -410,13 +456,15 @@ def _room_json(room: "Room") -> dict[str, Any]:
 def _run_json(room: "Room", before: int) -> dict[str, Any]:
     from ringviz.engine.host_view import machine_rows, unfairness
 
-    ran = room.last_host
-    assert ran is not None
+    run = room.last_run
+    assert run is not None
+    ran = run.host
     return {
         "schema": SCHEMA,
         "from": before,
         "to": room.clock,
         "unfairness": unfairness(ran),
         "machines": [asdict(row) for row in machine_rows(ran)],
+        "audit": [asdict(entry) for entry in run.audit],
         "turns": [[turn.machine, turn.start, turn.end, turn.ended_by] for turn in ran.turns],
     }

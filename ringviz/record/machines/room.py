@@ -8,14 +8,13 @@ disks becomes a new differencing disk when it is switched off.
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
+from ringviz.engine.automation.rules import Automation
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import DiskError, InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES
@@ -23,13 +22,16 @@ from ringviz.guest.disks import file_chain, open_disk
 from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
 from ringviz.guest.scenario import Scenario, with_disks
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.audit import Audited
 from ringviz.record.machines.definition import Definition, check_name
+from ringviz.record.machines.host_run import HostRun
+from ringviz.record.machines.inbox import remove_orders, waiting_orders, with_deed
+from ringviz.record.machines.kept import Disks, Kept, Snapshot, power_on, understood, written
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.shares import Share
-from ringviz.vmm.host.virtual_machine import Place
 from ringviz.vmm.registry import memory_bytes
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
 
@@ -37,58 +39,11 @@ DEFAULT_CPU, DEFAULT_MEMORY_MIB = "haswell", 512
 MAX_MEMORY_MIB = 16_384
 LONGEST_CHAIN = 8
 """Disks of one machine upon each other, before they are made one."""
-RESET = "reset"
+LONGEST_AUDIT = 1_000
+"""Ours: lines kept of what the host has done by itself."""
 
 Now = Callable[[], int]
 """Seconds since 1970; for the time stamps in disk images."""
-Disks = tuple[str | None, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Where a machine stands that is switched on."""
-
-    place: Place
-    sleep_cycles: int
-    """For how long it will sleep on."""
-    guest_state_sha256: str
-    """Empty at power-on, where there is nothing to compare."""
-    disks: Disks
-    """As they were when it was switched on."""
-    deadline: int | None = None
-    """Host clock at which it is switched off, if it has been asked to shut down."""
-
-
-POWER_ON = Place(0, 0, False, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a machine was at some moment."""
-
-    state: Life
-    disks: Disks
-    run: Run | None
-    clock: int
-    """Of the host, when it was taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One machine as it is kept."""
-
-    definition: Definition
-    state: Life
-    disks: Disks
-    """What it will be switched on with."""
-    run: Run | None = None
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
-    ended: str = ""
-    """How its last run ended, in words."""
-    spent: dict[str, int] = field(default_factory=dict)
-    """Host cycles by state, over all runs."""
-    console: str = ""
-    """What its guest has printed in its last run, up to where it stands."""
 
 
 class Room:
@@ -110,13 +65,22 @@ class Room:
         """Of the host, over all its runs."""
         self._disk_number: int = content.get("disk_number", 0)
         try:
-            self.machines = {name: _kept(value) for name, value in content.get("machines", {}).items()}
+            self.audit = [Audited(**entry) for entry in content.get("audit", [])]
+            """What the host has done by itself, the latest last."""
+            self.machines = {name: understood(value) for name, value in content.get("machines", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._store.close()
             raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
         self._remove_others()
         self.last_host: Host | None = None
         """The host of the last run, for whoever wants to look at it."""
+        self.last_run: HostRun | None = None
+        self._take_orders()
+
+    @property
+    def folder(self) -> Path:
+        """Where the machines are kept."""
+        return self._store.folder
 
     def close(self) -> None:
         """Let others open the folder."""
@@ -143,8 +107,13 @@ class Room:
         self.scheduler = scheduler or self.scheduler
         self._commit()
 
-    def run(self, cycles: int) -> Host:
+    def run(self, cycles: int, automation: Automation | None = None, *, is_dry: bool = False) -> Host:
         """Let the host run with all machines that are to, and keep where they stand then.
+
+        Args:
+            cycles: for how long.
+            automation: rules and orders for this run; it is as long as was said then, also if no machine is on.
+            is_dry: only tell what these would have done.
 
         Returns:
             The host as it is at the end.
@@ -152,51 +121,15 @@ class Room:
         Raises:
             RingvizError: a machine cannot be switched on or found again; then nothing has changed.
         """
-        host = self._host()
-        machines, on, used = dict(self.machines), [], 0
-        for name, kept in machines.items():
-            if kept.state in (Life.RUNNING, Life.SHUTTING_DOWN):
-                self._seat(host, name, kept)
-                on.append(name)
-        while used < cycles and on:
-            host.run_until(min(cycles, used + host.period, *self._deadlines(machines, on, used)))
-            used = host.clock
-            for name in on.copy():
-                machines[name] = self._looked_after(host, name, machines[name], self.clock + used)
-                if machines[name].state is Life.STOPPED:
-                    on.remove(name)
-        for name in on:
-            machines[name] = self._standing(host, name, machines[name])
-        self.machines = machines
-        self.clock += used
+        run = HostRun(self, self._host(), automation, is_dry=is_dry)
+        run.go(cycles)
+        self.machines = run.machines
+        self.clock += run.host.clock
+        self.audit = [*self.audit, *run.audit][-LONGEST_AUDIT:]
         self._commit()
-        self.last_host = host
-        return host
-
-    def _deadlines(self, machines: dict[str, Kept], on: list[str], used: int) -> Iterator[int]:
-        """Give the moments, on the clock of this run of the host, at which somebody's time to shut down is up."""
-        for name in on:
-            run = machines[name].run
-            if run is not None and run.deadline is not None:
-                yield max(used + 1, run.deadline - self.clock)
-
-    def _looked_after(self, host: Host, name: str, kept: Kept, clock: int) -> Kept:
-        """Switch a machine off that has ended, or whose time is up; switch it on again if its guest has reset it."""
-        assert kept.run is not None
-        end = host.machine(name).end
-        is_late = kept.run.deadline is not None and clock >= kept.run.deadline
-        if end is None and not is_late:
-            return kept
-        host.pause(name)
-        off = self._switched_off(host, name, kept)
-        if end is None:
-            return replace(off, ended="switched off: it has not shut down in time")
-        if end.how == RESET:
-            host.remove(name)
-            on_again = replace(off, state=Life.RUNNING, run=_power_on(off.disks))
-            self._seat(host, name, on_again)
-            return on_again
-        return replace(off, ended=end.text)
+        remove_orders(run.orders_taken)
+        self.last_run, self.last_host = run, run.host
+        return run.host
 
     # ---- the life of a machine ---------------------------------------------------------------------------------------
 
@@ -224,16 +157,9 @@ class Room:
             UnsupportedError: with those that are on already it does not fit the host's memory.
         """
         kept = self._allowed("start", name)
-        memory = HostMemory(self.memory_mib << 20)
-        for other, each in self.machines.items():
-            if each.state is not Life.STOPPED:
-                memory.lend(other, memory_bytes(each.definition.load(), each.definition.technique))
-        try:
-            memory.lend(name, memory_bytes(kept.definition.load(), kept.definition.technique))
-        except UnsupportedError as error:
-            raise UnsupportedError(f"{name}: {error}") from None
+        self.check_memory(self.machines, name)
         self._host().add(kept.definition.spec(name, self._scenario(kept)), paused=True)
-        self._put(name, replace(kept, state=Life.RUNNING, run=_power_on(kept.disks), ended="", console=""))
+        self._put(name, replace(kept, state=Life.RUNNING, run=power_on(kept.disks), ended="", console=""))
 
     def pause(self, name: str) -> None:
         """Let a machine stand still."""
@@ -245,8 +171,8 @@ class Room:
 
     def reset(self, name: str) -> None:
         """Switch a machine off and on again."""
-        kept = self._off(name, self._allowed("reset", name))
-        self._put(name, replace(kept, state=Life.RUNNING, run=_power_on(kept.disks), ended="", console=""))
+        kept = self.off(name, self._allowed("reset", name))
+        self._put(name, replace(kept, state=Life.RUNNING, run=power_on(kept.disks), ended="", console=""))
 
     def ask_to_shut_down(self, name: str) -> None:
         """Ask a guest to end its run, and set it a time for that.
@@ -267,7 +193,7 @@ class Room:
 
     def stop(self, name: str) -> None:
         """Switch a machine off; what it has written to its disks is kept."""
-        kept = self._off(name, self._allowed("stop", name))
+        kept = self.off(name, self._allowed("stop", name))
         self._put(name, replace(kept, ended="switched off"))
 
     def snapshot(self, name: str, snapshot: str) -> None:
@@ -310,12 +236,27 @@ class Room:
         definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
         self._put(name, replace(kept, definition=definition))
 
+    def check_memory(self, machines: Mapping[str, Kept], name: str) -> None:
+        """Refuse a machine for which those that are on leave no memory.
+
+        Raises:
+            UnsupportedError: one line.
+        """
+        memory = HostMemory(self.memory_mib << 20)
+        on = [other for other, kept in machines.items() if kept.state is not Life.STOPPED and other != name]
+        try:
+            for each in (*on, name):
+                definition = machines[each].definition
+                memory.lend(each, memory_bytes(definition.load(), definition.technique))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{name}: {error}") from None
+
     # ---- machines that are on ----------------------------------------------------------------------------------------
 
     def _host(self) -> Host:
         return Host(self.cpu, self.memory_mib, self.scheduler)
 
-    def _seat(self, host: Host, name: str, kept: Kept) -> None:
+    def seat(self, host: Host, name: str, kept: Kept) -> None:
         """Let a host have a machine as it stands."""
         run = kept.run
         assert run is not None
@@ -330,7 +271,7 @@ class Room:
             )
         host.resume(name, run.sleep_cycles)
 
-    def _standing(self, host: Host, name: str, kept: Kept) -> Kept:
+    def standing(self, host: Host, name: str, kept: Kept) -> Kept:
         """Say where a machine stands at the end of a run of the host."""
         machine = host.machine(name)
         assert kept.run is not None
@@ -342,7 +283,7 @@ class Room:
         )
         return replace(_timed(host, name, kept), run=run, console=_printed(host, name))
 
-    def _switched_off(self, host: Host, name: str, kept: Kept) -> Kept:
+    def switched_off(self, host: Host, name: str, kept: Kept) -> Kept:
         """Say what a machine is that a host has switched off: its disks hold what was written to them."""
         assert kept.run is not None
         machine = host.machine(name)
@@ -354,15 +295,15 @@ class Room:
         timed = _timed(host, name, kept)
         return replace(timed, state=Life.STOPPED, disks=(disks[0], disks[1]), run=None, console=_printed(host, name))
 
-    def _off(self, name: str, kept: Kept) -> Kept:
+    def off(self, name: str, kept: Kept) -> Kept:
         """Switch a machine off that is not on a host; one that cannot be found again loses what it has written."""
         host = self._host()
         try:
-            self._seat(host, name, kept)
+            self.seat(host, name, kept)
         except UnsupportedError:
             return replace(kept, state=Life.STOPPED, run=None)
         host.pause(name)
-        return self._switched_off(host, name, kept)
+        return self.switched_off(host, name, kept)
 
     def _scenario(self, kept: Kept, disks: Disks | None = None) -> Scenario:
         paths = [None if disk is None else str(self._store.folder / disk) for disk in disks or kept.disks]
@@ -411,6 +352,19 @@ class Room:
                     named |= {disk for disk in holder.run.disks if disk is not None}
         return {path.name for disk in named for path in file_chain(self._store.folder / disk)}
 
+    # ---- orders from outside -----------------------------------------------------------------------------------------
+
+    def _take_orders(self) -> None:
+        """Carry out what was ordered of a host that was at work, and is not any more."""
+        orders = list(waiting_orders(self.folder))
+        if not orders:
+            return
+        for _, deeds in orders:
+            for deed in deeds:
+                with suppress(InputError):  # the machine may be gone by now
+                    self.set_share(deed.target, with_deed(self.kept(deed.target).definition.share, deed))
+        remove_orders(path for path, _ in orders)
+
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
     def _allowed(self, operation: str, name: str) -> Kept:
@@ -441,14 +395,11 @@ class Room:
             "scheduler": self.scheduler,
             "clock": self.clock,
             "disk_number": self._disk_number,
-            "machines": {name: _written(kept) for name, kept in self.machines.items()},
+            "audit": [asdict(entry) for entry in self.audit],
+            "machines": {name: written(kept) for name, kept in self.machines.items()},
         }
         self._store.commit(content)
         self._remove_others()
-
-
-def _power_on(disks: Disks) -> Run:
-    return Run(POWER_ON, 0, "", disks)
 
 
 def _printed(host: Host, name: str) -> str:
@@ -461,46 +412,3 @@ def _timed(host: Host, name: str, kept: Kept) -> Kept:
     for state, cycles in host.times_of(name).spent.items():
         spent[state.value] = spent.get(state.value, 0) + cycles
     return replace(kept, spent={state: cycles for state, cycles in spent.items() if cycles})
-
-
-def _written(kept: Kept) -> dict[str, Any]:
-    """Give a machine as values for JSON."""
-    return asdict(kept) | {
-        "state": kept.state.value,
-        "snapshots": {name: asdict(taken) | {"state": taken.state.value} for name, taken in kept.snapshots.items()},
-    }
-
-
-def _kept(value: dict[str, Any]) -> Kept:
-    """Understand what `_written` gave."""
-    definition = dict(value["definition"])
-    definition["controls"] = tuple(definition["controls"])
-    return Kept(
-        Definition(**definition),
-        Life(value["state"]),
-        _disks(value["disks"]),
-        _run(value["run"]),
-        {
-            name: Snapshot(Life(taken["state"]), _disks(taken["disks"]), _run(taken["run"]), int(taken["clock"]))
-            for name, taken in value["snapshots"].items()
-        },
-        str(value["ended"]),
-        dict(value["spent"]),
-        str(value["console"]),
-    )
-
-
-def _run(value: dict[str, Any] | None) -> Run | None:
-    if value is None:
-        return None
-    place = dict(value["place"])
-    place["asked_at"] = None if place["asked_at"] is None else tuple(place["asked_at"])
-    return Run(**{**value, "place": Place(**place), "disks": _disks(value["disks"])})
-
-
-def _disks(value: list[str | None]) -> Disks:
-    first, second = value
-    for name in (first, second):
-        if name is not None and os.path.basename(name) != name:
-            raise ValueError("a disk outside the folder")
-    return first, second

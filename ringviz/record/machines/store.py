@@ -26,6 +26,10 @@ FOLDER_VARIABLE = "RINGVIZ_MACHINES"
 """In the environment: the folder to keep machines in."""
 
 
+class InUseError(InputError):
+    """Another process has the folder to itself."""
+
+
 def default_folder() -> Path:
     """Give the folder for machines of a user who names none."""
     named = os.environ.get(FOLDER_VARIABLE)
@@ -33,6 +37,24 @@ def default_folder() -> Path:
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "ringviz" / "machines"
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """Give what the last operation has left, also while somebody else has the folder to himself.
+
+    Raises:
+        InputError: it cannot be understood.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{FILE}: cannot be read: {type(error).__name__}") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise InputError(f"{FILE}: made by another version of ringviz, expected schema {SCHEMA}")
+    return content
 
 
 class Store:
@@ -52,24 +74,12 @@ class Store:
             raise InputError(f"{folder.name}: cannot keep machines there: {error.strerror}") from None
         if not _take_lock(self._lock.fileno()):
             self._lock.close()
-            raise InputError(f"{folder.name}: another ringviz is at work on these machines; wait until it is done")
+            raise InUseError(f"{folder.name}: another ringviz is at work on these machines; wait until it is done")
         try:
-            self.content = self._read()
+            self.content = read_content(folder)
         except InputError:
             self._lock.close()
             raise
-
-    def _read(self) -> dict[str, Any]:
-        path = self.folder / FILE
-        if not path.exists():
-            return {}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{FILE}: cannot be read: {type(error).__name__}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise InputError(f"{FILE}: made by another version of ringviz, expected schema {SCHEMA}")
-        return content
 
     def commit(self, content: Mapping[str, Any]) -> None:
         """Let something else, for JSON, be the content from this moment on.

@@ -191,8 +191,10 @@ class Host:
         return self._seat(name).machine
 
     def sleep_left(self, name: str) -> int:
-        """Say how many cycles a machine will sleep on; 0 if it does not sleep."""
+        """Say how many cycles a machine will sleep on, once it may; 0 if it does not sleep."""
         seat = self._seat(name)
+        if seat.state is State.PAUSED:
+            return seat.wake_at
         return max(0, seat.wake_at - self.clock) if seat.state is State.SLEEPING else 0
 
     def state_of(self, name: str) -> State:

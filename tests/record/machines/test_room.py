@@ -13,8 +13,9 @@ from ringviz.errors import InputError, UnsupportedError
 from ringviz.guest.disks import open_disk, store
 from ringviz.guest.disks.checking import check_disk
 from ringviz.record.machines.definition import Definition, read_definition
+from ringviz.record.machines.kept import Kept
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
-from ringviz.record.machines.room import Kept, Room
+from ringviz.record.machines.room import Room
 from ringviz.vmm.host.shares import Share
 from tests.cli.guests import needs_nasm
 from tests.record.machines.guests import writer

@@ -1,0 +1,91 @@
+"""What a host has done by itself, and what came of it, as text and as JSON."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ringviz.cli.output import strong, width_cells
+from ringviz.cli.table import Column, table
+
+if TYPE_CHECKING:
+    from ringviz.engine.automation.rules import Automation
+    from ringviz.engine.automation.watching import Reading
+    from ringviz.record.machines.audit import Audited
+    from ringviz.record.machines.chapters import Chapter
+    from ringviz.record.machines.host_run import HostRun
+
+_READINGS = (
+    Column("Machine"),
+    Column("CPU", is_number=True),
+    Column("Ready, stolen", is_number=True),
+    Column("Exits per million cycles", is_number=True),
+)
+
+
+def chapter_lines(run: "HostRun") -> Iterator[str]:
+    """Give each chapter of a run: numbers, who had the CPU when, and what was changed at its end."""
+    from ringviz.engine.host_view import LEGEND, gantt_rows
+    from ringviz.record.machines.chapters import chapters
+
+    longest = max((len(name) for name in run.machines), default=0)
+    for chapter in chapters(run):
+        yield strong(f"From {chapter.start:,} to {chapter.end:,} cycles")
+        yield from table(_READINGS, [_reading_row(name, reading) for name, reading in chapter.readings.items()],
+                         width_cells())  # fmt: skip
+        start, end = chapter.start - run.start, chapter.end - run.start
+        for name, picture in gantt_rows(run.host, start, end, width_cells() - longest - 3):
+            yield f"{name:<{longest}} |{picture}|"
+        yield ""
+        for entry in chapter.closed_by:
+            yield from audit_lines([entry])
+        if chapter.closed_by:
+            yield ""
+    yield from textwrap.wrap(LEGEND, width_cells())
+
+
+def audit_lines(audit: "Iterable[Audited]") -> Iterator[str]:
+    """Give the list of what was done and why, as wrapped lines."""
+    for entry in audit:
+        yield from textwrap.wrap(entry.line().strip(), width_cells(), subsequent_indent="    ")
+
+
+def chapter_json(chapter: "Chapter") -> dict[str, Any]:
+    """Give a chapter as values."""
+    return {
+        "from": chapter.start,
+        "to": chapter.end,
+        "machines": {
+            name: {"share": reading.share, "ready": reading.ready, "exits": reading.exits}
+            for name, reading in chapter.readings.items()
+        },
+        "closed_by": [asdict(entry) for entry in chapter.closed_by],
+    }
+
+
+def automation_lines(automation: "Automation") -> Iterator[str]:
+    """Give what rules and orders say, in words."""
+    for order in automation.orders:
+        yield f"At {order.at:,} cycles: {order.deed.text}"
+    for rule in automation.rules:
+        text = f"{rule.name}: when {rule.machine}'s {rule.condition.text}"
+        text += f" for {rule.for_cycles:,} cycles" if rule.for_cycles else ""
+        text += f": {rule.deed.text}"
+        if rule.condition.over is not None or rule.condition.under is not None:
+            text += f"; released at {rule.release:,g}"
+        text += f": {rule.release_deed.text}" if rule.release_deed is not None else ""
+        text += f"; not again within {rule.cool_down_cycles:,} cycles" if rule.cool_down_cycles else ""
+        yield from textwrap.wrap(text, width_cells(), subsequent_indent="    ")
+
+
+def automation_json(automation: "Automation") -> dict[str, Any]:
+    """Give rules and orders as values."""
+    return {
+        "orders": [asdict(order) for order in automation.orders],
+        "rules": [asdict(rule) for rule in automation.rules],
+    }
+
+
+def _reading_row(name: str, reading: "Reading") -> tuple[str, ...]:
+    exits = "-" if reading.exits is None else f"{reading.exits:,.0f}"
+    return name, f"{reading.share:.1f} %", f"{reading.ready:.1f} %", exits

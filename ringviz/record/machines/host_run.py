@@ -1,0 +1,322 @@
+"""One run of a room's host: the machines that are on, and what is done with them meanwhile.
+
+Machines are looked after when an accounting period is over, and at the moments that were set: a time to shut down, or
+an order. What the machines are afterwards is kept by the room, all at once, when the run is over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ringviz.engine.automation.measuring import NOTHING, Sample, Totals, between
+from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.engine.automation.watching import Reading, Watcher
+from ringviz.engine.automation.words import EXIT_CODE
+from ringviz.engine.events import VMM_KINDS
+from ringviz.errors import InputError, RingvizError, UnsupportedError
+from ringviz.record.machines.audit import DONE, Audited
+from ringviz.record.machines.inbox import waiting_orders, with_deed
+from ringviz.record.machines.kept import Kept, Snapshot, power_on
+from ringviz.record.machines.life_cycle import Life, check_allowed
+from ringviz.vmm.events import Event
+from ringviz.vmm.host.host import Host
+from ringviz.vmm.host.records import State
+from ringviz.vmm.host.virtual_machine import NO_PROGRESS
+from ringviz.vmm.outcome import Ended
+
+if TYPE_CHECKING:
+    from ringviz.record.machines.room import Room
+
+RESET = "reset"
+ORDER, OUTSIDE = "(order)", "(from outside)"
+"""Who says so, in the list, where it is no rule."""
+DRY, NO_CHANGE = "not done: dry run", "nothing to change"
+_EXIT_CODE = re.compile(r"exit code (\d+)$")
+_ON = (Life.RUNNING, Life.SHUTTING_DOWN)
+
+
+class HostRun:
+    """A host at work."""
+
+    def __init__(self, room: Room, host: Host, automation: Automation | None, *, is_dry: bool = False) -> None:
+        """Be ready to run.
+
+        Args:
+            room: whose machines they are; it is not changed.
+            host: a fresh one.
+            automation: rules and orders; None for none.
+            is_dry: only tell what rules and orders would have done.
+        """
+        self.host = host
+        self.machines: dict[str, Kept] = dict(room.machines)
+        self.audit: list[Audited] = []
+        self.samples: list[Sample] = []
+        """At every look, and whenever something was done."""
+        self.orders_taken: list[Path] = []
+        self.start = room.clock
+        """The host's clock where this run begins."""
+        self._room = room
+        self._automation = automation or Automation()
+        self._goes_on_alone = automation is not None
+        self._is_dry = is_dry
+        self._watcher = Watcher(self._automation.rules, self.start)
+        self._orders = [order for order in self._automation.orders if order.at >= self.start]
+        self._running: list[str] = []
+        """Those that the host runs."""
+        self._carried: dict[str, Totals] = {}
+        """Of machines that were taken off the host."""
+        self._exits: dict[str, int] = {}
+        self._last_look = Sample(0, {})
+        self._periods = 0
+        self._ends: dict[str, frozenset[str]] = {}
+        host.on_events = self._count_exits
+
+    @property
+    def clock(self) -> int:
+        """The host's, over all its runs."""
+        return self.start + self.host.clock
+
+    def go(self, cycles: int) -> None:
+        """Run for so many cycles, or as long as a machine is on and nobody could switch one on.
+
+        Raises:
+            RingvizError: a machine cannot be switched on or found again.
+        """
+        for name, kept in self.machines.items():
+            if kept.state in _ON:
+                self._room.seat(self.host, name, kept)
+                self._running.append(name)
+        self._sample()
+        self._carry_out_orders()
+        while self.host.clock < cycles and (self._running or self._goes_on_alone):
+            self.host.run_until(min(cycles, *self._moments()))
+            for name in self._running.copy():
+                self._look_after(name)
+            self._carry_out_orders()
+            if len(self.host.periods) > self._periods:
+                self._periods = len(self.host.periods)
+                self._look()
+                self._take_from_outside()
+        self._sample()
+        for name, kept in self.machines.items():
+            if name in self.host.names and kept.state is not Life.STOPPED:
+                self.machines[name] = self._room.standing(self.host, name, kept)
+
+    def _moments(self) -> Iterator[int]:
+        """Give the moments, on this run's clock, at which there is something to do."""
+        now = self.host.clock
+        yield (now // self.host.period + 1) * self.host.period
+        for order in self._orders[:1]:
+            yield max(now + 1, order.at - self.start)
+        for name in self._running:
+            run = self.machines[name].run
+            if run is not None and run.deadline is not None:
+                yield max(now + 1, run.deadline - self.start)
+
+    def _look_after(self, name: str) -> None:
+        """Switch a machine off that has ended, or whose time is up; switch it on again if its guest has reset it."""
+        kept = self.machines[name]
+        assert kept.run is not None
+        end = self.host.machine(name).end
+        is_late = kept.run.deadline is not None and self.clock >= kept.run.deadline
+        if end is None and not is_late:
+            return
+        self._switch_off(name, "switched off: it has not shut down in time" if end is None else end.text)
+        if end is not None:
+            self._ends[name] = _words(end)
+            if end.how == RESET:
+                self._switch_on(name)
+
+    # ---- automation --------------------------------------------------------------------------------------------------
+
+    def _carry_out_orders(self) -> None:
+        while self._orders and self._orders[0].at <= self.clock:
+            order = self._orders.pop(0)
+            self._do(order.deed, ORDER, f"set for {order.at:,}")
+
+    def _look(self) -> None:
+        """Measure all machines, and do what the rules say."""
+        sample = self._sample()
+        readings = {name: self._reading(name, sample) for name in self.machines}
+        self._last_look = sample
+        # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
+        period_end = self.start + self._periods * self.host.period
+        for firing in self._watcher.look(period_end, readings):
+            if firing.overruled_by is not None:
+                self._note(firing.rule, firing.why, firing.deed, f"not done: {firing.overruled_by} says otherwise")
+            else:
+                self._do(firing.deed, firing.rule, firing.why)
+
+    def _take_from_outside(self) -> None:
+        for path, deeds in waiting_orders(self._room.folder):
+            if path not in self.orders_taken:
+                self.orders_taken.append(path)
+                for deed in deeds:
+                    self._do(deed, OUTSIDE, "", is_dry=False)
+
+    def _do(self, deed: Deed, who: str, why: str, *, is_dry: bool | None = None) -> None:
+        """Do something with a machine, or say why it cannot be done; the run goes on in either case."""
+        if self._is_dry if is_dry is None else is_dry:
+            self._note(who, why, deed, DRY)
+            return
+        self._sample()
+        try:
+            if deed.target not in self.machines:
+                raise InputError(f'no machine "{deed.target}"')
+            result = self._doers(who)[deed.action](deed)
+        except RingvizError as error:
+            result = f"refused: {error}"
+        self._note(who, why, deed, result)
+
+    def _doers(self, who: str) -> Mapping[str, Callable[[Deed], str]]:
+        return {
+            "weight": self._set_share,
+            "cap": self._set_share,
+            "start": lambda deed: self._start(deed.target),
+            "pause": lambda deed: self._pause(deed.target),
+            "resume": lambda deed: self._resume(deed.target),
+            "restart": lambda deed: self._restart(deed.target),
+            "stop": lambda deed: self._stop(deed.target),
+            "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE) else who),
+        }
+
+    def _note(self, who: str, why: str, deed: Deed, result: str) -> None:
+        self.audit.append(Audited(self.clock, who, why, deed.text, result))
+
+    # ---- deeds -------------------------------------------------------------------------------------------------------
+
+    def _set_share(self, deed: Deed) -> str:
+        name = deed.target
+        kept = self.machines[name]
+        old = kept.definition.share
+        share = with_deed(old, deed)
+        if share == old:
+            return NO_CHANGE
+        share.check(name)
+        if name in self.host.names:
+            self.host.set_share(name, share)
+        definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
+        self.machines[name] = replace(kept, definition=definition)
+        return DONE
+
+    def _start(self, name: str) -> str:
+        self._allowed("start", name)
+        self._switch_on(name)
+        return DONE
+
+    def _pause(self, name: str) -> str:
+        kept = self._allowed("pause", name)
+        self.host.pause(name)
+        self._running.remove(name)
+        self.machines[name] = replace(kept, state=Life.PAUSED)
+        return DONE
+
+    def _resume(self, name: str) -> str:
+        kept = self._allowed("resume", name)
+        if name in self.host.names:
+            self.host.resume(name)
+        else:
+            self._room.seat(self.host, name, kept)
+        self._running.append(name)
+        self.machines[name] = replace(kept, state=Life.RUNNING)
+        return DONE
+
+    def _restart(self, name: str) -> str:
+        if self.machines[name].state is not Life.STOPPED:
+            self._stop(name)
+        return self._start(name)
+
+    def _stop(self, name: str) -> str:
+        self._allowed("stop", name)
+        self._switch_off(name, "switched off")
+        return DONE
+
+    def _snapshot(self, name: str, by: str) -> str:
+        kept = self._allowed("snapshot", name)
+        number = 1
+        while f"{by}-{number}" in kept.snapshots:
+            number += 1
+        run = kept.run
+        if name in self.host.names and kept.state is not Life.STOPPED:
+            run = self._room.standing(self.host, name, kept).run
+        taken = Snapshot(kept.state, kept.disks, run, self.clock)
+        self.machines[name] = replace(kept, snapshots={**kept.snapshots, f"{by}-{number}": taken})
+        return DONE
+
+    def _allowed(self, operation: str, name: str) -> Kept:
+        kept = self.machines[name]
+        check_allowed(operation, name, kept.state)
+        return kept
+
+    def _switch_on(self, name: str) -> None:
+        kept = self.machines[name]
+        self._take_off(name)
+        self._room.check_memory(self.machines, name)
+        kept = replace(kept, state=Life.RUNNING, run=power_on(kept.disks), ended="", console="")
+        try:
+            self._room.seat(self.host, name, kept)
+        except UnsupportedError:
+            # Machines that are off are still there to be looked at; now their memory is needed.
+            for other, each in self.machines.items():
+                if each.state is Life.STOPPED:
+                    self._take_off(other)
+            self._room.seat(self.host, name, kept)
+        self.machines[name] = kept
+        self._running.append(name)
+
+    def _switch_off(self, name: str, how: str) -> None:
+        kept = self.machines[name]
+        if name in self.host.names:
+            self.host.pause(name)
+            off = self._room.switched_off(self.host, name, kept)
+        else:
+            off = self._room.off(name, kept)
+        self.machines[name] = replace(off, ended=how)
+        if name in self._running:
+            self._running.remove(name)
+
+    def _take_off(self, name: str) -> None:
+        if name in self.host.names:
+            self._carried[name] = replace(self._totals(name), exits=0)
+            self.host.remove(name)
+
+    # ---- measuring ---------------------------------------------------------------------------------------------------
+
+    def _count_exits(self, name: str, events: list[Event]) -> None:
+        self._exits[name] = self._exits.get(name, 0) + sum(event.kind in VMM_KINDS for event in events)
+
+    def _sample(self) -> Sample:
+        sample = Sample(self.host.clock, {name: self._totals(name) for name in self.machines})
+        self.samples.append(sample)
+        return sample
+
+    def _totals(self, name: str) -> Totals:
+        totals = replace(self._carried.get(name, NOTHING), exits=self._exits.get(name, 0))
+        if name not in self.host.names:
+            return totals
+        times = self.host.times_of(name)
+        return totals.plus(Totals(times.spent[State.RUNNING], times.stolen))
+
+    def _reading(self, name: str, sample: Sample) -> Reading:
+        kept = self.machines[name]
+        states = {kept.state.value}
+        if kept.state is Life.STOPPED:
+            states |= self._ends.get(name, frozenset())
+        is_here = name in self.host.names
+        console = self.host.machine(name).technique.machine.bus.console if is_here else kept.console
+        return replace(between(self._last_look, sample, name), states=frozenset(states), console=console)
+
+
+def _words(end: Ended) -> frozenset[str]:
+    """Give the words for how a run is over."""
+    words = {"ended"}
+    code = _EXIT_CODE.search(end.text)
+    if end.how == "exit" and code is not None:
+        words.add(f"{EXIT_CODE}{code[1]}")
+    if end.how == "triple-fault" or end.text == NO_PROGRESS:
+        words.add("crashed")
+    return frozenset(words)
