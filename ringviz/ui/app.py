@@ -20,6 +20,8 @@ from ringviz.record.replay import Replay
 from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
 from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
+from ringviz.ui.own_keys import OwnKeys, load_keys
+from ringviz.ui.remembered import Remembered
 from ringviz.ui.requests import (
     AskWhatIf,
     AskWhy,
@@ -44,6 +46,7 @@ from ringviz.ui.requests import (
     Priced,
     Progressed,
     Remarked,
+    Seek,
     Settled,
     Shown,
     ToBeat,
@@ -62,7 +65,7 @@ from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
-from ringviz.ui.themes import DARK, LIGHT, THEMES, VARIABLE_DEFAULTS
+from ringviz.ui.themes import DARK, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
 _BUSY_SECONDS = 0.15
@@ -86,6 +89,8 @@ class RingvizApp(App[None]):
         bookmarks: kept on disk by the caller; in memory if not given.
         lesson: opened at once in place of a scenario.
         is_lecture: the replay is held as a lecture.
+        own_keys: which keys do what, if the user has an opinion.
+        remembered: theme and last place, kept on disk by the caller; in memory if not given.
     """
 
     TITLE = "ringviz"
@@ -122,8 +127,12 @@ class RingvizApp(App[None]):
         lesson: OpenLesson | None = None,
         *,
         is_lecture: bool = False,
+        own_keys: OwnKeys | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
         super().__init__()
+        self.own_keys = own_keys or OwnKeys()
+        self.remembered = remembered or Remembered()
         self._first: Open | PlayReplay | OpenLesson | None = lesson
         if scenario is not None:
             self._first = Open(scenario, technique, mmu, cpu)
@@ -152,7 +161,9 @@ class RingvizApp(App[None]):
         self.explore = ExploreScreen() if replay is None else ReplayScreen(replay, speed)
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = DARK.name
+        kept = self.remembered.last.theme
+        self.theme = kept if kept in self.available_themes else DARK.name
+        self.set_keymap(dict(self.own_keys.keymap))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own colours, for themes that are not ours."""
@@ -164,6 +175,9 @@ class RingvizApp(App[None]):
         # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
         gc.freeze()
         self.engine.start()
+        troubles = [*self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
+        if troubles:
+            self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
             self.push_screen(HomeScreen())
         elif isinstance(self._first, OpenLesson):
@@ -179,7 +193,8 @@ class RingvizApp(App[None]):
                 self.engine.submit(ToBeat(1))
 
     def on_unmount(self) -> None:
-        """End the engine thread; never waits long."""
+        """Remember the place; end the engine thread, which never takes long."""
+        self._remember_place()
         self.engine.stop()
 
     def open(self, request: Open) -> None:
@@ -250,13 +265,33 @@ class RingvizApp(App[None]):
         else:
             self.pop_screen()
 
+    def resume(self) -> bool:
+        """Go on where the user was the last time; False if there is no such place."""
+        last = self.remembered.last
+        if not last.scenario:
+            return False
+        self.engine.submit(Open(last.scenario, last.technique))
+        self.engine.submit(Seek(last.position))
+        return True
+
+    def _remember_place(self) -> None:
+        """Keep where the guest on the explore screen stands, if it is the user's own."""
+        shown = self.explore.snapshot
+        is_own = not isinstance(self.explore, ReplayScreen) and self._lesson is None
+        if shown is not None and is_own and self.opened.scenario:
+            self.remembered.keep(scenario=self.opened.scenario, technique=shown.technique_id, position=shown.position)
+
     def go_home(self) -> None:
         """To the list of scenarios."""
+        self._remember_place()
         self.switch_screen(HomeScreen())
 
     def action_theme_switch(self) -> None:
-        """Dark or light."""
-        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+        """The next of our themes."""
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        self.remembered.keep(theme=self.theme)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Give the palette: the commands of the screen, and a few that are the same everywhere."""
@@ -427,7 +462,19 @@ def run_app(
     world = _real_laboratory(controls, prepared)
     kept = Bookmarks(state_folder() / "bookmarks.json")
     app = RingvizApp(
-        scenario, technique or "native", mmu, cpu, world, replay, speed, noted, kept, lesson, is_lecture=is_lecture
+        scenario,
+        technique or "native",
+        mmu,
+        cpu,
+        world,
+        replay,
+        speed,
+        noted,
+        kept,
+        lesson,
+        is_lecture=is_lecture,
+        own_keys=load_keys(),
+        remembered=Remembered(state_folder() / "app.json"),
     )
     app.run()
     if app.failure:

@@ -184,7 +184,15 @@ EXPLORE: tuple[Command, ...] = (
         23,
     ),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 17),
+    Command(
+        "theme",
+        "t",
+        "t",
+        "theme",
+        "Dark, light, high contrast, colour-blind, in turn.",
+        "app.theme_switch",
+        17,
+    ),
     Command(
         "help", "question_mark,f1", "?", "explain", "Explain the focused panel, the signs and the keys.", "explain", 5
     ),
@@ -240,7 +248,7 @@ LECTURE: tuple[Command, ...] = (
     Command("faster", "plus,equals_sign", "+", "faster", "Go on faster by itself.", "faster(2)", 10),
     Command("slower", "minus", "-", "slower", "Go on slower by itself.", "faster(0.5)", 11),
     Command("words", "o", "o", "words", "Show the audience the words, too.", "words", 12),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 13),
+    Command("theme", "t", "t", "theme", "Dark, light, high contrast, colour-blind, in turn.", "app.theme_switch", 13),
     Command("help", "question_mark,f1", "?", "keys", "Explain the keys.", "explain", 6),
     Command("leave", "q", "q", "leave", "Pressed twice: leave the lecture.", "leave", 7),
 )  # fmt: skip
@@ -268,7 +276,15 @@ LESSON: tuple[Command, ...] = (
 LESSONS: tuple[Command, ...] = (
     Command("open", "enter", "enter", "open", "Open the highlighted lesson where it was left.", "choose", 0),
     Command("again", "a", "a", "from the start", "Open the highlighted lesson at its first page.", "again", 1),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 4),
+    Command(
+        "theme",
+        "t",
+        "t",
+        "theme",
+        "Dark, light, high contrast, colour-blind, in turn.",
+        "app.theme_switch",
+        4,
+    ),
     Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
     Command("leave", "q,escape", "q", "home", "Back to the home screen.", "leave", 2),
 )
@@ -278,11 +294,20 @@ HOME: tuple[Command, ...] = (
     Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),
     Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
     Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
+    Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 6),
     Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 4),
     Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 5),
-    Command("theme", "t", "t", "theme", "Switch between dark and light.", "app.theme_switch", 6),
+    Command(
+        "theme",
+        "t",
+        "t",
+        "theme",
+        "Dark, light, high contrast, colour-blind, in turn.",
+        "app.theme_switch",
+        7,
+    ),
     Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 7),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 8),
 )
 """On the home screen."""
 

@@ -1,4 +1,4 @@
-"""The two themes, with one colour for each ring and each kind of event."""
+"""The four themes, with one colour for each ring and each kind of event."""
 
 from textual.theme import Theme
 
@@ -94,7 +94,100 @@ LIGHT = Theme(
 )
 """For daylight and print."""
 
-THEMES = (DARK, LIGHT)
+_CONTRAST_VARIABLES = {
+    "ring-3": "#003a6b",
+    "ring-2": "#1c1c1c",
+    "ring-1": "#3d1f6b",
+    "ring-0": "#5a2d00",
+    "ring-host": "#6b0018",
+    "ring-lit": "#ffff00",
+    "ring-lit-text": "#000000",
+    "ring-text": "#ffffff",
+    "crossing": "#ffffff",
+    "dim": "#d0d0d0",
+    "frame": "#ffffff",
+    "changed": "#ffff00",
+    "kind-guest": "#9ad1ff",
+    "kind-trap": "#ffc04d",
+    "kind-reflect": "#d9c2ff",
+    "kind-silent": "#ff9aa8",
+    "kind-exit": "#ffff00",
+    "kind-translate": "#e0ff66",
+    "kind-callout": "#ffb38a",
+    "kind-hypercall": "#ffb3dd",
+    "kind-gate": "#8cff9e",
+    "kind-fault": "#f0b3ff",
+    "kind-interrupt": "#a6ffd9",
+    "kind-io": "#7dffff",
+    "kind-violation": "#ff8080",
+    "kind-end": "#ffffff",
+}
+
+# The eight colours of Okabe and Ito, which people with any kind of colour blindness tell apart; kinds that share one
+# differ by their glyphs, as all do.
+_SKY, _ORANGE, _GREEN, _YELLOW = "#56b4e9", "#e69f00", "#00b389", "#f0e442"
+_BLUE, _VERMILION, _PURPLE, _GREY = "#4d9de0", "#ff7b33", "#e58fc0", "#e6e8ee"
+_BLIND_VARIABLES = {
+    **_DARK_VARIABLES,
+    "ring-3": "#0b3c5d",
+    "ring-2": "#2a303c",
+    "ring-1": "#5b3a56",
+    "ring-0": "#5c4508",
+    "ring-host": "#6b2f10",
+    "ring-lit": _YELLOW,
+    "changed": _YELLOW,
+    "kind-guest": _SKY,
+    "kind-trap": _ORANGE,
+    "kind-reflect": _PURPLE,
+    "kind-silent": _VERMILION,
+    "kind-exit": _YELLOW,
+    "kind-translate": _GREEN,
+    "kind-callout": _ORANGE,
+    "kind-hypercall": _PURPLE,
+    "kind-gate": _GREEN,
+    "kind-fault": _VERMILION,
+    "kind-interrupt": _BLUE,
+    "kind-io": _SKY,
+    "kind-violation": _VERMILION,
+    "kind-end": _GREY,
+}
+
+CONTRAST = Theme(
+    name="ringviz-contrast",
+    primary="#ffff00",
+    secondary="#7dffff",
+    accent="#ffff00",
+    warning="#ffff00",
+    error="#ff9aa8",
+    success="#8cff9e",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1c1c1c",
+    dark=True,
+    variables=_CONTRAST_VARIABLES,
+)
+"""For tired eyes and weak projectors: every text at least seven times as bright as its ground."""
+
+COLOUR_BLIND = Theme(
+    name="ringviz-colour-blind",
+    primary=_ORANGE,
+    secondary=_SKY,
+    accent=_YELLOW,
+    warning=_YELLOW,
+    error=_VERMILION,
+    success=_GREEN,
+    foreground="#e6e8ee",
+    background="#14171f",
+    surface="#1a1f2a",
+    panel="#222a3a",
+    dark=True,
+    variables=_BLIND_VARIABLES,
+)
+"""In colours that do not depend on telling red from green."""
+
+THEMES = (DARK, LIGHT, CONTRAST, COLOUR_BLIND)
+"""In the order in which one key goes through them."""
 
 VARIABLE_DEFAULTS = _DARK_VARIABLES
 """What our styles fall back on under a theme that is not ours."""

@@ -64,6 +64,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
 HOME_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "open": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
     "switch": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
+    "resume": lambda b: "no place to go on from" in b.text(),
     "words": lambda b: isinstance(b.app.screen, ExplainScreen),
     "lecture": lambda b: "has no replay to hold a lecture with" in b.text(),
     "lessons": lambda b: isinstance(b.app.screen, LessonsScreen),

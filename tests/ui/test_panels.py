@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 from textual.content import Content
+from textual.theme import Theme
 
 from ringviz.engine.view import CodeRow, Kind, LedgerRow, LedgerView, RegisterRow, Verdict
 from ringviz.facts.source import Status
 from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.requests import Shown
-from ringviz.ui.themes import DARK, LIGHT
+from ringviz.ui.themes import CONTRAST, DARK, THEMES
 from ringviz.ui.widgets.boxes import nested_boxes
 from ringviz.ui.widgets.code import instruction_line
 from ringviz.ui.widgets.console import ConsolePanel
@@ -214,10 +215,38 @@ def test_every_sign_is_one_cell_wide_and_means_one_thing() -> None:
     assert set(KIND_LOOKS) == set(Kind)
 
 
-def test_both_themes_have_a_colour_for_everything() -> None:
-    assert DARK.variables.keys() == LIGHT.variables.keys()
+def test_every_theme_has_a_colour_for_everything() -> None:
+    assert {frozenset(theme.variables) for theme in THEMES} == {frozenset(DARK.variables)}
     for look in (*KIND_LOOKS.values(), *VERDICT_LOOKS.values()):
         assert look.colour.removeprefix("$") in {*DARK.variables, "foreground"}
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_text_stands_out_from_its_ground(theme: Theme) -> None:
+    """WCAG 2 asks for 4.5 to 1 for text, and 7 to 1 for enhanced contrast."""
+    least = 7.0 if theme is CONTRAST else 4.0
+    texts = [name for name in theme.variables if name.startswith("kind-")] + ["dim", "changed"]
+    for name in texts:
+        for ground in (theme.background, theme.panel):
+            assert ground is not None
+            assert _contrast(theme.variables[name], ground) >= least, (name, ground)
+    for name in (
+        name for name in theme.variables if name.startswith("ring-") and name[5:] in ("0", "1", "2", "3", "host")
+    ):
+        assert _contrast(theme.variables["ring-text"], theme.variables[name]) >= least, name
+    assert _contrast(theme.variables["ring-lit-text"], theme.variables["ring-lit"]) >= min(least, 4.0)
 
 
 def test_guest_text_cannot_steer_the_terminal() -> None:

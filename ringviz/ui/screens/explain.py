@@ -110,7 +110,7 @@ class ExplainScreen(ModalScreen[None]):
             return
         subject = self._shown[index]
         is_keys = subject.title == KEYS_AND_SIGNS
-        text = help_text(self._commands, None) if is_keys else paragraph(subject)
+        text = help_text(self._commands, None, getattr(self.app, "own_keys", None)) if is_keys else paragraph(subject)
         self.query_one("#said", Static).update(text)
         self.query_one("#paragraph", VerticalScroll).scroll_home(animate=False)
 

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from ringviz.ui.commands import Command
 from ringviz.ui.glyphs import BELIEVED, DIFFERS, KIND_LOOKS, MARK_LOOKS, REAL, VERDICT_LOOKS, Look
+from ringviz.ui.own_keys import OwnKeys
 
 
 class HelpScreen(ModalScreen[None]):
@@ -29,22 +30,23 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="box page") as box:
             box.border_title = Content("Explain")
             box.border_subtitle = Content("esc closes · ↑↓ scroll · another panel: tab to it first")
-            yield Static(help_text(self._commands, self._panel))
+            yield Static(help_text(self._commands, self._panel, getattr(self.app, "own_keys", None)))
 
     def on_mount(self) -> None:
         """Arrow keys scroll the page."""
         self.query_one(VerticalScroll).focus()
 
 
-def help_text(commands: Sequence[Command], panel: tuple[str, str] | None) -> Content:
-    """Give the whole page as text."""
+def help_text(commands: Sequence[Command], panel: tuple[str, str] | None, own: OwnKeys | None = None) -> Content:
+    """Give the whole page as text, with the user's own keys where there are some."""
+    own = own or OwnKeys()
     parts: list[tuple[str, str]] = []
     if panel is not None:
         title, explanation = panel
         parts += [(f"{title}\n", "bold $primary"), (f"{explanation}\n\n", "")]
     parts.append(("Keys\n", "bold $primary"))
     for command in commands:
-        parts += [(f"  {command.face:<6}", "bold"), (f" {command.help}\n", "")]
+        parts += [(f"  {own.face(command):<6}", "bold"), (f" {command.help}\n", "")]
     parts.append(("  tab    Next panel.   ctrl+p  All commands by name.\n\n", ""))
     parts += _signs("What will happen to an instruction", VERDICT_LOOKS.values())
     parts += _signs("What has happened", KIND_LOOKS.values())

@@ -66,10 +66,12 @@ class HomeScreen(Screen[None]):
         yield KeyLine(HOME)
 
     def on_mount(self) -> None:
-        """Highlight the first of each list."""
-        for options in self.query(OptionList):
-            if options.option_count:
-                options.highlighted = 0
+        """Highlight what was chosen the last time, or the first of each list."""
+        last = self.ringviz.remembered.last
+        for options, wanted in zip(self.query(OptionList), (last.scenario, last.technique), strict=False):
+            ids = [option.id for option in options.options]
+            if ids:
+                options.highlighted = ids.index(wanted) if wanted in ids else 0
 
     def on_resize(self) -> None:
         """On a short screen every choice has one line, and only the highlighted one is told about, below."""
@@ -125,6 +127,11 @@ class HomeScreen(Screen[None]):
                 self.ringviz.hold_lecture(self.ringviz.scenarios[highlighted].id)
             except RingvizError as error:
                 self.notice(Remarked(str(error)))
+
+    def action_resume(self) -> None:
+        """Go on where the user was."""
+        if not self.ringviz.resume():
+            self.notice(Remarked("There is no place to go on from yet."))
 
     def action_words(self) -> None:
         """The glossary."""

@@ -1,6 +1,7 @@
 """The bottom line: the keys, or one line about what went wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import events
 from textual.content import Content
@@ -9,6 +10,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from ringviz.ui.commands import Command, fitting
+from ringviz.ui.own_keys import OwnKeys
 from ringviz.ui.widgets.panel import printable, wrapped
 
 _MOST_LINES = 3
@@ -32,7 +34,10 @@ class KeyLine(Widget):
             text = Content.assemble((f"{sign} {printable(self.notice)}", f"bold {colour}"))
             return Content("\n").join(wrapped(text, width, _MOST_LINES))
         parts = []
-        for command in fitting(self._commands, width):
+        own: OwnKeys = getattr(self.app, "own_keys", OwnKeys())
+        # A key of one's own may be written longer than the one in its place.
+        commands = [replace(command, face=own.face(command)) for command in self._commands]
+        for command in fitting(commands, width):
             # Not "@click": Textual would draw it as a link, underlined.
             meta = Style.from_meta({"command": command.action})
             parts.append(Content.assemble((command.face, "bold $primary"), f" {command.title}  ").stylize(meta))
