@@ -248,7 +248,7 @@ def _who_takes_over(
     if facts.vmm_ring is None or picture.guest_is_data:
         return _without_vmm(row, rule)
     if facts.vmm_ring == -1:
-        return _with_hardware(row, rule, word, why, picture.guest_mode)
+        return _with_hardware(row, rule, word, why, technique.id)
     if technique.id == "binary-translation" and guest.cpl == 0:
         return _translated(row, rule, word, why)
     return _compressed(technique, row, rule, word, why)
@@ -279,23 +279,25 @@ def _enters(row: Row, rule: _Rule) -> bool:
     return row.pg_class is PgClass.GATE and not rule.faults and not rule.words.startswith("OF is 0")
 
 
-def _with_hardware(row: Row | None, rule: _Rule, word: str, why: str, mode: str) -> _Answer:
+def _with_hardware(row: Row | None, rule: _Rule, word: str, why: str, technique: str) -> _Answer:
     """The guest has all rings of a mode of its own; what leaves it, the VMM has asked for."""
+    mode = RESIDENTS[technique].guest_mode
+    exit_, none = ("#VMEXIT", "no intercept") if technique == "amd-v" else ("VM exit", "no control")
     if word in _VMM_WORDS:
-        return _one(Taker.VMM, f"{why} → VM exit")
+        return _one(Taker.VMM, f"{why} → {exit_}")
     if word == "emulated":
         return _one(Taker.VMM, why)
     if word == "silent":
         return _one(Taker.SILENT, why)
     if row is None:
-        return _one(Taker.NOBODY, f"nothing asks for an exit: it runs in {mode}")
+        return _one(Taker.NOBODY, f"{none} asks for an exit: it runs in {mode}")
     if rule.faults:
         return _one(Taker.GUEST, f"the exception stays in {mode}: the guest's own handler gets it")
     if row.id in PORT_FORMS or row.id in _HALTS:
-        return _one(Taker.DEVICE, "no control asks for an exit: the guest reaches the machine itself")
+        return _one(Taker.DEVICE, f"{none} asks for an exit: the guest reaches the machine itself")
     if _enters(row, rule):
-        return _one(Taker.GUEST, f"no control asks for an exit: the gate leads to the guest's kernel, within {mode}")
-    return _one(Taker.NOBODY, f"no control asks for an exit: it runs in {mode} at the CPU's own speed")
+        return _one(Taker.GUEST, f"{none} asks for an exit: the gate leads to the guest's kernel, within {mode}")
+    return _one(Taker.NOBODY, f"{none} asks for an exit: it runs in {mode} at the CPU's own speed")
 
 
 def _translated(row: Row | None, rule: _Rule, word: str, why: str) -> _Answer:

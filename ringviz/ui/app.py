@@ -340,7 +340,7 @@ class RingvizApp(App[None]):
     @on(GroupShown)
     def _group_shown(self, message: GroupShown) -> None:
         if self._group is None or not self._group.is_attached:
-            if not self.wants_group or not isinstance(self.screen, ExploreScreen):
+            if not self.wants_group or not isinstance(self.screen, (ExploreScreen, LectureScreen)):
                 return  # left before it came
             self._group = SideBySideScreen()
             self.push_screen(self._group)

@@ -247,6 +247,7 @@ LECTURE: tuple[Command, ...] = (
     Command("autoplay", "a", "a", "by itself", "Go on beat by beat; from trap to trap; or wait.", "autoplay", 5),
     Command("faster", "plus,equals_sign", "+", "faster", "Go on faster by itself.", "faster(2)", 10),
     Command("slower", "minus", "-", "slower", "Go on slower by itself.", "faster(0.5)", 11),
+    Command("compare", "c", "c", "side by side", "Put techniques side by side; q comes back.", "compare", 14),
     Command("words", "o", "o", "words", "Show the audience the words, too.", "words", 12),
     Command("theme", "t", "t", "theme", "Dark, light, high contrast, colour-blind, in turn.", "app.theme_switch", 13),
     Command("help", "question_mark,f1", "?", "keys", "Explain the keys.", "explain", 6),

@@ -6,6 +6,7 @@ from ringviz.ui.requests import GroupShown
 from ringviz.ui.screens.compare_group import GroupDialog, SideBySideScreen, choose_techniques, columns_with_room
 from ringviz.ui.screens.explore import ExploreScreen
 from tests.ui.bench import SIZES, Bench, bench
+from tests.ui.grid import assert_as_on_file
 
 
 async def open_group(b: Bench, position: int = 42) -> None:
@@ -29,6 +30,13 @@ async def test_as_many_techniques_stand_side_by_side_as_have_room(size: tuple[in
         assert b.text().count("mov eax, [ebx]") + b.text().count("next ") >= count
         assert "Bare metal" in b.text()
         assert "Trap-and-emulate" in b.text()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_screen_is_the_one_on_file(size: tuple[int, int]) -> None:
+    async with bench(size=size) as b:
+        await open_group(b)
+        assert_as_on_file(b, "side-by-side", size)
 
 
 def test_bare_metal_comes_first_and_the_present_technique_second() -> None:

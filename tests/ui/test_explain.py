@@ -11,6 +11,7 @@ from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.twice import TwicePanel
 from tests.ui.bench import SIZES, bench
 from tests.ui.fake import make_snapshot
+from tests.ui.grid import assert_as_on_file
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -44,6 +45,13 @@ async def test_why_the_next_instruction_traps_is_derived_step_by_step() -> None:
         text = b.text()
         for part in ("Why? cli", "1. What is CLI? Keep [interrupts] out", "CPL 1 > IOPL 0 → #GP(0)", "The VMM."):
             assert part in text, part
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_screen_is_the_one_on_file(size: tuple[int, int]) -> None:
+    async with bench(size=size) as b:
+        await b.press("i")
+        assert_as_on_file(b, "explain", size)
 
 
 async def test_the_keys_and_signs_are_one_of_the_subjects() -> None:

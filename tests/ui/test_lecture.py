@@ -10,6 +10,7 @@ from ringviz.record.lecture_notes import LectureNotes, read_notes
 from ringviz.record.replay import Beat, Machine, Question, Replay, ToEvent
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import LECTURE
+from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.lecture import BlackScreen, LectureScreen
 from ringviz.ui.widgets.big import CELLS, ROWS, big
 from ringviz.ui.widgets.code import CodePanel
@@ -103,7 +104,7 @@ async def test_a_wrong_key_loses_nothing_and_black_is_lifted_by_any() -> None:
         await until(pilot, at(1, 0))
         known = {key for command in LECTURE for key in command.keys.split(",")}
         before = screen.spotlight, notes()
-        for key in ("n", "p", "r", "m", "c", "C", "k", "g", "G", "x", "w", "v", "5", "escape", "up", "down", "f5", "i"):
+        for key in ("n", "p", "r", "m", "C", "k", "g", "G", "x", "w", "v", "5", "escape", "up", "down", "f5", "i"):
             assert key not in known
             await pilot.press(key)
         await pilot.pause()
@@ -133,6 +134,18 @@ async def test_spotlight_zoom_and_words() -> None:
         await pilot.press("z", "S", "o")
         assert screen.query_one(RingsPanel).has_class("-lit")
         assert "[ebx] is no markup." in text(app)
+
+
+async def test_techniques_stand_side_by_side_and_the_lecture_is_where_it_was_afterwards() -> None:
+    app, screen = lecture()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, at(1, 0))
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, SideBySideScreen))
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("space")
+        await until(pilot, at(2, 3))
 
 
 async def test_it_goes_on_by_itself_from_trap_to_trap_and_stops_when_asked() -> None:

@@ -16,6 +16,7 @@ from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.twice import TwicePanel
 from tests.ui.bench import SIZES, bench
 from tests.ui.fake import FakeLaboratory, make_snapshot
+from tests.ui.grid import assert_as_on_file
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,13 @@ async def test_text_and_guest_stand_side_by_side_at_the_place_that_the_text_spea
         assert b.shown.snapshot.position == 8
         assert b.app.screen.query_one(RingsPanel).display
         assert not b.app.screen.query_one(CodePanel).display
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_screen_is_the_one_on_file(size: tuple[int, int]) -> None:
+    async with bench(size=size, scenario=None, lesson=OpenLesson("holes", 2)) as b:
+        await b.press("a", "a", "enter")
+        assert_as_on_file(b, "lesson", size)
 
 
 @pytest.mark.parametrize("size", SIZES)

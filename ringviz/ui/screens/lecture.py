@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
+from ringviz.engine.group import FEWEST, MOST
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.record.lecture_notes import LectureNotes, write_notes
@@ -22,7 +23,8 @@ from ringviz.record.played import Played
 from ringviz.record.replay import Replay
 from ringviz.ui.commands import LECTURE, Command, bindings
 from ringviz.ui.glyphs import grouped
-from ringviz.ui.requests import NextEvent, Remarked, Shown, ToBeat
+from ringviz.ui.requests import NextEvent, OpenGroup, Remarked, Shown, ToBeat
+from ringviz.ui.screens.compare_group import choose_techniques
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.spoilers import without_verdicts
@@ -67,7 +69,8 @@ _EXPLANATION = (
     "on: it gives the answer to a question first. ← or page up goes back. b makes the screen black until any key. s "
     "puts the next panel into the light, z gives it the whole screen, o shows the words that are otherwise only in the "
     "speaker's notes. a lets the lecture go on by itself, again from trap to trap, again no longer; + and - change the "
-    "speed. Every other key does nothing. ringviz notes, on another terminal, shows what to say and what comes next."
+    "speed. c puts techniques side by side. Every other key does nothing. "
+    "ringviz notes, on another terminal, shows what to say and what comes next."
 )
 
 
@@ -209,6 +212,18 @@ class LectureScreen(MovingScreen):
         at = names.index(self.spotlight) if self.spotlight in names else 0
         self.spotlight = names[(at + by) % len(names)]
         self._light()
+
+    def action_compare(self) -> None:
+        """Techniques side by side: those that the beat names, or bare metal and the present one."""
+        if self.snapshot is None:
+            return
+        self._going = ""
+        self._stop_waiting()
+        wanted = self._played.beat.compare if self._played is not None else ()
+        known = [technique.id for technique in self.ringviz.techniques]
+        techniques = wanted[:MOST] if len(wanted) >= FEWEST else choose_techniques(self.snapshot.technique_id, known, 0)
+        self.ringviz.wants_group = True
+        self._ask(OpenGroup(techniques))
 
     def action_words(self) -> None:
         """Show the audience, too, what is said."""

@@ -31,7 +31,7 @@ class TwicePanel(Panel):
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Give a heading, then one line a register; those that tell something come first where room is short."""
         name_width = max([4, *(len(row.name) for row in snapshot.registers)])
-        column = min(_WIDEST_COLUMN, (width - name_width - 3) // 2)
+        column = max(1, min(_WIDEST_COLUMN, (width - name_width - 3) // 2))
         heading = f"{'':<{name_width}} {'guest thinks':<{column}} {'really':<{column}}"
         lines = [Content.assemble((heading.rstrip(), "bold $dim"))]
         blocks = [_block(row, name_width, column) for row in snapshot.registers]

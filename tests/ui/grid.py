@@ -1,0 +1,20 @@
+"""Text grids on file: what a screen looks like, letter by letter."""
+
+import os
+from pathlib import Path
+
+from tests.ui.bench import Bench
+
+GRIDS = Path(__file__).parent / "grids"
+
+
+def assert_as_on_file(b: Bench, name: str, size: tuple[int, int]) -> None:
+    """Compare the screen with the one on file.
+
+    To accept a new look on purpose, run with RINGVIZ_ACCEPT_GRIDS=1 and read the diff.
+    """
+    lines = [line.rstrip() for line in b.grid()]
+    path = GRIDS / f"{name}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("RINGVIZ_ACCEPT_GRIDS"):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert lines == path.read_text(encoding="utf-8").splitlines()
