@@ -12,7 +12,7 @@ from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
-from ringviz.facts.migration import MIGRATION_NUMBERS, STOP_RULES, number
+from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS, MIGRATION_NUMBERS, STOP_RULES
 
 if TYPE_CHECKING:
     from ringviz.engine.migration import MigrationReport
@@ -41,10 +41,10 @@ def migrate(
     technique: Technique = "vt-x",
     mmu: Mmu = None,
     cpu: Cpu = None,
-    bandwidth: Bandwidth = number("bandwidth"),
+    bandwidth: Bandwidth = DEFAULT_MBIT,
     rules: Rules = "qemu",
     auto_converge: AutoConverge = False,
-    rounds: Rounds = number("patience"),
+    rounds: Rounds = DEFAULT_ROUNDS,
     after: After = DEFAULT_AFTER,
     cut: Cut = None,
     numbers: Numbers = False,

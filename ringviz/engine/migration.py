@@ -95,6 +95,7 @@ def migrate(
     after: int = 0,
     cut_after: int | None = None,
     on_round: Callable[[Round], None] | None = None,
+    alone: Ending | None = None,
 ) -> MigrationReport:
     """Run a guest, move it to another host within this process, and run it to its end wherever it is then.
 
@@ -107,6 +108,7 @@ def migrate(
         after: cycles of the host after which the migration begins.
         cut_after: bytes after which the link is lost.
         on_round: told of every round when it is over.
+        alone: the end of the run that nobody moved, if it is known already.
 
     Raises:
         RingvizError: the choices do not go together, or such a machine cannot move.
@@ -130,5 +132,5 @@ def migrate(
     return MigrationReport(
         scenario.id, technique, setup.mmu, setup.cpu, scenario.guest.memory_bytes, started_at, outcome,
         source.has_machine, destination.is_running, destination.refusal, wire.carried, ending,
-        ending_of(new_machine(scenario, technique, setup)),
+        alone or ending_of(new_machine(scenario, technique, setup)),
     )  # fmt: skip

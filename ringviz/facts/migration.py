@@ -69,7 +69,7 @@ MIGRATION_NUMBERS: Mapping[str, MigrationNumber] = by(
         QEMU_MIGRATION.at("throttle-trigger-threshold"),
     ),
     MigrationNumber(
-        "throttle-patience", 2, "rounds", "Auto-converge: rounds that are too dirty until the guest is slowed down more",
+        "throttle-patience", 2, "rounds", "Auto-converge: rounds too dirty until the guest is slowed down more",
         QEMU_MIGRATION.at("Detection of a high dirty rate"),
     ),
     MigrationNumber(
@@ -120,3 +120,7 @@ MIGRATION_NUMBERS: Mapping[str, MigrationNumber] = by(
 def number(name: str) -> int:
     """Give the value of a row."""
     return MIGRATION_NUMBERS[name].value
+
+
+DEFAULT_MBIT = number("bandwidth")
+DEFAULT_ROUNDS = number("patience")

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Protocol
 
 from ringviz.errors import MigrationError
-from ringviz.facts.migration import number
+from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS, number
 from ringviz.vmm.migration import plain
 from ringviz.vmm.migration.decision import Decision, DecisionRecord
 from ringviz.vmm.migration.destination import encode_pages
@@ -63,11 +63,11 @@ class Wire(Protocol):
 class Plan:
     """How a machine is to move."""
 
-    mbit: int = number("bandwidth")
+    mbit: int = DEFAULT_MBIT
     """Of the link."""
     rules: str = DEFAULT_RULES
     auto_converge: bool = False
-    most_rounds: int = number("patience")
+    most_rounds: int = DEFAULT_ROUNDS
 
 
 class Result(Enum):
