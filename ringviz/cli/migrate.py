@@ -1,5 +1,6 @@
 """`ringviz migrate`: a guest moves from a host to another while it runs, and every round of it is shown."""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS, MIGRATION_NUMB
 if TYPE_CHECKING:
     from ringviz.engine.migration import MigrationReport
     from ringviz.vmm.migration.rounds import Round
+    from ringviz.vmm.migration.source import Outcome
 
 SCHEMA = 1
 DEFAULT_AFTER = 1_500_000
@@ -33,6 +35,17 @@ After = Annotated[
     typer.Option("--after", metavar="CYCLES", help="When to begin, in cycles of the host; a million make a second."),
 ]
 Cut = Annotated[int | None, typer.Option("--cut", metavar="BYTES", help="Lose the link after so many bytes.")]
+Listen = Annotated[
+    int | None,
+    typer.Option("--listen", metavar="PORT", help="Be the destination, in a process of its own; 0: any free port."),
+]
+To = Annotated[int | None, typer.Option("--to", metavar="PORT", help="Move to the destination that listens there.")]
+Secret = Annotated[
+    str | None, typer.Option("--secret", metavar="FILE", help="What both processes know: at least 16 bytes.")
+]
+Record = Annotated[
+    str | None, typer.Option("--record", metavar="FILE", help="Where both note, once, who has the machine.")
+]
 Numbers = Annotated[bool, typer.Option("--numbers", help="Only print the rules and numbers, with their sources.")]
 
 
@@ -47,6 +60,10 @@ def migrate(
     rounds: Rounds = DEFAULT_ROUNDS,
     after: After = DEFAULT_AFTER,
     cut: Cut = None,
+    listen: Listen = None,
+    to: To = None,
+    secret: Secret = None,
+    record: Record = None,
     numbers: Numbers = False,
     json: Json = False,
 ) -> int:
@@ -64,10 +81,16 @@ def migrate(
     for option, at in (("--after", after), ("--cut", cut or 0)):
         if at < 0:
             raise InputError(f"{option}: found {at}, expected 0 or more")
+    from ringviz.cli import migrate_hosts as hosts
     from ringviz.engine import migration
     from ringviz.vmm.migration.source import Plan
 
     plan = Plan(bandwidth, rules, auto_converge, rounds)
+    if listen is not None or to is not None:
+        link = hosts.Link(listen, to, secret, record)
+        if cut is not None:
+            raise InputError("--cut: only within one process; between two, end one of them")
+        return hosts.migrate(chosen(scenario), technique, mmu, cpu, plan, link, after=after)
     report = migration.migrate(chosen(scenario), technique, mmu, cpu, plan, after=after, cut_after=cut)
     if json:
         print_json(_json(report, plan.rules))
@@ -109,9 +132,24 @@ def _lines(report: "MigrationReport", rules: str, *, has_help: bool) -> Iterator
     yield strong(f"{report.scenario} under {how}, on {report.cpu.title}: {report.memory_bytes >> 20} MiB of memory")
     yield f"Rules of {STOP_RULES[rules].title}; begun at {_ms(report.started_at)} ms of the host's time"
     yield ""
+    yield from outcome_lines(outcome, report.memory_bytes, has_help=has_help)
+    where = "destination" if report.runs_at_destination else "source"
+    yield f"It ran to its end at the {where}, and nowhere else: {report.ending.text}"
+    yield equal_line(is_equal=report.is_equal)
+
+
+def equal_line(*, is_equal: bool) -> str:
+    """Say whether moving has changed anything."""
+    if is_equal:
+        return "Console, memory, registers, devices and the time it saw are those of a run that nobody moved"
+    return "Its end is NOT that of a run that nobody moved"
+
+
+def outcome_lines(outcome: "Outcome", memory_bytes: int, *, has_help: bool) -> Iterator[str]:
+    """Tell the rounds, and what came of them."""
     if outcome.rounds:
         yield from table(_ROUNDS, [_row(done) for done in outcome.rounds], width_cells())
-        yield _LEGEND
+        yield from textwrap.wrap(_LEGEND, width_cells())
         yield ""
     if outcome.moved:
         yield f"Stopped because {outcome.why}"
@@ -122,16 +160,9 @@ def _lines(report: "MigrationReport", rules: str, *, has_help: bool) -> Iterator
         yield strong(f"Not moved, {outcome.result.value}: {outcome.why}")
         if outcome.result.name == "GAVE_UP" and not has_help:
             yield "A guest that writes faster than the link carries can be slowed down: --auto-converge"
-    yield f"Sent {outcome.sent_bytes:,} bytes, {outcome.sent_bytes / report.memory_bytes:.2f} times its memory"
+    yield f"Sent {outcome.sent_bytes:,} bytes, {outcome.sent_bytes / memory_bytes:.2f} times its memory"
     logged = sum(done.logged for done in outcome.rounds)
     yield f"Noting what it wrote: {logged:,} traps, one for the first write to a page in each round"
-    where = "destination" if report.runs_at_destination else "source"
-    yield f"It ran to its end at the {where}, and nowhere else: {report.ending.text}"
-    yield (
-        "Console, memory, registers, devices and the time it saw are those of a run that nobody moved"
-        if report.is_equal
-        else "Its end is NOT that of a run that nobody moved"
-    )
 
 
 def _json(report: "MigrationReport", rules: str) -> dict[str, Any]:

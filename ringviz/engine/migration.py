@@ -12,12 +12,12 @@ from ringviz.facts.costs import CpuProfile
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.virtual_machine import VirtualMachine
-from ringviz.vmm.migration.decision import MemoryRecord
+from ringviz.vmm.migration.decision import DecisionRecord, MemoryRecord
 from ringviz.vmm.migration.destination import Destination
 from ringviz.vmm.migration.loopback import Loopback
 from ringviz.vmm.migration.rounds import Round
 from ringviz.vmm.migration.running import RunningGuest
-from ringviz.vmm.migration.source import Outcome, Plan, Source
+from ringviz.vmm.migration.source import Outcome, Plan, Source, Wire
 from ringviz.vmm.migration.stream import NONCE_BYTES
 from ringviz.vmm.registry import choose, memory_bytes
 from ringviz.vmm.setup import Setup
@@ -83,6 +83,80 @@ def ending_of(machine: VirtualMachine) -> Ending:
     technique = machine.technique
     console = technique.machine.bus.console
     return Ending(machine.end.how, machine.end.text, console, guest_state_sha256(technique), technique.machine.now)
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What one of two hosts, each a process of its own, knows when a migration is over."""
+
+    scenario: str
+    technique: str
+    setup: Setup
+    memory_bytes: int
+    outcome: Outcome | None
+    """As the source tells it; None at the destination."""
+    has_machine: bool
+    """It is here now, and nowhere else."""
+    refusal: str
+    """Why it is not, at the destination."""
+    ending: Ending | None
+    """Of the machine, if it is here."""
+    alone: Ending | None
+
+    @property
+    def is_equal(self) -> bool:
+        """The guest has ended here as if it had not moved."""
+        return self.ending == self.alone
+
+
+def send(
+    scenario: Scenario, technique: str, setup: Setup, plan: Plan, wire: Wire, secret: bytes, record: DecisionRecord,
+    *, after: int,
+) -> HostReport:  # fmt: skip
+    """Run a guest and move it over a wire; if it stays, run it to its end.
+
+    Raises:
+        MigrationError: such a machine cannot move, or it has ended before.
+    """
+    machine = new_machine(scenario, technique, setup)
+    guest = RunningGuest(machine)
+    source = Source(guest, plan, secret, secrets.token_bytes(NONCE_BYTES), record, wire)
+    guest.pass_time(after)
+    if guest.has_ended:
+        raise MigrationError(f"{scenario.id} has ended before the migration began, {after:,} cycles after power-on")
+    outcome = source.migrate()
+    return _host_report(scenario, technique, setup, outcome, machine if source.has_machine else None, "")
+
+
+def receive(
+    scenario: Scenario, technique: str, setup: Setup, secret: bytes, record: DecisionRecord,
+    take: Callable[[Destination], None],
+) -> HostReport:  # fmt: skip
+    """Expect a machine, and run it to its end if it comes.
+
+    Args:
+        scenario: its guest.
+        technique: id.
+        setup: what `registry.choose` gave.
+        secret: what both hosts know.
+        record: of where the machine is.
+        take: feeds the destination from the link until the migration is over.
+    """
+    destination = Destination(scenario, technique, setup, secret, secrets.token_bytes(NONCE_BYTES), record)
+    take(destination)
+    machine = destination.machine if destination.is_running else None
+    return _host_report(scenario, technique, setup, None, machine, destination.refusal)
+
+
+def _host_report(
+    scenario: Scenario, technique: str, setup: Setup, outcome: Outcome | None, machine: VirtualMachine | None,
+    refusal: str,
+) -> HostReport:  # fmt: skip
+    ending = None if machine is None else ending_of(machine)
+    alone = None if machine is None else ending_of(new_machine(scenario, technique, setup))
+    return HostReport(
+        scenario.id, technique, setup, scenario.guest.memory_bytes, outcome, machine is not None, refusal, ending, alone
+    )
 
 
 def migrate(
