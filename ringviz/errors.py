@@ -9,6 +9,7 @@ RingvizError            anything a user can cause; shown as one line, exit code 
 ├── ProfileError        a CPU profile from a file: file, key, what was expected
 ├── TraceError          a trace file: line, what was found and what was expected
 ├── ReplayError         a scripted replay: file, beat, key, what was expected
+├── MigrationError     a machine could not move: the peer, the stream or the link; what was found and expected
 ├── UnsupportedError    a combination that a technique, CPU or scenario does not have
 └── ToolError           a program outside ringviz (NASM, QEMU) is missing or failed
 
@@ -50,6 +51,10 @@ class TraceError(RingvizError):
 
 class ReplayError(RingvizError):
     """A scripted replay does not say what it must; the text names file, beat and key and what was expected."""
+
+
+class MigrationError(RingvizError):
+    """A machine cannot move, or what arrives is not a machine; the text says what was found and what was expected."""
 
 
 class UnsupportedError(RingvizError):

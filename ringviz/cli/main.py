@@ -22,6 +22,7 @@ from ringviz.cli.export import export
 from ringviz.cli.learn import learn
 from ringviz.cli.lecture import lecture
 from ringviz.cli.list import list_all
+from ringviz.cli.migrate import migrate
 from ringviz.cli.notes import notes
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.paper import paper
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "stat": stat,
     "compare": compare,
     "consolidate": consolidate,
+    "migrate": migrate,
     "whatif": whatif,
     "chart": chart,
     "trace": trace,

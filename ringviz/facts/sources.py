@@ -156,6 +156,16 @@ XEN_CREDIT = Work(
     "and the commit on accurate accounting",
     Status.SEEN,
 )
+CLARK05 = Work(
+    "CLARK05",
+    "Clark et al. 2005",
+    "Christopher Clark et al.: Live Migration of Virtual Machines. NSDI 2005",
+    Status.SEEN,
+)
+XEN_SAVE = Work(
+    "XEN_SAVE", "Xen xc_domain_save.c", "The Xen tools: xc_domain_save.c, the sender of a domain", Status.SEEN
+)
+QEMU_MIGRATION = Work("QEMU_MIGRATION", "QEMU migration", "QEMU: migration/options.c and migration/ram.c", Status.SEEN)
 VHD_SPEC = Work(
     "VHD_SPEC",
     "Microsoft 2006, VHD format",
@@ -233,6 +243,9 @@ WORKS: Mapping[str, Work] = by(
     XEN_CPUID,
     STRIDE,
     XEN_CREDIT,
+    CLARK05,
+    XEN_SAVE,
+    QEMU_MIGRATION,
     VHD_SPEC,
     SDM1,
     SDM2,

@@ -70,6 +70,9 @@ _BEGINS_A_BLOCK = "begins a block"
 _SHOWS_VM = "shows VM"
 """No form either. PUSHFD in 16-bit code: in virtual-8086 mode the emulator stores VM, which the CPU stores as 0."""
 _RF = int(Eflags.RF)
+_FPU_CONTROL = (x86.UC_X86_REG_FPCW, x86.UC_X86_REG_FPSW, x86.UC_X86_REG_FPTAG, x86.UC_X86_REG_MXCSR)
+_X87 = range(x86.UC_X86_REG_FP0, x86.UC_X86_REG_FP0 + 8)
+"""By their place in the CPU, not from the top of the stack."""
 _UNKNOWN = "simple"
 """Class of an instruction that Capstone does not read as the emulator does."""
 _EFER_MSR, _HSAVE_MSR = 0xC000_0080, 0xC001_0117
@@ -417,6 +420,36 @@ class Cpu:
         stack = range(x86.UC_X86_REG_ST0, x86.UC_X86_REG_ST0 + 8)
         vector = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + self._xmm_count)
         return tuple(int(read(register)) for register in (*control, *stack, *vector))
+
+    def fpu_registers(self) -> tuple[int, ...]:
+        """Give FCW, FSW, tags, MXCSR, the eight x87 registers in two parts each, and XMM0 on, as they are loaded."""
+        self._write_back()
+        read = self.uc.reg_read
+        parts = [int(read(register)) for register in _FPU_CONTROL]
+        for register in _X87:
+            parts += read(register)
+        return (*parts, *(int(read(x86.UC_X86_REG_XMM0 + number)) for number in range(self._xmm_count)))
+
+    def load_fpu_registers(self, registers: Sequence[int]) -> None:
+        """Let the x87 and SSE registers hold what `fpu_registers` gave, in this process or another.
+
+        Raises:
+            ValueError: there are not as many as this CPU has.
+        """
+        expected = len(_FPU_CONTROL) + 2 * len(_X87) + self._xmm_count
+        if len(registers) != expected:
+            raise ValueError(f"found {len(registers)} parts of FPU registers, expected {expected}")
+        self._write_back()
+        write = self.uc.reg_write
+        for register, value in zip(_FPU_CONTROL, registers, strict=False):
+            write(register, value)
+        rest = list(registers[len(_FPU_CONTROL) :])
+        for number, register in enumerate(_X87):
+            write(register, (rest[2 * number], rest[2 * number + 1]))
+        for number, value in enumerate(rest[2 * len(_X87) :]):
+            write(x86.UC_X86_REG_XMM0 + number, value)
+        # Loading a register marks it as in use: the tags come last.
+        write(x86.UC_X86_REG_FPTAG, registers[_FPU_CONTROL.index(x86.UC_X86_REG_FPTAG)])
 
     def save(self) -> tuple[bytes, int, int, int, int, tuple[int, ...], int]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""

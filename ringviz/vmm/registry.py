@@ -173,11 +173,20 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         UnsupportedError: the technique cannot run this guest.
     """
     setup = setup or choose(technique)
-    check_fits(scenario, technique)
+    made = built(scenario, technique, setup)
     image = load_image(scenario, variant_for(technique))
-    made = _CLASSES[technique](scenario, setup)
     if variant_for(technique) is Variant.ORIGINAL:  # a recompiled guest asks its hypervisor, and no firmware
         signature, _, _, features = made.machine.cpuid(1, 0)
         image = with_mp_tables(image, scenario.guest.format, signature, features)
     made.boot(image)
     return made
+
+
+def built(scenario: Scenario, technique: str, setup: Setup) -> Technique:
+    """Make a technique's machine with nothing on it yet: `Technique.boot` starts a guest, or one arrives.
+
+    Raises:
+        UnsupportedError: the technique cannot run this guest.
+    """
+    check_fits(scenario, technique)
+    return _CLASSES[technique](scenario, setup)

@@ -155,6 +155,11 @@ class Technique(ABC):
         """Say why the host's timer could not end this guest's turn; empty if it can."""
         return ""
 
+    @property
+    def is_entangled(self) -> bool:
+        """The VMM is in the middle of something that `guest_state` does not tell: the guest cannot move just now."""
+        return False
+
     @abstractmethod
     def guest_state(self) -> CpuState:
         """The CPU as the guest believes it to be. A copy."""

@@ -70,6 +70,11 @@ class Ide:
         self._take(_power_on(self._media))
         self._settle()
 
+    @property
+    def has_disk(self) -> bool:
+        """There is at least one drive."""
+        return any(drive is not None for drive in self._drives)
+
     def written(self, number: int) -> dict[int, bytes]:
         """Give the sectors of a disk that differ from its image, by number; none where there is no disk."""
         drive = self._drives[number]

@@ -101,7 +101,8 @@ _READ_ONLY = frozenset((
 
 
 _BIOS_SVR = _ENABLED | 0xFF
-_BIOS_LVT = (Lvt.MASKED.value,) * 3 + (Lvt.LEVEL_TRIGGERED | _EXTINT, Lvt.LEVEL_TRIGGERED | _NMI, Lvt.MASKED.value)
+_BIOS_PINS = (int(Lvt.LEVEL_TRIGGERED | _EXTINT), int(Lvt.LEVEL_TRIGGERED | _NMI))
+_BIOS_LVT = (Lvt.MASKED.value,) * 3 + _BIOS_PINS + (Lvt.MASKED.value,)
 
 
 class LocalApicState(NamedTuple):

@@ -6,7 +6,7 @@ of the host's CPU. All of it comes out of its turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +23,7 @@ from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.technique import Technique
 
 MOST_EVENTS_WITHOUT_PROGRESS = 1_000
 """A guest whose fault handler faults at once completes nothing: it is taken off the host."""
@@ -77,15 +78,31 @@ class Place:
 class VirtualMachine:
     """A guest that stands somewhere in its run."""
 
-    def __init__(self, name: str, scenario: Scenario, technique: str, setup: Setup, memory: HostMemory) -> None:
+    def __init__(
+        self,
+        name: str,
+        scenario: Scenario,
+        technique: str,
+        setup: Setup,
+        memory: HostMemory,
+        make: Callable[[Scenario, str, Setup], Technique] = power_on,
+    ) -> None:
         """Power on, with RAM within the host's.
+
+        Args:
+            name: of the machine.
+            scenario: its guest.
+            technique: id.
+            setup: what `registry.choose` gave.
+            memory: the host's.
+            make: gives the technique with its guest on it; one that arrives from elsewhere is not powered on.
 
         Raises:
             RingvizError: it does not fit, or cannot be run so; one line.
         """
         self.name = name
         with lent_by(lambda size_bytes: memory.lend(name, size_bytes)):
-            self.technique = power_on(scenario, technique, setup)
+            self.technique = make(scenario, technique, setup)
         self.end: Ended | None = None
         self.events: list[Event] = []
         """What has happened since somebody last took them out, in the order of the run."""

@@ -113,6 +113,11 @@ class Transitions(HardwarePaging):
         image = self.vmx.vmcs.image()
         self._images = Images(image, image)
 
+    @property
+    def is_entangled(self) -> bool:
+        """A guest that cannot be entered is emulated until it can: no VM entry could begin there."""
+        return self._running is Running.EMULATED
+
     def guest_state(self) -> CpuState:
         """The CPU with the read shadows in place of what the masks hide."""
         real, controls = self.machine.state, self._controls

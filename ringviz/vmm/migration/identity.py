@@ -1,0 +1,62 @@
+"""What machine it is that moves: a destination takes only the one that it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import astuple, dataclass, fields
+
+from ringviz.errors import MigrationError
+from ringviz.guest.image import read_image_file
+from ringviz.guest.scenario import Scenario
+from ringviz.vmm.migration import plain
+from ringviz.vmm.registry import variant_for
+from ringviz.vmm.setup import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything about a machine that does not change while it runs."""
+
+    scenario: str
+    image_sha256: str
+    """Of its image, and of what is typed at it."""
+    memory_bytes: int
+    technique: str
+    mmu: str
+    controls: str
+    cpu: str
+    cpu_features: str
+    """The guest has asked its CPU at start what it can do, and goes by that."""
+
+    @classmethod
+    def of(cls, scenario: Scenario, technique: str, setup: Setup) -> Identity:
+        """Name a machine."""
+        image = read_image_file(scenario, variant_for(technique))
+        typed = plain.encode((scenario.console_input, scenario.keys))
+        features = " ".join(sorted(setup.cpu.features))
+        return cls(
+            scenario.id, hashlib.sha256(image + typed).hexdigest(), scenario.guest.memory_bytes, technique, setup.mmu,
+            " ".join(setup.controls), setup.cpu.id, features,
+        )  # fmt: skip
+
+    def encode(self) -> bytes:
+        """Give its bytes."""
+        return plain.encode(astuple(self))
+
+
+def check_identity(expected: Identity, content: bytes) -> None:
+    """Refuse a machine that is not the one expected.
+
+    Raises:
+        MigrationError: with the first thing that differs, in one line.
+    """
+    try:
+        values = plain.decode(content)
+    except ValueError as error:
+        raise MigrationError(f"what machine it is cannot be understood: {error}") from None
+    names = [field.name for field in fields(Identity)]
+    if not isinstance(values, tuple) or len(values) != len(names):
+        raise MigrationError(f"what machine it is cannot be understood: expected {len(names)} values")
+    for name, found, wanted in zip(names, values, astuple(expected), strict=True):
+        if found != wanted:
+            raise MigrationError(f"a foreign machine: {name.replace('_', ' ')} is {found!r}, expected {wanted!r}"[:240])
