@@ -107,6 +107,8 @@ class HostThread:
             self._room.keep(run)
         except RingvizError as error:
             self._post(HostSaid(str(error), is_failure=True))
+        except Exception as error:  # the thread has nobody else to tell
+            self._post(HostSaid(f"internal error: {type(error).__name__}: {error}", is_failure=True))
 
     def _serve(self, run: HostRun) -> None:
         is_running = False

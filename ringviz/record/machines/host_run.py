@@ -300,7 +300,7 @@ class HostRun:
     def _switch_off(self, name: str, how: str) -> None:
         kept = self.machines[name]
         if name in self.host.names:
-            self.host.pause(name)
+            self.host.switch_off(name)
             off = self._room.switched_off(self.host, name, kept)
         else:
             off = self._room.off(name, kept)
