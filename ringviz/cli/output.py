@@ -83,11 +83,6 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def has_terminal() -> bool:
-    """Tell whether there is a terminal that the app could be opened on."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
 def width_cells() -> int:
     """Give the length of a line: the terminal's, or 80 where there is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH_CELLS

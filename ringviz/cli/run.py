@@ -1,5 +1,7 @@
 """`ringviz run`, and `ringviz` alone: opens the app."""
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,6 @@ from ringviz.cli.chosen import chosen
 from ringviz.cli.list import available
 from ringviz.cli.names import known
 from ringviz.cli.options import ConsoleInput, Controls, Cpu, Disk, Disk2, Keys, Limit, Memory, Mmu, Scenario, Technique
-from ringviz.cli.output import has_terminal
 from ringviz.errors import InputError
 from ringviz.guest.scenario import Scenario as Guest
 

@@ -14,7 +14,8 @@ import typer
 from ringviz.cli.automation_report import audit_lines
 from ringviz.cli.exits import Exit, one_line
 from ringviz.cli.options import Json
-from ringviz.cli.output import has_terminal, print_json, print_lines, strong, width_cells
+from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
 from ringviz.cli.vm_policy import policy

@@ -106,13 +106,13 @@ def gantt_rows(host: Host, start: int, end: int, cells: int) -> Iterator[tuple[s
         if turn.end <= start:
             break
         if turn.start < end and turn.machine in turns_of:
-            turns_of[turn.machine].insert(0, turn)
+            turns_of[turn.machine].append(turn)
     changes_of: dict[str, list[tuple[int, State]]] = {name: [] for name in host.names}
     for event in host.events:
         if event.what in _STATES and event.machine in changes_of:
             changes_of[event.machine].append((event.at, _STATES[event.what]))
     for name in host.names:
-        turns, changes = turns_of[name], changes_of[name]
+        turns, changes = turns_of[name][::-1], changes_of[name]
         moments = [at for at, _ in changes]
         row, index = [], 0
         for cell in range(cells):
