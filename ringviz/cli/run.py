@@ -37,16 +37,16 @@ def run(
         typer.Option("--record", metavar="FILE", help="Note what is shown as a replay; see `ringviz replay`."),
     ] = None,
 ) -> int:
-    """Open the app inside a scenario; a host of several machines, from `ringviz vm demo`, is run and printed."""
+    """Open the app inside a scenario; a host of several machines, from `ringviz vm demo`, in its machine room."""
     from ringviz.record.machines.host_file import host_ids
 
     if scenario in host_ids():
         given = (mmu, cpu, control, disk, disk2, memory, limit, console_input, keys, record)
         if technique != "native" or any(value is not None for value in given):
             raise InputError(f"{scenario} is a host of several machines, which its file describes; expected no options")
-        from ringviz.cli.vm_demo import show_host
+        from ringviz.cli.vm_demo import open_room_of, show_host
 
-        return show_host(scenario)
+        return open_room_of(scenario) if has_terminal() else show_host(scenario)
 
     def prepare() -> Guest:
         return chosen(scenario, disk, disk2, memory, limit, console_input, keys)

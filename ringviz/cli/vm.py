@@ -15,8 +15,9 @@ from ringviz.cli.automation_report import audit_lines
 from ringviz.cli.exits import Exit, one_line
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
-from ringviz.cli.vm_demo import DryRun, demo
+from ringviz.cli.vm_demo import DryRun, demo, open_room_of
 from ringviz.cli.vm_policy import policy
 from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
@@ -48,6 +49,10 @@ Weight = Annotated[
 ]
 Cap = Annotated[
     int | None, typer.Option("--cap", metavar="PERCENT", help="The most it may have of the CPU; 0: no cap.")
+]
+Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Rules and orders, in TOML; see `ringviz vm policy`."),
 ]
 Snapshot = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Name of the snapshot.")]
 
@@ -232,10 +237,7 @@ def run(
         typer.Option("--for", metavar="CYCLES", help="For how long, in cycles of the host: a million make a second."),
     ] = DEFAULT_CYCLES,
     events: Annotated[bool, typer.Option("--events", help="Print every decision of the host.")] = False,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="FILE", help="Rules and orders, in TOML; see `ringviz vm policy`."),
-    ] = None,
+    policy: Policy = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> int:
@@ -251,6 +253,29 @@ def run(
             print_json(_run_json(room, before))
         else:
             print_lines(_run_lines(room, before, events=events))
+    return Exit.DONE
+
+
+@vm.command()
+def room(
+    host: Annotated[
+        str | None,
+        typer.Argument(metavar="[HOST]", help="A host from `ringviz vm demo`, or a TOML file, in place of your own."),
+    ] = None,
+    policy: Policy = None,
+) -> int:
+    """Open the machine room: the machines as rows, who had the CPU when, and keys to change their shares."""
+    if not has_terminal():
+        raise InputError("the machine room needs a terminal; without one use `ringviz vm run` or `ringviz vm demo`")
+    if host is not None:
+        if policy is not None:
+            raise InputError(f"--policy: {host} has its own, expected only one of the two")
+        return open_room_of(host)
+    from ringviz.ui.machine_room import MachineRoomApp
+
+    with _room() as opened:
+        automation = None if policy is None else _automation(policy, opened)
+        MachineRoomApp(opened, automation).run()
     return Exit.DONE
 
 

@@ -32,7 +32,7 @@ def demo(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> int:
-    """Run a whole host from one file, with its orders and rules; nothing of it is kept."""
+    """Run a whole host from one file, with its orders and rules, and print what came of it; nothing of it is kept."""
     if host is None:
         _print_hosts(json=json)
         return Exit.DONE
@@ -59,6 +59,25 @@ def show_host(host: str, *, dry_run: bool = False, json: bool = False) -> int:
             print_json(_run_json(definition, room.last_run))
         else:
             print_lines(_run_lines(definition, room.last_run))
+    return Exit.DONE
+
+
+def open_room_of(host: str) -> int:
+    """Open the machine room of a host from a file; nothing of it is kept.
+
+    Raises:
+        RingvizError: there is none such, or it cannot be run; one line.
+    """
+    from ringviz.record.machines.host_file import find_host, open_host
+    from ringviz.ui.machine_room import MachineRoomApp
+
+    definition = find_host(host)
+    with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
+        room = open_host(definition, Path(folder), lambda: 0)
+        try:
+            MachineRoomApp(room, definition.automation, definition.title, definition.cycles).run()
+        finally:
+            room.close()
     return Exit.DONE
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ringviz.vmm.host.host import Host
-from ringviz.vmm.host.records import State
+from ringviz.vmm.host.records import HostTurn, State
 
 RUNNING_GLYPH, PART_GLYPH = "█", "▄"
 GLYPHS: Mapping[State, str] = {
@@ -30,6 +30,7 @@ _STATES = {
     "release": State.READY,
     "pause": State.PAUSED,
     "resume": State.READY,
+    "off": State.ENDED,
     "end": State.ENDED,
 }
 """The state that an event of the host leads to; between events a machine that wants the CPU has it or waits."""
@@ -100,11 +101,18 @@ def gantt_rows(host: Host, start: int, end: int, cells: int) -> Iterator[tuple[s
         end: and at the right one.
         cells: how many there are between.
     """
+    turns_of: dict[str, list[HostTurn]] = {name: [] for name in host.names}
+    for turn in reversed(host.turns):
+        if turn.end <= start:
+            break
+        if turn.start < end and turn.machine in turns_of:
+            turns_of[turn.machine].append(turn)
+    changes_of: dict[str, list[tuple[int, State]]] = {name: [] for name in host.names}
+    for event in host.events:
+        if event.what in _STATES and event.machine in changes_of:
+            changes_of[event.machine].append((event.at, _STATES[event.what]))
     for name in host.names:
-        turns = [turn for turn in host.turns if turn.machine == name and turn.end > start and turn.start < end]
-        changes = [
-            (event.at, _STATES[event.what]) for event in host.events if _changes(event.machine, event.what, name)
-        ]
+        turns, changes = turns_of[name][::-1], changes_of[name]
         moments = [at for at, _ in changes]
         row, index = [], 0
         for cell in range(cells):
@@ -120,10 +128,6 @@ def gantt_rows(host: Host, start: int, end: int, cells: int) -> Iterator[tuple[s
             state = changes[found][1] if found >= 0 else State.ENDED
             row.append(_glyph(had, max(1, right - left), state))
         yield name, "".join(row)
-
-
-def _changes(machine: str, what: str, name: str) -> bool:
-    return machine == name and what in _STATES
 
 
 def _glyph(had: int, cycles: int, state: State) -> str:

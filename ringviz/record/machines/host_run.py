@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ringviz.record.machines.room import Room
 
 RESET = "reset"
-ORDER, OUTSIDE = "(order)", "(from outside)"
+ORDER, OUTSIDE, BY_HAND = "(order)", "(from outside)", "(by hand)"
 """Who says so, in the list, where it is no rule."""
 DRY, NO_CHANGE = "not done: dry run", "nothing to change"
 _EXIT_CODE = re.compile(r"exit code (\d+)$")
@@ -71,6 +71,7 @@ class HostRun:
         """Of machines that were taken off the host."""
         self._exits: dict[str, int] = {}
         self._last_look = Sample(0, {})
+        self._latest: Mapping[str, Reading] = {}
         self._periods = 0
         self._ends: dict[str, frozenset[str]] = {}
         host.on_events = self._count_exits
@@ -86,25 +87,52 @@ class HostRun:
         Raises:
             RingvizError: a machine cannot be switched on or found again.
         """
+        self.begin()
+        while self.host.clock < cycles and (self._running or self._goes_on_alone):
+            self.advance(cycles)
+        self.finish()
+
+    def begin(self) -> None:
+        """Have all machines that are on take their seats."""
         for name, kept in self.machines.items():
             if kept.state in _ON:
                 self._room.seat(self.host, name, kept)
                 self._running.append(name)
         self._sample()
         self._carry_out_orders()
-        while self.host.clock < cycles and (self._running or self._goes_on_alone):
-            self.host.run_until(min(cycles, *self._moments()))
-            for name in self._running.copy():
-                self._look_after(name)
-            self._carry_out_orders()
-            if len(self.host.periods) > self._periods:
-                self._periods = len(self.host.periods)
-                self._look()
-                self._take_from_outside()
+
+    def advance(self, cycles: int) -> None:
+        """Run on to the next moment at which there is something to do, no further than to so many cycles in all."""
+        self.host.run_until(min(cycles, *self._moments()))
+        for name in self._running.copy():
+            self._look_after(name)
+        self._carry_out_orders()
+        if len(self.host.periods) > self._periods:
+            self._periods = len(self.host.periods)
+            self._look()
+            self._take_from_outside()
+
+    def finish(self) -> None:
+        """Say where all machines stand; the run is over."""
         self._sample()
         for name, kept in self.machines.items():
             if name in self.host.names and kept.state is not Life.STOPPED:
                 self.machines[name] = self._room.standing(self.host, name, kept)
+
+    def order(self, deed: Deed) -> Audited:
+        """Do something at once, because somebody who looks on says so; what came of it is given back."""
+        self._do(deed, BY_HAND, "", is_dry=False)
+        return self.audit[-1]
+
+    @property
+    def is_over(self) -> bool:
+        """No machine is on, and no order is still to come."""
+        return not self._running and not self._orders
+
+    @property
+    def latest(self) -> Mapping[str, Reading]:
+        """What was measured of every machine at the last look."""
+        return self._latest
 
     def _moments(self) -> Iterator[int]:
         """Give the moments, on this run's clock, at which there is something to do."""
@@ -143,6 +171,7 @@ class HostRun:
         sample = self._sample()
         readings = {name: self._reading(name, sample) for name in self.machines}
         self._last_look = sample
+        self._latest = readings
         # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
         period_end = self.start + self._periods * self.host.period
         for firing in self._watcher.look(period_end, readings):
@@ -181,7 +210,7 @@ class HostRun:
             "resume": lambda deed: self._resume(deed.target),
             "restart": lambda deed: self._restart(deed.target),
             "stop": lambda deed: self._stop(deed.target),
-            "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE) else who),
+            "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE, BY_HAND) else who),
         }
 
     def _note(self, who: str, why: str, deed: Deed, result: str) -> None:
@@ -271,7 +300,7 @@ class HostRun:
     def _switch_off(self, name: str, how: str) -> None:
         kept = self.machines[name]
         if name in self.host.names:
-            self.host.pause(name)
+            self.host.switch_off(name)
             off = self._room.switched_off(self.host, name, kept)
         else:
             off = self._room.off(name, kept)

@@ -121,15 +121,23 @@ class Room:
         Raises:
             RingvizError: a machine cannot be switched on or found again; then nothing has changed.
         """
-        run = HostRun(self, self._host(), automation, is_dry=is_dry)
+        run = self.prepare(automation, is_dry=is_dry)
         run.go(cycles)
+        self.keep(run)
+        return run.host
+
+    def prepare(self, automation: Automation | None = None, *, is_dry: bool = False) -> HostRun:
+        """Give a run of the host for whoever wants to go through it step by step, and then have it kept; see `run`."""
+        return HostRun(self, self._host(), automation, is_dry=is_dry)
+
+    def keep(self, run: HostRun) -> None:
+        """Keep where the machines stand at the end of a run."""
         self.machines = run.machines
         self.clock += run.host.clock
         self.audit = [*self.audit, *run.audit][-LONGEST_AUDIT:]
         self._commit()
         remove_orders(run.orders_taken)
         self.last_run, self.last_host = run, run.host
-        return run.host
 
     # ---- the life of a machine ---------------------------------------------------------------------------------------
 

@@ -150,6 +150,15 @@ class Host:
         self._enter(seat, State.PAUSED)
         self._note(name, "pause", "")
 
+    def switch_off(self, name: str) -> None:
+        """Let a machine never run again; it keeps its seat and its memory, so that it can be looked at."""
+        seat = self._seat(name)
+        if seat.state is State.ENDED:
+            return
+        self._enter(seat, State.ENDED)
+        self._policy.leave(name)
+        self._note(name, "off", "")
+
     def resume(self, name: str, sleep_cycles: int | None = None) -> None:
         """Let a paused machine run again; one that slept sleeps on for what was left, or as long as is said."""
         seat = self._seat(name)

@@ -34,7 +34,7 @@ class HostEvent:
     """Host cycles."""
     machine: str
     what: str
-    """A word: start, turn, sleep, wake, park, release, share, pause, resume, end, remove, account."""
+    """A word: start, turn, sleep, wake, park, release, share, pause, resume, off, end, remove, account."""
     text: str
 
     def line(self) -> str:

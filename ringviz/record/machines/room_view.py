@@ -1,0 +1,96 @@
+"""What is shown of a host at work: its machines as rows, who had the CPU of late, and what the host has done itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ringviz.engine.host_view import gantt_rows
+from ringviz.engine.rings import build_rings
+from ringviz.facts.techniques import TECHNIQUES
+from ringviz.record.machines.host_run import HostRun
+from ringviz.record.machines.life_cycle import Life
+from ringviz.vmm.host.virtual_machine import VirtualMachine
+
+_OFF = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """One machine."""
+
+    name: str
+    scenario: str
+    technique: str
+    state: str
+    where: str
+    """The mode and the ring in which its CPU is."""
+    weight: int
+    cap_percent: int
+    share: float
+    ready: float
+    """Per cent of the last accounting period."""
+    exits: float | None
+    """For each million cycles that it had the CPU in it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoomView:
+    """The whole host at one moment."""
+
+    clock: int
+    cpu: str
+    scheduler: str
+    rows: tuple[RoomRow, ...]
+    gantt_from: int
+    gantt: tuple[tuple[str, str], ...]
+    audit: tuple[str, ...]
+    is_over: bool
+
+
+def room_view(run: HostRun, cells: int, periods: int) -> RoomView:
+    """Take a picture of a run.
+
+    Args:
+        run: between two of its steps.
+        cells: width of the Gantt picture.
+        periods: how many accounting periods it covers.
+    """
+    host = run.host
+    start = max(0, host.clock - periods * host.period)
+    pictures = dict(gantt_rows(host, start, max(start + 1, host.clock), cells))
+    return RoomView(
+        run.clock,
+        host.cpu.id,
+        host.scheduler,
+        tuple(_row(run, name) for name in run.machines),
+        run.start + start,
+        tuple((name, pictures[name]) for name in run.machines if name in pictures),
+        tuple(entry.line().strip() for entry in run.audit),
+        run.is_over,
+    )
+
+
+def _row(run: HostRun, name: str) -> RoomRow:
+    kept = run.machines[name]
+    is_on = name in run.host.names and kept.state is not Life.STOPPED
+    reading = run.latest.get(name)
+    return RoomRow(
+        name,
+        run.host.machine(name).technique.scenario.id if name in run.host.names else kept.definition.scenario,
+        kept.definition.technique,
+        run.host.state_of(name).value if is_on else kept.state.value,
+        _where(run.host.machine(name)) if is_on else _OFF,
+        kept.definition.weight,
+        kept.definition.cap_percent,
+        0.0 if reading is None else reading.share,
+        0.0 if reading is None else reading.ready,
+        None if reading is None else reading.exits,
+    )
+
+
+def _where(machine: VirtualMachine) -> str:
+    technique = machine.technique
+    rings = build_rings(TECHNIQUES[technique.id], technique.guest_state(), technique.real_state(), ())
+    mode = f"{rings.real_mode}, " if rings.real_mode else ""
+    believed = "" if rings.believed == rings.real else f" (guest: {rings.believed})"
+    return f"{mode}ring {rings.real}{believed}"

@@ -1,0 +1,155 @@
+"""The thread that a host runs in, so that keys are answered while it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Literal
+
+from textual.message import Message
+
+from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.errors import RingvizError
+from ringviz.facts.scheduling import LEAST_WEIGHT, MOST_WEIGHT
+from ringviz.record.machines.host_run import HostRun
+from ringviz.record.machines.room import Room
+from ringviz.record.machines.room_view import RoomView, room_view
+from ringviz.vmm.host.shares import FULL_PERCENT, Share
+
+SHORTEST_STEP_S = 0.2
+"""Ours: five accounting periods a second at most, so that one can see what changes."""
+GANTT_PERIODS = 4
+CAP_STEP = 10
+"""Per cent of the CPU by which a key changes a cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A weight or a cap is to be a step higher or lower than it is by then: keys can come faster than that."""
+
+    action: str
+    target: str
+    by: int
+    """1 or -1."""
+
+    def deed(self, now: Share) -> Deed:
+        """Say what that comes to: twice or half the weight; a tenth of the CPU more or less, above all of it no cap."""
+        if self.action == "weight":
+            weight = now.weight * 2 if self.by > 0 else now.weight // 2
+            return Deed("weight", self.target, min(MOST_WEIGHT, max(LEAST_WEIGHT, weight)))
+        if not now.cap_percent:
+            return Deed("cap", self.target, 0 if self.by > 0 else FULL_PERCENT - CAP_STEP)
+        cap = (now.cap_percent // CAP_STEP + self.by) * CAP_STEP
+        return Deed("cap", self.target, 0 if cap > FULL_PERCENT else max(1, cap))
+
+
+Command = Deed | Nudge | Literal["run", "hold", "step", "picture", "end"]
+
+
+@dataclass
+class HostShown(Message):
+    """A new picture of the host."""
+
+    view: RoomView
+    is_running: bool
+
+
+@dataclass
+class HostSaid(Message):
+    """One line: what came of an order, or what is wrong."""
+
+    text: str
+    is_failure: bool = False
+
+
+class HostThread:
+    """A host at work: commands go in, pictures come out."""
+
+    def __init__(
+        self, room: Room, automation: Automation | None, stop_at: int | None, post: Callable[[Message], object]
+    ) -> None:
+        """Be ready.
+
+        Args:
+            room: whose machines run; nobody else touches it until `end` has returned.
+            automation: rules and orders.
+            stop_at: cycles after which the host is held for the first time; None for never.
+            post: takes messages, from the thread.
+        """
+        self._room, self._automation, self._stop_at, self._post = room, automation, stop_at, post
+        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="host", daemon=True)
+        self.cells = 60
+        """Width of the Gantt picture."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def submit(self, command: Command) -> None:
+        """Have something done as soon as the step that goes on now is over."""
+        self._commands.put(command)
+
+    def end(self) -> None:
+        """Finish the run and have it kept."""
+        self._commands.put("end")
+        self._thread.join()
+
+    def _work(self) -> None:
+        run = self._room.prepare(self._automation)
+        try:
+            run.begin()
+            self._serve(run)
+            run.finish()
+            self._room.keep(run)
+        except RingvizError as error:
+            self._post(HostSaid(str(error), is_failure=True))
+        except Exception as error:  # the thread has nobody else to tell
+            self._post(HostSaid(f"internal error: {type(error).__name__}: {error}", is_failure=True))
+
+    def _serve(self, run: HostRun) -> None:
+        is_running = False
+        self._show(run, is_running=is_running)
+        next_step = 0.0
+        while True:
+            command = self._next(next_step - time.monotonic() if is_running else None)
+            match command:
+                case "end":
+                    return
+                case "run" | "hold":
+                    is_running = command == "run"
+                case "step":
+                    self._step(run)
+                    is_running = False
+                case "picture":
+                    pass
+                case Deed() | Nudge():
+                    if isinstance(command, Nudge):
+                        command = command.deed(run.machines[command.target].definition.share)
+                    entry = run.order(command)
+                    self._post(HostSaid(f"{entry.what}: {entry.result}", is_failure=not entry.is_done))
+                case None:
+                    next_step = time.monotonic() + SHORTEST_STEP_S
+                    is_running = self._step(run)
+            self._show(run, is_running=is_running)
+
+    def _next(self, timeout: float | None) -> Command | None:
+        """Give the next command; None if it is time to go on."""
+        try:
+            return self._commands.get(timeout=None if timeout is None else max(0.0, timeout))
+        except Empty:
+            return None
+
+    def _step(self, run: HostRun) -> bool:
+        """Run for one accounting period, or to the next thing to do; tell whether the host is to run on."""
+        run.advance(run.host.clock + run.host.period)
+        if self._stop_at is not None and run.host.clock >= self._stop_at:
+            self._stop_at = None
+            return False
+        return not run.is_over
+
+    def _show(self, run: HostRun, *, is_running: bool) -> None:
+        self._post(HostShown(room_view(run, self.cells, GANTT_PERIODS), is_running))

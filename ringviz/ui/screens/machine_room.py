@@ -1,0 +1,227 @@
+"""The machine room: the virtual machines of a host as rows, who had the CPU of late, and keys to change shares."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.engine.host_view import LEGEND
+from ringviz.record.machines.room import Room
+from ringviz.record.machines.room_view import RoomRow, RoomView
+from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge
+from ringviz.ui.widgets.panel import printable
+
+_KEYS = (
+    "space run, hold · n next period · ↑↓ machine · + - weight · > < cap · p pause, resume · o on, off · r restart · "
+    "q quit"
+)
+_FRAME_CELLS = 5
+_NUMBERS_CELLS = 65
+"""What a row has beside the machine's name."""
+_GUEST_CELLS = 39
+"""What guest and technique take, where there is room for them."""
+_STATE_LOOKS = {"running": "bold $kind-gate", "ready": "$kind-exit", "parked": "$kind-trap", "paused": "$dim"}
+_LOUD = 50
+"""Per cent of stolen time from which on the number is not to be overlooked."""
+
+
+class MachineRoomScreen(Screen[None]):
+    """A host at work.
+
+    Args:
+        room: its machines.
+        automation: rules and orders that it lives by.
+        title: what it shows, if it is a demonstration.
+        stop_at: cycles after which it is held for the first time.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,escape", "leave", "quit", show=False),
+        Binding("space", "run", "run, hold", show=False),
+        Binding("n", "step", "next period", show=False),
+        Binding("up,k", "select(-1)", "up", show=False),
+        Binding("down,j", "select(1)", "down", show=False),
+        Binding("pagedown", "scroll(1)", "more", show=False),
+        Binding("pageup", "scroll(-1)", "less", show=False),
+        Binding("plus,equals_sign", "weight(1)", "more weight", show=False),
+        Binding("minus", "weight(-1)", "less weight", show=False),
+        Binding("greater_than_sign,full_stop", "cap(1)", "higher cap", show=False),
+        Binding("less_than_sign,comma", "cap(-1)", "lower cap", show=False),
+        Binding("p", "pause", "pause, resume", show=False),
+        Binding("o", "power", "on, off", show=False),
+        Binding("r", "restart", "restart", show=False),
+    ]
+
+    def __init__(
+        self, room: Room, automation: Automation | None = None, title: str = "", stop_at: int | None = None
+    ) -> None:
+        super().__init__()
+        self.host = HostThread(room, automation, stop_at, self.post_message)
+        self.view: RoomView | None = None
+        self.goes_on = False
+        self.selected = 0
+        self._heading = title
+
+    def compose(self) -> ComposeResult:
+        """Head, rows, Gantt picture, what the host has done, keys."""
+        with Vertical(id="room") as page:
+            page.border_title = Content("Machine room")
+            yield Static(self._heading, markup=False, id="heading")
+            yield Static("", markup=False, id="head")
+            with VerticalScroll(id="rows", can_focus=False):
+                yield Static("", markup=False, id="machines")
+                yield Static("", markup=False, id="gantt")
+                yield Static("", markup=False, id="audit")
+        yield Static("", markup=False, id="said")
+        yield Static(_KEYS, markup=False, id="keys")
+
+    def on_mount(self) -> None:
+        """Let the host begin."""
+        self.query_one("#heading").display = bool(self._heading)
+        self.host.start()
+
+    def on_resize(self) -> None:
+        """Have the picture as wide as the screen."""
+        names = 0 if self.view is None else max((len(row.name) for row in self.view.rows), default=0)
+        self.host.cells = max(20, self.size.width - _FRAME_CELLS - names - 3)
+        self.host.submit("picture")
+
+    @on(HostShown)
+    def _shown(self, message: HostShown) -> None:
+        is_first = self.view is None
+        self.view, self.goes_on = message.view, message.is_running
+        if is_first:
+            self.on_resize()
+        self._draw()
+
+    @on(HostSaid)
+    def _said(self, message: HostSaid) -> None:
+        look = "bold $kind-violation" if message.is_failure else "bold $kind-gate"
+        self.query_one("#said", Static).update(Content.assemble((printable(message.text), look)))
+
+    # ---- keys --------------------------------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        """Have the run kept, and go."""
+        self.host.end()
+        self.dismiss()
+
+    def action_run(self) -> None:
+        """Run or hold."""
+        self.host.submit("hold" if self.goes_on else "run")
+
+    def action_step(self) -> None:
+        """One accounting period."""
+        self.host.submit("step")
+
+    def action_select(self, by: int) -> None:
+        """Another machine."""
+        if self.view is not None and self.view.rows:
+            self.selected = (self.selected + by) % len(self.view.rows)
+            self._draw()
+            rows = self.query_one("#rows", VerticalScroll)
+            if not 0 <= self.selected + 1 - rows.scroll_y < rows.size.height:
+                rows.scroll_to(y=self.selected, animate=False)
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll the page."""
+        rows = self.query_one("#rows", VerticalScroll)
+        rows.scroll_relative(y=by * max(1, rows.size.height - 1), animate=False)
+
+    def action_weight(self, by: int) -> None:
+        """Twice the weight, or half of it."""
+        self._nudge("weight", by)
+
+    def action_cap(self, by: int) -> None:
+        """A cap that is higher or lower by a tenth of the CPU."""
+        self._nudge("cap", by)
+
+    def _nudge(self, action: str, by: int) -> None:
+        row = self._row()
+        if row is not None:
+            self.host.submit(Nudge(action, row.name, by))
+
+    def action_pause(self) -> None:
+        """Pause or resume the machine."""
+        row = self._row()
+        if row is not None:
+            self.host.submit(Deed("resume" if row.state == "paused" else "pause", row.name))
+
+    def action_power(self) -> None:
+        """Switch the machine on or off."""
+        row = self._row()
+        if row is not None:
+            self.host.submit(Deed("start" if row.state == "stopped" else "stop", row.name))
+
+    def action_restart(self) -> None:
+        """Switch the machine off and on again."""
+        row = self._row()
+        if row is not None:
+            self.host.submit(Deed("restart", row.name))
+
+    def _row(self) -> RoomRow | None:
+        return None if self.view is None or not self.view.rows else self.view.rows[self.selected]
+
+    # ---- drawing -----------------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        view = self.view
+        if view is None:
+            return
+        doing = "runs" if self.goes_on else "has nothing to do" if view.is_over else "is held"
+        head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles · the host {doing}"
+        self.query_one("#head", Static).update(Content.assemble((head, "bold $primary")))
+        self.query_one("#machines", Static).update(Content("\n").join(self._machine_lines(view)))
+        self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
+        audit = [Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))]
+        audit += [Content(printable(line)) for line in reversed(view.audit)]
+        self.query_one("#audit", Static).update(Content("\n").join(audit if view.audit else []))
+
+    def _machine_lines(self, view: RoomView) -> Iterator[Content]:
+        longest = max((len(row.name) for row in view.rows), default=0)
+        width = self.size.width - _FRAME_CELLS - _NUMBERS_CELLS
+        is_wide = width >= longest + _GUEST_CELLS
+        name = max(len("machine"), min(longest, width - (_GUEST_CELLS if is_wide else 0)))
+        more = f"{'guest':<20}{'technique':<19}" if is_wide else ""
+        titles = f"  {'machine':<{name}}  {more}{'state':<9}{'where':<21}"
+        titles += f"{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>6}{'exits':>7}"
+        yield Content.assemble((titles, "bold"))
+        for index, row in enumerate(view.rows):
+            is_selected = index == self.selected
+            more = f"{_clipped(printable(row.scenario), 19):<20}{row.technique:<19}" if is_wide else ""
+            exits = "-" if row.exits is None else f"{row.exits:,.0f}"
+            cap = f"{row.cap_percent} %" if row.cap_percent else "-"
+            sign = "▶" if is_selected else " "
+            yield Content.assemble(
+                (f"{sign} {_clipped(row.name, name):<{name}}  ", "bold $ring-lit" if is_selected else ""),
+                more,
+                (f"{row.state:<9}", _STATE_LOOKS.get(row.state, "")),
+                f"{_clipped(row.where, 20):<21}{row.weight:>6}{cap:>6}{row.share:>4.0f} %",
+                (f"{row.ready:>4.0f} %", "bold $kind-trap" if row.ready >= _LOUD else ""),
+                f"{exits:>7}",
+            )
+        yield Content.assemble(
+            ("CPU, ready (stolen time): of the last period; exits: for each million cycles that it had the CPU", "$dim")
+        )
+
+
+def _clipped(text: str, cells: int) -> str:
+    return text if len(text) <= cells else f"{text[: cells - 1]}…"
+
+
+def _gantt_lines(view: RoomView) -> Iterator[Content]:
+    longest = max((len(name) for name, _ in view.gantt), default=0)
+    head = f"Who had the CPU in the last {GANTT_PERIODS} periods: {view.gantt_from:,} to {view.clock:,} cycles"
+    yield Content("")
+    yield Content.assemble((head, "bold"))
+    for name, picture in view.gantt:
+        yield Content.assemble(f"{name:<{longest}} │", (picture, "$kind-gate"), "│")
+    yield Content.assemble((LEGEND, "$dim"))
+    yield Content("")
