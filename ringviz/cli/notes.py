@@ -54,7 +54,7 @@ def note_lines(found: LectureNotes, now: float) -> Iterator[str]:
     width = width_cells()
     seconds = max(0, int(now - found.began))
     clock = "over" if found.is_over else f"{seconds // 60}:{seconds % 60:02}"
-    yield f"{found.title} · beat {found.number} of {found.of} · {clock} · {found.status}"
+    yield from textwrap.wrap(f"{found.title} · beat {found.number} of {found.of} · {clock} · {found.status}", width)
     yield ""
     yield strong(found.beat)
     for paragraph in found.say.split("\n\n"):
