@@ -260,7 +260,7 @@ class LectureScreen(MovingScreen):
             self.notice(Remarked("q again leaves the lecture; any other key stays."))
             return
         self._stop_waiting()
-        self._tell_speaker("over", is_over=True)
+        self._tell_speaker("left", is_over=True)
         self.ringviz.engine.cancel()
         cast("RingvizApp", self.app).leave_lecture()
 
