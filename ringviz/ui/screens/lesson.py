@@ -1,7 +1,7 @@
 """The lesson screen: what is to be read and answered, beside the running guest that it speaks of."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,7 +16,6 @@ from ringviz.engine.looks import Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
-from ringviz.lessons.follow import Page, Role
 from ringviz.lessons.progress import LessonProgress, Progress
 from ringviz.lessons.question import LETTERS, Question, QuestionKind
 from ringviz.ui.commands import LESSON, Command, bindings
@@ -39,6 +38,9 @@ from ringviz.ui.widgets.status import StatusLine
 from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.twice import TwicePanel
 from ringviz.ui.widgets.walk import WalkPanel
+
+if TYPE_CHECKING:
+    from ringviz.lessons.follow import Page
 
 _EXPLANATION = (
     "On the left the lesson, on the right the guest that it speaks of, standing where it speaks of it. The panel above "
@@ -83,7 +85,7 @@ class LessonScreen(MovingScreen):
     AUTO_FOCUS = ""
 
     snapshot: var[Snapshot | None] = var(None)
-    page: var[Page | None] = var(None)
+    page: "var[Page | None]" = var(None)
     look: var[str] = var("code")
     """Which panel stands in the upper place."""
 
@@ -326,8 +328,10 @@ def _bar(number: int, of: int) -> str:
     return "●" * number + "○" * (of - number)
 
 
-def page_lines(page: Page, given: str | None, width: int) -> list[Content]:
+def page_lines(page: "Page", given: str | None, width: int) -> list[Content]:
     """Give a page as lines: its title, its text, its question; once answered, whether it was right, and why."""
+    from ringviz.lessons.follow import Role  # with it come the engines of the lessons, which the first screen needs not
+
     head = ": ".join(dict.fromkeys(part for part in (page.role.value, page.title) if part))
     colour = "$kind-silent" if page.role is Role.MISCONCEPTION else "$primary"
     lines = [*wrapped(Content.assemble((printable(head), f"bold {colour}")), width, 3), Content("")]
