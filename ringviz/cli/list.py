@@ -1,6 +1,7 @@
-"""`ringviz list`: which scenarios, techniques and lessons there are."""
+"""`ringviz list`: which scenarios, techniques, lessons and hosts there are."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ringviz.cli.exits import Exit, complain
 from ringviz.cli.options import Json
@@ -12,23 +13,32 @@ from ringviz.guest.scenario import Scenario, list_scenarios
 from ringviz.lessons.course import list_lessons
 from ringviz.lessons.lesson import Lesson
 
+if TYPE_CHECKING:
+    from ringviz.record.machines.host_file import HostDefinition
+
 SCHEMA = 1
 
 
 def list_all(json: Json = False) -> int:
-    """List the scenarios, the techniques and the lessons."""
+    """List the scenarios, the techniques, the lessons, and the hosts with several machines."""
+    from ringviz.record.machines.host_file import shipped_hosts
+
     scenarios = list_scenarios(on_error=_complain_of)
     techniques = available()
     lessons = list_lessons(on_error=lambda error: complain(str(error)))
+    hosts = shipped_hosts()
     if json:
-        print_json(catalogue(scenarios, techniques, lessons))
+        print_json(catalogue(scenarios, techniques, lessons, hosts))
     else:
-        print_lines(report(scenarios, techniques, lessons))
+        print_lines(report(scenarios, techniques, lessons, hosts))
     return Exit.DONE
 
 
 def catalogue(
-    scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...], lessons: tuple[Lesson, ...]
+    scenarios: tuple[Scenario, ...],
+    techniques: tuple[TechniqueFacts, ...],
+    lessons: tuple[Lesson, ...],
+    hosts: "tuple[HostDefinition, ...]",
 ) -> dict[str, object]:
     """Give the object of `list --json`."""
     return {
@@ -45,11 +55,15 @@ def catalogue(
         ],
         "techniques": [{"id": row.id, "title": row.title, "vmm_seat": row.vmm_seat} for row in techniques],
         "lessons": [{"id": lesson.id, "title": lesson.title} for lesson in lessons],
+        "hosts": [{"id": host.id, "title": host.title, "summary": host.summary} for host in hosts],
     }
 
 
 def report(
-    scenarios: tuple[Scenario, ...], techniques: tuple[TechniqueFacts, ...], lessons: tuple[Lesson, ...]
+    scenarios: tuple[Scenario, ...],
+    techniques: tuple[TechniqueFacts, ...],
+    lessons: tuple[Lesson, ...],
+    hosts: "tuple[HostDefinition, ...]",
 ) -> Iterator[str]:
     """Give the same as a text for people."""
     yield strong("Scenarios")
@@ -68,6 +82,10 @@ def report(
         columns = (Column("Id"), Column("Minutes", is_number=True), Column("What you learn", wraps=True))
         rows = [(row.id, str(row.minutes), f"{_sentence(row.title)} {row.summary}") for row in lessons]
         yield from table(columns, rows, width_cells())
+    yield ""
+    yield strong("Hosts with several machines, for `ringviz run` and `ringviz vm demo`")
+    columns = (Column("Id"), Column("Machines", is_number=True), Column("What it shows", wraps=True))
+    yield from table(columns, [(host.id, str(len(host.machines)), host.summary) for host in hosts], width_cells())
 
 
 def available() -> tuple[TechniqueFacts, ...]:

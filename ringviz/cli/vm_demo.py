@@ -82,9 +82,9 @@ def open_room_of(host: str) -> int:
 
 
 def _print_hosts(*, json: bool) -> None:
-    from ringviz.record.machines.host_file import find_host, host_ids
+    from ringviz.record.machines.host_file import shipped_hosts
 
-    hosts = [find_host(host) for host in host_ids()]
+    hosts = shipped_hosts()
     if json:
         print_json(
             {

@@ -11,6 +11,7 @@ def test_list_json_is_what_the_contract_promises() -> None:
     assert {"hello-serial", "paging-tour", "popf-hole", "rings-tour", "syscall-roundtrip"} <= set(ids)
     assert listed["techniques"][0]["id"] == "native"
     assert "native" in ids["popf-hole"]
+    assert [host["id"] for host in listed["hosts"]] == ["noisy-neighbour", "policy-failover"]
 
 
 def test_a_scenario_lists_only_techniques_that_can_run_it() -> None:
@@ -28,7 +29,7 @@ def test_a_scenario_lists_only_techniques_that_can_run_it() -> None:
 
 def test_list_names_every_scenario_and_technique_within_eighty_columns() -> None:
     text = ringviz("list").stdout
-    for name in ("popf-hole", "paging-tour", "native", "trap-emulate", "amd-v"):
+    for name in ("popf-hole", "paging-tour", "native", "trap-emulate", "amd-v", "noisy-neighbour"):
         assert name in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
