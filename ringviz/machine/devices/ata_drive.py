@@ -21,9 +21,10 @@ is written to the registers while BSY or DRQ is 1 is lost, a command too; the da
 WRITE MULTIPLE are enabled from power-on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ringviz.machine.devices.ata_commands import COMMANDS, MOVES_SECTORS, Action, Command, Feature, Power
 from ringviz.machine.devices.ata_geometry import Geometry, asked_geometry, default_geometry
@@ -494,3 +495,34 @@ def write_data(drive: Drive, size: int, value: int, now: int) -> Drive:
     buffer = (transfer.buffer + value.to_bytes(size, "little"))[:wanted]
     drive = drive._replace(transfer=transfer._replace(buffer=buffer))
     return drive if len(buffer) < wanted else _busy(drive, now, SECTOR_MICROSECONDS * transfer.in_block)
+
+
+def told(drive: Drive) -> tuple[Any, ...]:
+    """Tell a drive in plain values, what was written to it sector by sector: for another process."""
+    return (*drive[:-1], tuple(drive.overlay.contents()))
+
+
+def drive_told(values: Sequence[Any]) -> Drive:
+    """Give the drive that `told` has told.
+
+    Raises:
+        TypeError, ValueError: the values are not of a drive.
+    """
+    settings, registers, error, has_failed, phase, command, due, transfer, has_interrupt, sectors = values
+    overlay = Overlay()
+    for number, content in sectors:
+        if len(content) != SECTOR_BYTES:
+            raise ValueError(f"sector {number} has {len(content)} bytes, expected {SECTOR_BYTES}")
+        overlay = overlay.plus(number, content)
+    return Drive(
+        Settings(Geometry(*settings[0]), *settings[1:]),
+        Registers(*registers),
+        error,
+        has_failed,
+        Phase(phase),
+        command,
+        due,
+        Transfer(*transfer),
+        has_interrupt,
+        overlay,
+    )

@@ -70,11 +70,6 @@ class Ide:
         self._take(_power_on(self._media))
         self._settle()
 
-    @property
-    def has_disk(self) -> bool:
-        """There is at least one drive."""
-        return any(drive is not None for drive in self._drives)
-
     def written(self, number: int) -> dict[int, bytes]:
         """Give the sectors of a disk that differ from its image, by number; none where there is no disk."""
         drive = self._drives[number]
@@ -113,6 +108,23 @@ class Ide:
     def save(self) -> State:
         """Give both drives, with what was written to them."""
         return IdeState(tuple(self._drives), self._selected, self._control)
+
+    def told(self) -> State:
+        """Give what `save` gives in plain values, for another process."""
+        drives = tuple(None if drive is None else ata_drive.told(drive) for drive in self._drives)
+        return drives, self._selected, self._control
+
+    def restore_told(self, state: State) -> None:
+        """Become what `told` gave.
+
+        Raises:
+            TypeError, ValueError: it is not of this channel, or of one with other drives.
+        """
+        drives, selected, control = state
+        made = tuple(None if drive is None else ata_drive.drive_told(drive) for drive in drives)
+        if [drive is None for drive in made] != [drive is None for drive in self._drives]:
+            raise ValueError("the state is of other drives")
+        self.restore(IdeState(made, selected, control))
 
     def restore(self, state: State) -> None:
         """Become what `save` gave."""

@@ -20,6 +20,8 @@ class Identity:
     scenario: str
     image_sha256: str
     """Of its image, and of what is typed at it."""
+    disks_sha256: str
+    """Of the images of its disks, which both hosts have; what the guest has written to them moves."""
     memory_bytes: int
     technique: str
     mmu: str
@@ -33,15 +35,31 @@ class Identity:
         """Name a machine."""
         image = read_image_file(scenario, variant_for(technique))
         typed = plain.encode((scenario.console_input, scenario.keys))
+        contents = hashlib.sha256(image + typed).hexdigest()
         features = " ".join(sorted(setup.cpu.features))
         return cls(
-            scenario.id, hashlib.sha256(image + typed).hexdigest(), scenario.guest.memory_bytes, technique, setup.mmu,
+            scenario.id, contents, _hash_of_disks(scenario), scenario.guest.memory_bytes, technique, setup.mmu,
             " ".join(setup.controls), setup.cpu.id, features,
         )  # fmt: skip
 
     def encode(self) -> bytes:
         """Give its bytes."""
         return plain.encode(astuple(self))
+
+
+def _hash_of_disks(scenario: Scenario) -> str:
+    """Hash the files of all disks, those that a VHD is based on included."""
+    digest = hashlib.sha256()
+    for disk in scenario.disks:
+        paths = () if disk is None else tuple(path for path, _, _ in disk.files) or (disk.path,)
+        digest.update(len(paths).to_bytes(1, "little"))
+        for path in paths:
+            try:
+                with path.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+            except OSError as error:
+                raise MigrationError(f"{path.name}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
 
 
 def check_identity(expected: Identity, content: bytes) -> None:

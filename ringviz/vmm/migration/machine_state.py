@@ -19,6 +19,7 @@ from ringviz.vmm.registry import built
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 
+_IDE = "ide"
 MOST_STEPS = 1_000
 """Instructions within which every guest comes by a moment that can be told."""
 
@@ -30,9 +31,6 @@ def cannot_move(technique: Technique) -> str:
         return why
     if technique.facts.alignment == "marker":
         return "its kernel is recompiled and shares tables with its hypervisor: it would have to help"
-    ide = technique.machine.bus.device("ide")
-    if isinstance(ide, Ide) and ide.has_disk:
-        return "it has a disk, and disks do not move"
     return ""
 
 
@@ -54,7 +52,8 @@ def state_of(technique: Technique) -> tuple[Any, ...]:
          None if cpu.long is None else tuple(cpu.long)),
         machine.cpu.fpu_registers(),
         (machine.retired, machine.idle, machine.is_halted, machine.bus.settled_at),
-        machine.bus.save(),
+        tuple((name, saved) for name, saved in machine.bus.save() if name != _IDE),
+        _ide(technique).told(),
     )  # fmt: skip
 
 
@@ -74,16 +73,19 @@ def arrived(scenario: Scenario, technique: str, setup: Setup, memory: bytes, sta
     made = built(scenario, technique, setup)
     machine = made.machine
     try:
-        registers, fpu, (retired, idle, is_halted, settled_at), devices = state
+        registers, fpu, (retired, idle, is_halted, settled_at), devices, disks = state
         cpu = _cpu_state(*registers)
         for at in range(0, len(memory), PAGE):
             page = memory[at : at + PAGE]
             if page.count(0) != PAGE:
                 machine.ram.write(made.guest_base + at, page)
         machine.cpu.retired, machine.idle, machine.is_halted = retired, idle, is_halted
-        machine.bus.restore(devices)
+        mine = machine.bus.save()
+        theirs = dict(devices)
+        machine.bus.restore(tuple((name, saved if name == _IDE else theirs[name]) for name, saved in mine))
+        _ide(made).restore_told(disks)
         machine.bus.settled_at = settled_at
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise MigrationError(f"the machine's state cannot be understood: {error}") from None
     made.power_on(cpu)
     try:
@@ -91,6 +93,13 @@ def arrived(scenario: Scenario, technique: str, setup: Setup, memory: bytes, sta
     except (TypeError, ValueError) as error:
         raise MigrationError(f"the machine's state cannot be understood: {error}") from None
     return made
+
+
+def _ide(technique: Technique) -> Ide:
+    """Give the channel of the disks: what it saves is for the same process only."""
+    ide = technique.machine.bus.device(_IDE)
+    assert isinstance(ide, Ide)
+    return ide
 
 
 def _segment(cache: SegmentCache) -> tuple[int, int, int, int]:

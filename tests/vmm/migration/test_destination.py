@@ -5,13 +5,17 @@ from pathlib import Path
 import pytest
 
 from ringviz.engine.migration import new_machine
+from ringviz.errors import MigrationError
 from ringviz.vmm.migration.decision import MemoryRecord
 from ringviz.vmm.migration.destination import Destination
+from ringviz.vmm.migration.identity import Identity, check_identity
 from ringviz.vmm.migration.loopback import Loopback
 from ringviz.vmm.migration.running import RunningGuest
 from ringviz.vmm.migration.source import Plan, Result, Source
 from ringviz.vmm.migration.stream import GREETING_BYTES
 from ringviz.vmm.registry import choose
+from tests.cli.guests import needs_nasm
+from tests.vmm.disk_guest import SECOND_SECTORS, disk_image, disk_scenario
 from tests.vmm.migration.guests import writer
 
 SECRET = b"known to both"
@@ -101,3 +105,12 @@ def test_a_stream_of_another_version_and_one_that_is_none_are_refused(tmp_path: 
         destination = Pair(tmp_path / str(number)).destination
         destination.receive(data.ljust(GREETING_BYTES, b"\0"))
         assert why in destination.refusal
+
+
+@needs_nasm
+def test_a_machine_is_not_let_to_other_disks(tmp_path: Path) -> None:
+    scenario, setup = disk_scenario(tmp_path / "guest"), choose("vt-x", None, "haswell")
+    before = Identity.of(scenario, "vt-x", setup)
+    (tmp_path / "guest" / "second.img").write_bytes(disk_image(SECOND_SECTORS, b"c"))
+    with pytest.raises(MigrationError, match="a foreign machine: disks sha256 is"):
+        check_identity(Identity.of(scenario, "vt-x", setup), before.encode())

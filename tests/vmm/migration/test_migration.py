@@ -13,6 +13,8 @@ from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.migration.source import Plan, Result
 from ringviz.vmm.registry import choose
+from tests.cli.guests import needs_nasm
+from tests.vmm.disk_guest import disk_scenario
 from tests.vmm.migration.guests import writer
 
 WAYS = (
@@ -119,6 +121,15 @@ def test_guests_with_tables_interrupts_and_rings_move_at_any_moment(name: str, w
     report = guest.migrate(random.Random(name).randrange(guest.cycles // 4, guest.cycles), Plan(1000))
     assert report.outcome.moved
     check(report)
+
+
+@needs_nasm
+def test_what_a_guest_has_written_to_its_disks_moves_in_the_middle_of_commands(tmp_path: Path) -> None:
+    guest = moving(disk_scenario(tmp_path / "guest"), *WAYS[0])
+    for part in range(1, 8):
+        report = guest.migrate(guest.cycles * part // 8, Plan(1000))
+        assert report.outcome.moved
+        check(report)
 
 
 def test_a_writer_does_not_converge_until_it_is_slowed_down() -> None:
