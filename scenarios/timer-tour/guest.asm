@@ -286,8 +286,7 @@ idt_end:
 image_end:
 
 ; ---- Memory that needs no place in the file -----------------------------------------
-absolute ADDR(image_end)
-alignb 4096
+section .bss nobits align=4096
     resb 4096
 kernel_stack_top:
 memory_end:

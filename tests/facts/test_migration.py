@@ -11,9 +11,11 @@ CITED = {work.cite for work in WORKS.values()}
 
 
 def test_every_number_and_rule_names_its_source() -> None:
-    for row in (*MIGRATION_NUMBERS.values(), *STOP_RULES.values()):
-        assert row.source.work in CITED or (row.source.status is Status.CHOSEN and row.source.note), row.id
-        assert row.source.status is not Status.REMEMBERED
+    rows = [(row.id, row.source) for row in MIGRATION_NUMBERS.values()]
+    rows += [(rule.id, rule.source) for rule in STOP_RULES.values()]
+    for id_, source in rows:
+        assert source.work in CITED or (source.status is Status.CHOSEN and source.note), id_
+        assert source.status is not Status.REMEMBERED
 
 
 @pytest.mark.parametrize(
