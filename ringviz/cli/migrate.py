@@ -1,5 +1,6 @@
 """`ringviz migrate`: a guest moves from a host to another while it runs, and every round of it is shown."""
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -91,7 +92,8 @@ def migrate(
         if cut is not None:
             raise InputError("--cut: only within one process; between two, end one of them")
         return hosts.migrate(chosen(scenario), technique, mmu, cpu, plan, link, after=after)
-    report = migration.migrate(chosen(scenario), technique, mmu, cpu, plan, after=after, cut_after=cut)
+    found = chosen(scenario)
+    report = migration.migrate(found, technique, mmu, cpu, plan, after=after, cut_after=cut, on_round=tell_round)
     if json:
         print_json(_json(report, plan.rules))
     else:
@@ -115,6 +117,16 @@ _LEGEND = (
     "In pages of 4 KiB. Due: to be sent in this round; zero: told by their number alone; later: written to again "
     "before they were sent. Dirtied: written to during the round, and due in the next. CPU kept: from the guest."
 )
+
+
+def tell_round(done: "Round") -> None:
+    """Say on stderr, if that is a terminal, that a round is over: the table comes at the end."""
+    if sys.stderr.isatty():
+        name = "the last round" if done.is_last else f"round {done.number}"
+        print(
+            f"{name}: {done.due_pages:,} pages in {_ms(done.cycles)} ms, {done.dirtied_pages:,} written to meanwhile",
+            file=sys.stderr,
+        )
 
 
 def _row(done: "Round") -> tuple[str, ...]:

@@ -11,9 +11,12 @@ CITED = {work.cite for work in WORKS.values()}
 
 
 def test_every_number_and_rule_names_its_source() -> None:
-    for row in (*MIGRATION_NUMBERS.values(), *STOP_RULES.values()):
-        assert row.source.work in CITED or (row.source.status is Status.CHOSEN and row.source.note), row.id
-        assert row.source.status is not Status.REMEMBERED
+    sources = {row.id: row.source for row in MIGRATION_NUMBERS.values()}
+    sources |= {row.id: row.source for row in STOP_RULES.values()}
+    assert len(sources) == len(MIGRATION_NUMBERS) + len(STOP_RULES)
+    for name, source in sources.items():
+        assert source.work in CITED or (source.status is Status.CHOSEN and source.note), name
+        assert source.status is not Status.REMEMBERED
 
 
 @pytest.mark.parametrize(
