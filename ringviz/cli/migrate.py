@@ -14,6 +14,7 @@ from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS, MIGRATION_NUMBERS, STOP_RULES
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def migrate(
     from ringviz.vmm.migration.source import Plan
 
     plan = Plan(bandwidth, rules, auto_converge, rounds)
+    cpu = cpu or _usual_cpu(technique)
     if listen is not None or to is not None:
         link = hosts.Link(listen, to, secret, record)
         if cut is not None:
@@ -99,6 +101,15 @@ def migrate(
     else:
         print_lines(_lines(report, plan.rules, has_help=auto_converge))
     return Exit.DONE if report.outcome.moved and report.is_equal else Exit.FAILED
+
+
+def _usual_cpu(technique: str) -> str | None:
+    """Give the CPU of a host that says nothing, as `ringviz vm` has it; None where the technique needs another."""
+    from ringviz.record.machines.room import DEFAULT_CPU
+    from ringviz.vmm.registry import technique_facts
+
+    needed = technique_facts(technique).needs_feature
+    return DEFAULT_CPU if needed is None or needed in CPU_PROFILES[DEFAULT_CPU].features else None
 
 
 _ROUNDS = (
