@@ -1,5 +1,6 @@
 """`ringviz migrate`: a guest moves from a host to another while it runs, and every round of it is shown."""
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from ringviz.cli.options import Cpu, Json, Mmu, Scenario, Technique
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS, MIGRATION_NUMBERS, STOP_RULES
 
 if TYPE_CHECKING:
@@ -86,17 +88,28 @@ def migrate(
     from ringviz.vmm.migration.source import Plan
 
     plan = Plan(bandwidth, rules, auto_converge, rounds)
+    cpu = cpu or _usual_cpu(technique)
     if listen is not None or to is not None:
         link = hosts.Link(listen, to, secret, record)
         if cut is not None:
             raise InputError("--cut: only within one process; between two, end one of them")
         return hosts.migrate(chosen(scenario), technique, mmu, cpu, plan, link, after=after)
-    report = migration.migrate(chosen(scenario), technique, mmu, cpu, plan, after=after, cut_after=cut)
+    found = chosen(scenario)
+    report = migration.migrate(found, technique, mmu, cpu, plan, after=after, cut_after=cut, on_round=tell_round)
     if json:
         print_json(_json(report, plan.rules))
     else:
         print_lines(_lines(report, plan.rules, has_help=auto_converge))
     return Exit.DONE if report.outcome.moved and report.is_equal else Exit.FAILED
+
+
+def _usual_cpu(technique: str) -> str | None:
+    """Give the CPU of a host that says nothing, as `ringviz vm` has it; None where the technique needs another."""
+    from ringviz.record.machines.room import DEFAULT_CPU
+    from ringviz.vmm.registry import technique_facts
+
+    needed = technique_facts(technique).needs_feature
+    return DEFAULT_CPU if needed is None or needed in CPU_PROFILES[DEFAULT_CPU].features else None
 
 
 _ROUNDS = (
@@ -115,6 +128,16 @@ _LEGEND = (
     "In pages of 4 KiB. Due: to be sent in this round; zero: told by their number alone; later: written to again "
     "before they were sent. Dirtied: written to during the round, and due in the next. CPU kept: from the guest."
 )
+
+
+def tell_round(done: "Round") -> None:
+    """Say on stderr, if that is a terminal, that a round is over: the table comes at the end."""
+    if sys.stderr.isatty():
+        name = "the last round" if done.is_last else f"round {done.number}"
+        print(
+            f"{name}: {done.due_pages:,} pages in {_ms(done.cycles)} ms, {done.dirtied_pages:,} written to meanwhile",
+            file=sys.stderr,
+        )
 
 
 def _row(done: "Round") -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.migrate import equal_line, outcome_lines
+from ringviz.cli.migrate import equal_line, outcome_lines, tell_round
 from ringviz.cli.output import print_lines, strong
 from ringviz.engine import migration
 from ringviz.errors import InputError
@@ -56,7 +56,9 @@ def migrate(
     else:
         with tcp.connect(port) as connection:
             wire = tcp.SocketWire(connection)
-            report = migration.send(scenario, technique, setup, plan, wire, secret, record, after=after)
+            report = migration.send(
+                scenario, technique, setup, plan, wire, secret, record, after=after, on_round=tell_round
+            )
     print_lines(_lines(report, has_help=plan.auto_converge))
     has_moved = report.has_machine is (link.to is None)
     return Exit.DONE if has_moved and report.is_equal else Exit.FAILED

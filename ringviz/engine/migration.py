@@ -111,7 +111,7 @@ class HostReport:
 
 def send(
     scenario: Scenario, technique: str, setup: Setup, plan: Plan, wire: Wire, secret: bytes, record: DecisionRecord,
-    *, after: int,
+    *, after: int, on_round: Callable[[Round], None] | None = None,
 ) -> HostReport:  # fmt: skip
     """Run a guest and move it over a wire; if it stays, run it to its end.
 
@@ -121,6 +121,7 @@ def send(
     machine = new_machine(scenario, technique, setup)
     guest = RunningGuest(machine)
     source = Source(guest, plan, secret, secrets.token_bytes(NONCE_BYTES), record, wire)
+    source.on_round = on_round
     guest.pass_time(after)
     if guest.has_ended:
         raise MigrationError(f"{scenario.id} has ended before the migration began, {after:,} cycles after power-on")

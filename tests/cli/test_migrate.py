@@ -10,7 +10,7 @@ import pytest
 from ringviz.cli.main import main
 from tests.cli.program import valid_json
 
-WRITER = ("migrate", "migration-writer", "--cpu", "haswell")
+WRITER = ("migrate", "migration-writer")
 
 
 def test_a_migration_that_works_is_told_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +19,13 @@ def test_a_migration_that_works_is_told_round_by_round(capsys: pytest.CaptureFix
     assert "Moved: the guest stood still for" in text
     assert "30 %" in text
     assert "those of a run that nobody moved" in text
+
+
+def test_without_help_the_writer_stays_and_the_help_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WRITER, "--rounds", "5"]) == 1
+    text = capsys.readouterr().out
+    assert "Not moved, it does not converge" in text
+    assert "--auto-converge" in text
 
 
 def test_the_same_in_json_with_the_link_lost(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,8 +54,7 @@ def test_the_numbers_come_with_their_sources(capsys: pytest.CaptureFixture[str])
 def test_what_cannot_be_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], why: str
 ) -> None:
-    technique = () if "-t" in arguments else ("--cpu", "haswell")
-    assert main(["migrate", "migration-quiet", *technique, *arguments]) == 2
+    assert main(["migrate", "migration-quiet", *arguments]) == 2
     complained = capsys.readouterr().err
     assert why in complained
     assert complained.count("\n") == 1

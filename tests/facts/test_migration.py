@@ -11,10 +11,11 @@ CITED = {work.cite for work in WORKS.values()}
 
 
 def test_every_number_and_rule_names_its_source() -> None:
-    rows = [(row.id, row.source) for row in MIGRATION_NUMBERS.values()]
-    rows += [(rule.id, rule.source) for rule in STOP_RULES.values()]
-    for id_, source in rows:
-        assert source.work in CITED or (source.status is Status.CHOSEN and source.note), id_
+    sources = {row.id: row.source for row in MIGRATION_NUMBERS.values()}
+    sources |= {row.id: row.source for row in STOP_RULES.values()}
+    assert len(sources) == len(MIGRATION_NUMBERS) + len(STOP_RULES)
+    for name, source in sources.items():
+        assert source.work in CITED or (source.status is Status.CHOSEN and source.note), name
         assert source.status is not Status.REMEMBERED
 
 
