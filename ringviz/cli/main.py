@@ -30,6 +30,7 @@ from ringviz.cli.quiz import quiz
 from ringviz.cli.replay import replay
 from ringviz.cli.run import open_app, run
 from ringviz.cli.screenshots import screenshots
+from ringviz.cli.serve import serve
 from ringviz.cli.stat import stat
 from ringviz.cli.trace import trace
 from ringviz.cli.vm import vm
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "paper": paper,
     "check": check,
     "build": build,
+    "serve": serve,
     "doctor": doctor,
     "screenshots": screenshots,
 }

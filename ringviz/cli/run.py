@@ -55,7 +55,9 @@ def run(
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal that the app can be opened on."""
+    """Whether there is a terminal that the app can be opened on, or, with a driver of Textual's named, a browser."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return True
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
