@@ -86,12 +86,6 @@ def test_the_app_without_a_terminal_is_refused_in_one_line(arguments: list[str])
     assert "terminal" in one_complaint(ringviz(*arguments))
 
 
-@pytest.mark.parametrize("command", ["serve"])
-def test_commands_of_later_versions_do_not_pretend_to_exist(command: str) -> None:
-    assert "no such command" in one_complaint(ringviz(command)).lower()
-    assert command not in ringviz("--help").stdout.split()
-
-
 def test_help_names_every_command_and_version_says_which() -> None:
     words = ringviz("--help").stdout.split()
     for command in ("run", "list", "cpus", "stat", "compare", "trace", "check", "build", "doctor", "screenshots"):

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.program import one_complaint, ringviz
 
 ENOUGH_S = 60
+QUIET_S = 1.5
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -59,6 +60,11 @@ class Visitor:
         self._drawn = b""
 
     async def press(self, keys: str) -> None:
+        """Press keys, as people do: when what was drawn has been looked at."""
+        with suppress(TimeoutError):
+            while True:
+                await asyncio.wait_for(self._socket.receive(), QUIET_S)
+        self._drawn = b""
         await self._socket.send_json(["stdin", keys])
 
     async def sees(self, text: str) -> None:
