@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from ringviz.errors import UnsupportedError
-from ringviz.guest import list_scenarios
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.vtx.technique import VtX
+from tests.short_scenarios import SHORT
 from tests.vmm.guests import SCRATCH, bare_scenario, kernel_scenario, make_scenario, slots
 from tests.vmm.lockstep import Run, assert_lockstep
 
-UNPAGED = tuple(scenario.id for scenario in list_scenarios() if "paging" not in scenario.requires)
+UNPAGED = tuple(scenario.id for scenario in SHORT if "paging" not in scenario.requires)
 GENERATIONS = {"p4-672": "shadow tables", "nehalem": "identity tables under EPT", "westmere": "unrestricted guest"}
 
 
