@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from ringviz.errors import InputError, LessonError, RingvizError
+from ringviz.errors import InputError, RingvizError
 from ringviz.guest.scenario import scenario_folders
 from ringviz.guest.schema import did_you_mean
 from ringviz.lessons.lesson import Lesson
@@ -67,6 +67,3 @@ def _folders() -> list[Path]:
 
 def _ignore(_error: RingvizError) -> None:
     """A broken lesson has no number."""
-
-
-__all__ = ["LessonError", "course_folder", "find_lesson", "list_lessons"]

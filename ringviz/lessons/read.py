@@ -18,7 +18,6 @@ from ringviz.guest.scenario import SCENARIO_FILE, Scenario, find_scenario, load_
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.lessons.asked import Asked, read_question
 from ringviz.lessons.lesson import Lesson, Move, Quiz, Section
-from ringviz.lessons.question import QuestionKind
 from ringviz.record.replay import PANELS as REPLAY_PANELS
 
 SCHEMA_VERSION = 1
@@ -240,6 +239,3 @@ def _all_different(questions: tuple[Asked, ...], where: str) -> None:
         if question.id in seen:
             raise LessonError(f"{where}: question {question.id}: expected an id of its own, another question has it")
         seen.add(question.id)
-
-
-__all__ = ["LESSON_FILE", "PANELS", "QUIZ_FILE", "QuestionKind", "read_lesson", "read_quiz"]

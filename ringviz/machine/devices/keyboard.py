@@ -10,8 +10,8 @@ to start, takes 5 from one movement of a key to the next, and goes on only when 
 millisecond (about what a byte takes on the cable) after it was read. So a guest that is slow loses nothing.
 
 Address line 20 can be switched off here, and reads so; memory does not follow, its line is always on. A reset, by
-command FEh, bit 0 of the output port or bit 0 of port 0x92, is noted in
-`has_reset`, and the VMM ends the run.
+command FEh, bit 0 of the output port or bit 0 of port 0x92, is noted in `has_reset`,
+and the VMM ends the run.
 
 Sources: IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard controller" and "Keyboard commands";
 `scancodes` for the codes; QEMU for the state at the start and for commands DDh and DFh.
