@@ -80,6 +80,8 @@ _PATIENCE = 1_000_000
 _FEW_STEPS = 3
 """After so many single steps on end, more of them are expected: see `Cpu._set_pace`."""
 _UNLIMITED = NONE >> 1
+_STUB_IS_NEXT = 2
+"""Of `Slot.ENTERING`: the host is about to begin the stub that enters the guest."""
 _REASONS = tuple(Reason)
 _REFUSALS = (Reason.EXIT, Reason.GUARD)
 """Stops at an instruction that cannot be executed as things are."""
@@ -849,7 +851,7 @@ class Cpu:
     def _on_new_block(self, _uc: Uc, block: Any, _previous: Any, _data: Any) -> None:
         """Look at a block that has just been translated and is about to run for the first time."""
         try:
-            if not (self.slots[Slot.ENTERING] and block.pc == layout.STUB):
+            if self.slots[Slot.ENTERING] != _STUB_IS_NEXT:
                 self._settle_replays()
                 self._settle_same_block(block.pc, block.size)
                 self._scout(block.pc, block.size, block.icount)
@@ -1050,12 +1052,13 @@ class Cpu:
         slots[Slot.QUOTA], slots[Slot.AGAIN] = _UNLIMITED, 0
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0  # or the block of the last stop would pass as its own replay
         slots[Slot.REP_PC] = NONE
-        slots[Slot.ENTERING] = 1
+        slots[Slot.ENTERING] = _STUB_IS_NEXT
         status = uclib.uc_emu_start(
             self._engine, ctypes.c_uint64(layout.STUB), ctypes.c_uint64(0), ctypes.c_uint64(0), ctypes.c_size_t(0)
         )
         if status != 0:
             raise RuntimeError(f"VMRUN failed: the emulator stopped with status {status}")
+        slots[Slot.ENTERING] = 0  # or the guest's first fetch has failed, and no block of its has begun
         self._update_context()
 
     def _pack_registers(self, host: Any, gpr: list[int]) -> None:

@@ -24,7 +24,7 @@ bits 64
 %define LOG       8*13  ; rows of 4 slots: LAST_PC, LAST_LEN, address of the replay
 %define LOGGED    8*14
 %define LOGMAX    8*15
-%define ENTERING  8*16  ; the next block is the entry stub, which is no guest code
+%define ENTERING  8*16  ; the host enters the guest: 2 until its stub begins, which is no guest code, 1 while that runs, then 0
 %define TALLY     8*17  ; two counters of 32 bits for what translated code does on the quiet
 %define CACHE     8*18  ; linear address and size of the code cache of a binary translator
 %define CACHELEN  8*19
@@ -45,6 +45,7 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov edx, edx
     cmp qword [rcx+ENTERING], 0
     jne .entering
+.guest:
     mov r8, rdx                     ; key = length << 48 ^ address
     shl r8, 48
     xor r8, rsi
@@ -123,7 +124,8 @@ block:                              ; rdi engine, rsi address, edx length in byt
     mov r9d, 6
     jmp .stop
 .entering:
-    mov qword [rcx+ENTERING], 0
+    dec qword [rcx+ENTERING]
+    jz .guest
     ret
 .limit:
     mov r9d, 1
@@ -142,9 +144,12 @@ block:                              ; rdi engine, rsi address, edx length in byt
 
 code:                               ; rdi engine, rsi address, edx length, rcx context
     cmp rsi, [rcx+SKIP]
-    jne .stop                       ; SKIP stays: several stop points may lie on one address
+    jne .point                      ; SKIP stays: several stop points may lie on one address
+.pass:
     ret
-.stop:
+.point:
+    cmp qword [rcx+ENTERING], 0     ; the host's stub, at an address that is the guest's too
+    jne .pass
     mov qword [rcx+REASON], 4
     mov [rcx+ADDRESS], rsi
     jmp [rcx+STOPFN]
