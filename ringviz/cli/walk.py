@@ -155,7 +155,7 @@ def _go_to(session: "Session", text: str | None) -> None:
             raise InputError(f"--at {word}: the run ends after {session.position:,} instructions")
         return
     place = _address(session, word)
-    if not session.run_to(AtAddress(place)):
+    if session.cpu_state(is_real=False).eip != place and not session.run_to(AtAddress(place)):
         raise InputError(f"--at {word}: the guest never executes {place:08X}h under {session.technique.id}")
 
 
