@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.tlb import Tlb
 from ringviz.errors import UnsupportedError
-from ringviz.facts.paging import PagingMode, decode_entry, entry_format
+from ringviz.facts.paging import decode_entry, entry_format
 from ringviz.facts.registers import Cr0, Cr4
 from ringviz.facts.tlb import FIRST_LEVEL, TlbShape
 from ringviz.guest.scenario import Scenario
@@ -163,8 +163,6 @@ class TranslationCounter:
         walked = self._walk(linear, Access())
         if walked is None or (walked.hpa is None and walked.done.physical is None):
             return None
-        if walked.mode is PagingMode.FOUR_LEVEL:
-            raise UnsupportedError("page walks are counted for guests with 32-bit and PAE paging only")
         own = sum(read.tables is not Tables.NESTED for read in walked.reads)
         nested = len(walked.reads) - own
         self.references += len(walked.reads)

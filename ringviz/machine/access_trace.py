@@ -10,20 +10,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Protocol
 
-from ringviz.facts.registers import Cr0
+from ringviz.facts.registers import Cr0, Efer
 from ringviz.guest.decode import decode
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.machine import LOADS_DESCRIPTORS, Machine
 from ringviz.machine.memory import PAGE, PAGE_SHIFT
-from ringviz.machine.microcode.operands import linear_address
+from ringviz.machine.microcode.operands import linear_address, segment_base
 from ringviz.machine.paging import Access
 from ringviz.machine.reverse_map import ReverseMap
-from ringviz.machine.state import DS, EDI, ES, ESI, ESP, SS, CpuState
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, DS, EDI, ES, ESI, ESP, SS, CpuState
 
 _NEAR_THE_STACK = 256
 """An instruction that pushes or pops does so within so many bytes of ESP."""
-_LONGEST_STRING_STEP = 4
-_LAST_PAGE = 0xF_FFFF
 _BLOCKS_OF_A_FLUSH = 2
 """MOV to CR3 ends its block: in the second one from there CR3 has changed."""
 
@@ -74,7 +72,8 @@ class AccessTrace:
         """Physical page to linear page, as long as nothing has changed and there is only one."""
         self._candidates: dict[int, list[int]] = {}
         """The same where there are several, or none."""
-        self._registers = (0, 0, 0)
+        self._registers = (0, 0, 0, 0)
+        """CR0, CR3, CR4 and EFER."""
         self._told = 0
         """Loads and stores that came to be told here."""
         self._latest: dict[int, int] = {}
@@ -105,7 +104,7 @@ class AccessTrace:
     def accessed(self, linear: int, access: Access) -> None:
         """Take an access that the CPU makes on its own account."""
         state = self._machine.state
-        self._registers = state.cr0, state.cr3, state.cr4
+        self._registers = state.cr0, state.cr3, state.cr4, state.efer
         self.forget()
         if self._is_translated():
             (self._sink.fetched if access.is_fetch else self._sink.touched)(linear >> PAGE_SHIFT)
@@ -136,15 +135,15 @@ class AccessTrace:
     # ---- from the emulator -------------------------------------------------------------------------------------------
 
     def _on_block(self, linear: int, size: int) -> None:
-        cr0, cr3, cr4 = self._machine.cpu.control_registers()
-        if (cr0, cr3, cr4) != self._registers:
-            self._registers = cr0, cr3, cr4
+        registers = self._machine.cpu.control_registers()
+        if registers != self._registers:
+            self._registers = registers
             self.forget()
         if not self._is_translated():
             return
         first, last = linear >> PAGE_SHIFT, (linear + max(size, 1) - 1) >> PAGE_SHIFT
         for page in range(first, last + 1):
-            self._sink.fetched(page & _LAST_PAGE)
+            self._sink.fetched(page & self._last_page())
         if self._blocks_to_see:
             self._blocks_to_see -= 1
         else:
@@ -161,7 +160,7 @@ class AccessTrace:
         if linear is not None:
             self._touch(linear, page)
             if (physical & (PAGE - 1)) + size > PAGE:
-                self._touch((linear + 1) & _LAST_PAGE, None)
+                self._touch((linear + 1) & self._last_page(), None)
         if is_write and page in self._map.table_pages:
             self.forget()
 
@@ -185,24 +184,29 @@ class AccessTrace:
             self._latest[number] = after
             self._hooks.quiet(after + self._base_page, is_quiet=True)
 
+    def _last_page(self) -> int:
+        """Give the number of the last linear page there is."""
+        return (ADDRESS_64 if self._registers[3] & Efer.LMA else ADDRESS_32) >> PAGE_SHIFT
+
     def _is_translated(self) -> bool:
         return bool(self._registers[0] & Cr0.PG) or self._machine.second_level is not None
 
     def _resolve(self, page: int, physical: int) -> int | None:
         """Find the linear page of an access that is just being made."""
-        cr0, cr3, cr4 = self._registers
+        cr0, cr3, cr4, efer = self._registers
         if not cr0 & Cr0.PG:
             return page
         candidates = self._candidates.get(page)
         if candidates is None:
             candidates = self._candidates[page] = self._map.linear_pages(
-                cr3, cr4, page, is_user=self._machine.cpu.entered_ring == 3
+                cr3, cr4, page, is_user=self._machine.cpu.entered_ring == 3, is_long=bool(efer & Efer.LMA)
             )
         if len(candidates) == 1:
             self._known[page] = candidates[0]
             return candidates[0]
         state, code = self._machine.cpu.glance()
-        instruction = _decoded(code, state.code_bits)
+        # Only in 64-bit mode does an operand depend on where the instruction is.
+        instruction = _decoded(code, state.eip if state.is_64bit else 0, state.code_bits)
         used = set() if instruction is None else _pages_with_offset(state, instruction, physical & (PAGE - 1))
         if candidates:
             used &= set(candidates)
@@ -213,8 +217,8 @@ class AccessTrace:
 
 
 @lru_cache(maxsize=4096)
-def _decoded(code: bytes, bits: int) -> Instruction | None:
-    return decode(code, 0, bits)
+def _decoded(code: bytes, address: int, bits: int) -> Instruction | None:
+    return decode(code, address, bits)
 
 
 def _pages_with_offset(state: CpuState, instruction: Instruction, offset: int) -> set[int]:
@@ -227,17 +231,19 @@ def _pages_with_offset(state: CpuState, instruction: Instruction, offset: int) -
     ]
     if instruction.is_string:
         for segment, register in ((ES, EDI), (DS, ESI)):
-            ranges.append(((state.segments[segment].base + state.gpr[register]) & 0xFFFF_FFFF, _LONGEST_STRING_STEP))
+            start = (segment_base(state, segment) + state.gpr[register]) & state.address_mask
+            ranges.append((start, state.code_bits // 8))
     if instruction.form in LOADS_DESCRIPTORS:
         ranges += [(table.base, table.limit + 1) for table in (state.gdtr, state.ldtr)]
-    pages = {page for start, size in ranges for page in _pages_in(start, size, offset)}
+    mask = state.address_mask
+    pages = {page for start, size in ranges for page in _pages_in(start, size, offset, mask)}
     if pages:
         return pages
-    stack = (state.segments[SS].base + state.gpr[ESP]) & 0xFFFF_FFFF
-    return _pages_in(stack - _NEAR_THE_STACK, 2 * _NEAR_THE_STACK, offset)
+    stack = (segment_base(state, SS) + state.gpr[ESP]) & mask
+    return _pages_in(stack - _NEAR_THE_STACK, 2 * _NEAR_THE_STACK, offset, mask)
 
 
-def _pages_in(start: int, size: int, offset: int) -> set[int]:
+def _pages_in(start: int, size: int, offset: int, mask: int) -> set[int]:
     """Give the pages of a range whose byte at an offset of the page lies in the range."""
     first = start + (offset - start) % PAGE
-    return {at >> PAGE_SHIFT & _LAST_PAGE for at in range(first, start + size, PAGE)}
+    return {(at & mask) >> PAGE_SHIFT for at in range(first, start + size, PAGE)}

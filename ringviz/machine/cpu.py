@@ -559,10 +559,10 @@ class Cpu:
         finally:
             self.is_running = False
 
-    def control_registers(self) -> tuple[int, int, int]:
-        """CR0, CR3 and CR4, current at the beginning of every block: CR0 and CR4 change at stops only."""
+    def control_registers(self) -> tuple[int, int, int, int]:
+        """CR0, CR3, CR4 and EFER, current at the beginning of every block: all but CR3 change at stops only."""
         cr0, _, _, _, cr4 = layout.CONTROL.unpack_from(self._view, layout.CONTROL_AT)
-        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3), cr4 & 0xFFFF_FFFF
+        return cr0 & 0xFFFF_FFFF, self.uc.reg_read(x86.UC_X86_REG_CR3), cr4 & 0xFFFF_FFFF, self._efer
 
     @property
     def entered_ring(self) -> int:

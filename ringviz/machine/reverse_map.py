@@ -19,6 +19,8 @@ _Slot = tuple[int, bool]
 """Number of an entry in its table, and whether it lets ring 3 in."""
 _FRAME = 0x000F_FFFF_FFFF_F000
 _PDPT_BYTES = 32
+_HIGH_HALF = 0xFFFF << 36
+"""What the number of a canonical linear page of the upper half has above its 36 bits."""
 
 
 class ReverseMap:
@@ -33,7 +35,7 @@ class ReverseMap:
         self.table_pages: set[int] = set()
         """Physical pages met since this was cleared that hold tables: a write there may change everything."""
 
-    def linear_pages(self, cr3: int, cr4: int, page: int, *, is_user: bool) -> list[int]:
+    def linear_pages(self, cr3: int, cr4: int, page: int, *, is_user: bool, is_long: bool = False) -> list[int]:
         """Give the linear pages, by number, that the tables translate to a physical page.
 
         Args:
@@ -41,18 +43,23 @@ class ReverseMap:
             cr4: likewise.
             page: number of the physical page.
             is_user: only those that ring 3 may use.
+            is_long: EFER.LMA, for tables of four levels.
         """
         found: list[int] = []
         size, bits = (8, 9) if cr4 & Cr4.PAE else (4, 10)
         has_large = bool(cr4 & (Cr4.PAE | Cr4.PSE))
-        for first, number in self._directories(cr3, cr4):
+        if is_long:
+            directories = self._long_directories(cr3, page, found, is_user=is_user)
+        else:
+            directories = self._directories(cr3, cr4)
+        for first, number in directories:
             for slot, entry in self._directory(number, size):
                 if is_user and not entry & US:
                     self.table_pages.add((entry & _FRAME) >> PAGE_SHIFT)
                     continue
                 base = first + (slot << bits)
                 if has_large and entry & PS:
-                    start = (entry & _FRAME & 0xFFFF_FFFF) >> PAGE_SHIFT & ~((1 << bits) - 1)
+                    start = (entry & _FRAME) >> PAGE_SHIFT & ~((1 << bits) - 1)
                     if 0 <= page - start < 1 << bits:
                         found.append(base + page - start)
                     continue
@@ -71,6 +78,21 @@ class ReverseMap:
         for number, pointer in enumerate(pointers):
             if pointer & P:
                 yield number << 18, (pointer & _FRAME) >> PAGE_SHIFT
+
+    def _long_directories(self, cr3: int, page: int, found: list[int], *, is_user: bool) -> Iterator[tuple[int, int]]:
+        """Do the same for tables of four levels; pages of 1 GiB that hold `page` are added to `found`."""
+        for top, upper in self._directory(cr3 >> PAGE_SHIFT & _FRAME >> PAGE_SHIFT, 8):
+            half = _HIGH_HALF if top & 0x100 else 0
+            for slot, entry in self._directory((upper & _FRAME) >> PAGE_SHIFT, 8):
+                first = half | top << 27 | slot << 18
+                if is_user and not upper & entry & US:
+                    self.table_pages.add((entry & _FRAME) >> PAGE_SHIFT)
+                elif entry & PS:
+                    start = (entry & _FRAME) >> PAGE_SHIFT & ~((1 << 18) - 1)
+                    if 0 <= page - start < 1 << 18:
+                        found.append(first + page - start)
+                else:
+                    yield first, (entry & _FRAME) >> PAGE_SHIFT
 
     def _directory(self, page: int, size: int) -> list[tuple[int, int]]:
         """Give the slots and entries of one page directory that are present."""
@@ -93,7 +115,7 @@ class ReverseMap:
         slots: dict[int, list[_Slot]] = {}
         for slot, entry in enumerate(struct.unpack("<512Q" if size == 8 else "<1024I", content)):
             if entry & P:
-                frame = (entry & _FRAME & 0xFFFF_FFFF) >> PAGE_SHIFT
+                frame = (entry & _FRAME) >> PAGE_SHIFT
                 slots.setdefault(frame, []).append((slot, bool(entry & US)))
         self._known[page] = content, slots
         return slots

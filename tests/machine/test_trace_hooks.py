@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ringviz.facts.registers import Efer
 from ringviz.machine import trace_hooks
 from ringviz.machine.paging import Access, walk
 from ringviz.machine.reverse_map import ReverseMap
@@ -67,3 +68,42 @@ def test_a_page_read_backwards_leads_to_the_linear_pages_that_lead_to_it(is_pae:
 
     put(0x3000 + 4 * size, 9 << 12 | 7)
     assert table + 4 in reverse.linear_pages(cr3, cr4, 9, is_user=True)
+
+
+@pytest.mark.parametrize("half", [0, 256])
+def test_four_levels_are_read_backwards_in_both_halves_of_the_address_space(half: int) -> None:
+    memory = bytearray(0x10 << 12)
+
+    def put(address: int, value: int) -> None:
+        memory[address : address + 8] = value.to_bytes(8, "little")
+
+    put(0x1000 + (half + 3) * 8, 0x2000 | 7)
+    put(0x1000 + (half + 4) * 8, 0x2000 | 3)  # the same once more, for the kernel alone
+    put(0x2000 + 5 * 8, 0x3000 | 7)
+    put(0x2000 + 6 * 8, 0x83 | 1 << 30)  # 1 GiB
+    put(0x3000 + 1 * 8, 0x4000 | 7)
+    put(0x3000 + 2 * 8, 0x87 | 0x20_0000)  # 2 MiB
+    put(0x4000 + 9 * 8, 9 << 12 | 7 | 1 << 63)
+    high = 0xFFFF << 36 if half else 0
+    tops = [high | (half + top) << 27 for top in (3, 4)]
+    reverse = ReverseMap(lambda page: bytes(memory[page << 12 : (page + 1) << 12]))
+
+    def found(page: int, *, is_user: bool = False) -> list[int]:
+        return reverse.linear_pages(0x1000, 0x20, page, is_user=is_user, is_long=True)
+
+    ways = {
+        9: [top | 5 << 18 | 1 << 9 | 9 for top in tops],
+        0x200 + 17: [top | 5 << 18 | 2 << 9 | 17 for top in tops],
+        (1 << 18) + 0x1_2345: [top | 6 << 18 | 0x1_2345 for top in tops],
+    }
+    for page, linear_pages in ways.items():
+        assert sorted(found(page)) == linear_pages
+        for linear in linear_pages:
+            done = walk(
+                lambda at, length: int.from_bytes(memory[at : at + length], "little"), 0x8000_0011, 0x1000, 0x20,
+                Efer.LME | Efer.LMA | Efer.NXE, linear << 12, Access(),
+            )  # fmt: skip
+            assert done.physical == page << 12
+    assert found(9, is_user=True) == ways[9][:1]
+    assert found((1 << 18) + 1, is_user=True) == []
+    assert found(10) == []

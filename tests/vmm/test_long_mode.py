@@ -11,6 +11,7 @@ import pytest
 
 from ringviz.engine.recording import Recording
 from ringviz.engine.session import Session
+from ringviz.engine.walk_count import count_walks
 from ringviz.errors import UnsupportedError
 from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_SAVE
 from ringviz.facts.vmx import VMX_CONTROLS
@@ -317,3 +318,20 @@ def test_random_page_tables_of_four_levels_translate_alike(
     run = assert_lockstep(guest, technique, mmu=mmu, cpu=cpu, times=6)
     assert run.ended is not None
     assert run.ended.how in ("exit", "triple-fault")
+
+
+def test_its_page_walks_are_counted_in_one_dimension_and_in_two(guest: Scenario) -> None:
+    counts = {way: count_walks(guest, way[0], choose(way[0], *way[1:])) for way in (("native", None, None), *WAYS[1:])}
+    native = counts["native", None, None]
+    assert 3 * native.misses < native.one_dimension <= 4 * native.misses, "pages of 4 KiB, and larger ones"
+    assert native.one_dimension < native.references, "walks in vain are in it"
+    assert counts["amd-v", "nested", None].one_dimension == native.one_dimension, "its exits do not flush"
+    for (_, mmu, _), count in counts.items():
+        assert count.unresolved == 0
+        assert count.is_nested == (mmu == "nested")
+        if mmu == "nested":
+            assert count.failed_walks == native.failed_walks
+            assert 20 * native.misses < count.two_dimensions <= 24 * count.misses
+            assert count.two_dimensions < count.references
+        elif mmu == "shadow":
+            assert count.failed_walks > native.failed_walks, "those by which the shadow is filled"
