@@ -8,7 +8,7 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit
-from ringviz.cli.options import Json, Techniques, Weights, cpu_ids, scenario_ids
+from ringviz.cli.options import Json, Techniques, cpu_ids, scenario_ids
 from ringviz.cli.output import opened, print_json, print_lines, strong, width_cells, write_text
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
@@ -67,7 +67,6 @@ def chart(
             autocompletion=cpu_ids,
         ),
     ] = None,
-    weights: Weights = False,
     json: Json = False,
 ) -> int:
     """Draw slowdown against the year of the CPU."""
@@ -87,10 +86,7 @@ def chart(
         raise InputError(f"--svg: found {len(scenarios)} scenarios, expected one")
     found = [chosen(name) for name in scenarios]
     with shown() as progress:
-        results = [
-            engine.over_generations(scenario, technique or None, progress, profiles, weighs=weights)
-            for scenario in found
-        ]
+        results = [engine.over_generations(scenario, technique or None, progress, profiles) for scenario in found]
     if svg is not None:
         from ringviz.export.chart_svg import draw_svg
 

@@ -18,7 +18,6 @@ from ringviz.cli.options import (
     Limit,
     Scenario,
     Techniques,
-    Weights,
     cpu_ids,
     known_cpu,
 )
@@ -81,7 +80,6 @@ def consolidate(
     load: Load = DEFAULT_LOAD,
     memory: HostMemory = None,
     walks: Walks = False,
-    weights: Weights = False,
     disk: Disk = None,
     disk2: Disk2 = None,
     limit: Limit = None,
@@ -95,7 +93,7 @@ def consolidate(
     found = chosen(scenario, disk, disk2, None, limit, console_input, keys)
     cpus = None if cpu == ALL else [cpu]
     with shown() as progress:
-        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks, weights)
+        result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks)
     if json:
         print_json(engine.consolidation_json(result))
     else:

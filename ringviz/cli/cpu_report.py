@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 
 from ringviz.cli.output import strong, width_cells
 from ringviz.cli.table import Column, table
-from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, Cost, CpuProfile
+from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, PRICED, Cost, CpuProfile
 from ringviz.facts.cpu_features import CPU_FEATURES, vendor_of
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
-from ringviz.facts.instruction_weights import CLASSES, HUNDREDTHS, InstructionClass
+from ringviz.facts.instruction_weights import CLASSES, InstructionClass, in_cycles, weight_source
 from ringviz.facts.source import Source, Status
 from ringviz.facts.tlb_geometry import real_tlbs, source_of
 
@@ -35,7 +35,7 @@ _MARKS = {
 }
 _LEGEND = (
     "4340 as published   4340= computed from what was published   889~ borrowed from something alike or from another "
-    "CPU   1* chosen by ringviz   ? no figure found: counted, charged nothing"
+    "CPU   5* chosen by ringviz   ? no figure found: counted, charged nothing"
 )
 _SHORT = {
     "p4-672": "P4", "core2": "Core2", "nehalem": "Nehal", "westmere": "Westm", "sandy-bridge": "SandB",
@@ -53,7 +53,7 @@ _OVERVIEW = (
 _FEATURES = (Column(""), Column("Feature"), Column("What it is", wraps=True), Column("Source", wraps=True))
 _WEIGHTS = (Column("Class"), Column("Cycles", is_number=True), Column("Status"), Column("What it is", wraps=True))
 _INDENT = "    "
-_CAUSE_CELLS, _CYCLES_CELLS, _RANGE_CELLS = max(map(len, CAUSES)), 7, 14
+_CAUSE_CELLS, _CYCLES_CELLS, _RANGE_CELLS = max(map(len, PRICED)), 7, 14
 
 
 def overview() -> Iterator[str]:
@@ -101,7 +101,7 @@ def one_cpu(profile: CpuProfile) -> Iterator[str]:
     yield ""
     yield strong("What guest instructions weigh, in cycles")
     yield from table(_WEIGHTS, [_weight(row, profile) for row in CLASSES.values()], width_cells())
-    yield from _notes(_weight_source(row, profile) for row in CLASSES.values())
+    yield from _notes((class_id, weight_source(class_id, profile)) for class_id in CLASSES)
     yield ""
     yield strong("The TLB that page walks are counted with")
     shape, source = profile.tlb, profile.tlb.source
@@ -149,7 +149,7 @@ def _matrix(profiles: list[CpuProfile]) -> Iterator[str]:
     columns = (Column("Cause"), *(Column(_SHORT[profile.id], is_number=True) for profile in profiles))
     rows = [
         (("  " if cause.part_of else "") + cause.id, *(_marked(profile.costs[cause.id]) for profile in profiles))
-        for cause in CAUSES.values()
+        for cause in PRICED.values()
     ]
     yield from table(columns, rows, width_cells(), gap=" ")
 
@@ -188,11 +188,7 @@ def _weight(row: InstructionClass, profile: CpuProfile) -> tuple[str, ...]:
     own = profile.weights.get(row.id)
     if own is None:
         return row.id, row.cycles, _WORDS[row.source.status], row.title
-    return row.id, _in_cycles(own), _WORDS[Status.YOURS], row.title
-
-
-def _weight_source(row: InstructionClass, profile: CpuProfile) -> tuple[str, Source]:
-    return row.id, Source.yours(profile.id) if row.id in profile.weights else row.source
+    return row.id, in_cycles(own), _WORDS[Status.YOURS], row.title
 
 
 def _notes(sources: Iterable[tuple[str, Source]]) -> Iterator[str]:
@@ -202,11 +198,6 @@ def _notes(sources: Iterable[tuple[str, Source]]) -> Iterator[str]:
         by_source.setdefault(source, []).append(name)
     for source, names in by_source.items():
         yield from _wrapped(f"{', '.join(names)}: {source}.", _INDENT, _INDENT + "  ")
-
-
-def _in_cycles(hundredths: int) -> str:
-    whole, part = divmod(hundredths, HUNDREDTHS)
-    return f"{whole:,}" + (f".{part:02}".rstrip("0") if part else "")
 
 
 def _lightest() -> str:

@@ -13,7 +13,7 @@ from ringviz.cli.output import print_json, print_lines
 from ringviz.errors import InputError
 from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, CPU_PROFILES, CpuProfile
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
-from ringviz.facts.instruction_weights import CLASSES, weight_of
+from ringviz.facts.instruction_weights import CLASSES, weight_of, weight_source
 from ringviz.facts.source import Source
 from ringviz.facts.tlb_geometry import real_tlbs
 
@@ -112,7 +112,7 @@ def _object(profile: CpuProfile) -> dict[str, object]:
                 "class": row.id,
                 "title": row.title,
                 "hundredths_of_a_cycle": weight_of(row.id, profile.weights),
-                "source": _citation(Source.yours(profile.id) if row.id in profile.weights else row.source),
+                "source": _citation(weight_source(row.id, profile)),
             }
             for row in CLASSES.values()
         ],

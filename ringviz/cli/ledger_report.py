@@ -10,6 +10,7 @@ from ringviz.engine.ledger_view import LedgerRow, LedgerView
 from ringviz.engine.reasons import Reason
 from ringviz.facts.advice import ADVICE
 from ringviz.facts.costs import CAUSES
+from ringviz.facts.instruction_weights import GUEST_WORK
 from ringviz.facts.source import Status
 
 LEDGER = (
@@ -114,7 +115,8 @@ def _thousand(view: LedgerView, cycles: int) -> str:
 def _signs(view: LedgerView, cpu_id: str) -> Iterator[str]:
     """Say what the signs behind prices mean, if there are any."""
     yield from _wrapped("Per 1,000: cycles per 1,000 guest instructions.")
-    used = {row.status for row in view.rows if row.each is not None and not row.is_weighed}
+    yield from _wrapped(f"by class: {GUEST_WORK}")
+    used = {row.status for row in view.rows if row.each is not None}
     meanings = {
         Status.BORROWED: f"borrowed: no figure for this very thing; `ringviz cpus {cpu_id}` says from whom.",
         Status.CHOSEN: f"chosen by ringviz; `ringviz cpus {cpu_id}` says why.",
@@ -123,7 +125,7 @@ def _signs(view: LedgerView, cpu_id: str) -> Iterator[str]:
     for status, sign in SIGNS.items():
         if status in used:
             yield from _wrapped(f"{sign} {meanings[status]}")
-    unknown = [row.cause for row in view.rows if row.is_unknown and row.count and not row.is_weighed]
+    unknown = [row.cause for row in view.rows if row.is_unknown and row.count]
     if unknown:
         yield from _wrapped(
             f"unknown: no figure, counted and not charged, so the sum is too low: {', '.join(unknown)}."

@@ -113,6 +113,3 @@ Keys = Annotated[
     str | None, typer.Option("--keys", metavar="TEXT", help="What is typed at the guest's keyboard; \\n is Enter.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a text for people.")]
-Weights = Annotated[
-    bool, typer.Option("--weights", help="Charge instructions by their class (load, call, divide), not all alike.")
-]

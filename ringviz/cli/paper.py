@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,8 @@ from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.facts import adams_agesen
 from ringviz.facts.adams_agesen import OPERATIONS, Contender, Operation, why_off
-from ringviz.facts.costs import CAUSES, cost_of
-from ringviz.facts.instruction_weights import CLASSES, weight_of
+from ringviz.facts.costs import PRICED, cost_of
+from ringviz.facts.instruction_weights import CLASSES, in_cycles, weight_of, weight_source
 from ringviz.facts.source import Source
 
 if TYPE_CHECKING:
@@ -177,15 +176,14 @@ def _prices(done: "Reproduction") -> Iterator[tuple[str, str, set[Contender], So
             causes.setdefault(cause, set()).add(who)
         for name in bill.classes:
             classes.setdefault(name, set()).add(who)
-    for cause in CAUSES:
+    for cause in PRICED:
         if cause in causes:
             cost = cost_of(done.cpu, cause)
             yield cause, "unknown" if cost.cycles is None else f"{cost.cycles:,}", causes[cause], cost.source
-    for name, row in CLASSES.items():
+    for name in CLASSES:
         weight = weight_of(name, done.cpu.weights)
         if name in classes and weight:
-            source = Source.yours(done.cpu.id) if name in done.cpu.weights else row.source
-            yield f"{name} (class)", replace(row, weight=weight).cycles, classes[name], source
+            yield f"{name} (class)", in_cycles(weight), classes[name], weight_source(name, done.cpu)
 
 
 def _number(cycles: Fraction) -> str:

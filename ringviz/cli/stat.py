@@ -22,7 +22,6 @@ from ringviz.cli.options import (
     Mmu,
     Scenario,
     Technique,
-    Weights,
 )
 from ringviz.cli.output import print_json, print_lines, strong
 from ringviz.cli.progress import shown
@@ -53,7 +52,6 @@ def stat(
     walks: Annotated[
         bool, typer.Option("--walks", help="Count TLB misses and page-table references too, with a modelled TLB.")
     ] = False,
-    weights: Weights = False,
     json: Json = False,
 ) -> int:
     """Run a guest to its end; count traps and cycles by cause."""
@@ -61,7 +59,7 @@ def stat(
 
     found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
     with shown() as progress:
-        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks, weights)
+        result = engine.stat(found, technique, mmu, cpu, fidelity, progress, control or (), walks)
     if json:
         print_json(engine.stat_json(result))
     else:

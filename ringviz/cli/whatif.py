@@ -8,11 +8,12 @@ import typer
 
 from ringviz.cli.chosen import chosen
 from ringviz.cli.exits import Exit, one_line
-from ringviz.cli.options import ConsoleInput, Cpu, Disk, Disk2, Json, Keys, Limit, Memory, Scenario, Weights
+from ringviz.cli.options import ConsoleInput, Cpu, Disk, Disk2, Json, Keys, Limit, Memory, Scenario
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.engine.decimals import decimal, decimals
+from ringviz.facts.instruction_weights import GUEST_WORK
 
 if TYPE_CHECKING:
     from ringviz.engine.contest import Contest
@@ -58,7 +59,6 @@ def whatif(
     cpu: Cpu = None,
     settings: Set = None,
     walks: Walks = False,
-    weights: Weights = False,
     disk: Disk = None,
     disk2: Disk2 = None,
     memory: Memory = None,
@@ -78,7 +78,7 @@ def whatif(
     changes = changes_of(settings or (), profile)
     has_walks = walks or bool(NEED_WALKS & {*changes.prices, *changes.rates})
     with shown() as progress:
-        runs = counting.contest(found, technique or None, profile.id, progress, has_walks, weights=weights)
+        runs = counting.contest(found, technique or None, profile.id, progress, has_walks)
     result = engine.answer(runs, changes, _knobs(changes))
     if json:
         print_json(engine.answer_json(runs, changes, result))
@@ -111,7 +111,7 @@ def report(runs: "Contest", changes: "Changes", result: "Answer") -> Iterator[st
         yield from _wrapped(_turns(runs, view))
     yield ""
     yield "What this rests on:"
-    yield from _wrapped(f"- {line}" for line in ASSUMPTIONS)
+    yield from _wrapped(f"- {line}" for line in (*ASSUMPTIONS, f"Cycles are modelled. {GUEST_WORK}"))
     if not runs.has_walks:
         yield from _wrapped(["- TLB misses are not counted here; --walks counts them, and charges their page walks."])
     for who, why in runs.left_out:

@@ -1,7 +1,7 @@
 """What has happened on a stretch of a run, counted by cause and not yet priced.
 
-A bill holds no cycles: the same one can be priced for any CPU, or with any price changed. Bills add up: that of a
-stretch is the bill at its end less the bill at its beginning.
+A bill holds no prices: the same one can be priced for any CPU that weighs instructions alike, or with any price
+changed. Bills add up: that of a stretch is the bill at its end less the bill at its beginning.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from ringviz.engine.event_log import EventLog
 from ringviz.engine.recording import Recording
 from ringviz.engine.walk_count import WalkCount
 from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS
 
-GUEST_INSTRUCTION = "guest-instruction"
 WALK_REFERENCE, NESTED_WALK = "walk-reference", "nested-walk"
-HUNDREDTHS = 100
-"""Weights of instructions are in hundredths of a cycle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +32,8 @@ class Bill:
     """How often each cause came on the VMM's account."""
     native: Mapping[str, int]
     """How often each cause came that bare metal pays for as well; instructions are not among them."""
-    guest_weight: int | None = None
-    """Weights of the instructions that the CPU ran by itself, added up, in hundredths of a cycle; None: not weighed,
-    each of them costs what the CPU's row for a guest instruction says."""
+    guest_weight: int
+    """Weights of the instructions that the CPU ran by itself, added up, in hundredths of a cycle."""
 
     @property
     def direct(self) -> int:
@@ -50,13 +47,12 @@ class Bill:
 
     def since(self, earlier: Bill) -> Bill:
         """Give the bill of the stretch from the end of an earlier one, of the same run, to the end of this one."""
-        is_weighed = self.guest_weight is not None and earlier.guest_weight is not None
         return Bill(
             self.retired - earlier.retired,
             self.by_vmm - earlier.by_vmm,
             _less(self.vmm, earlier.vmm),
             _less(self.native, earlier.native),
-            (self.guest_weight or 0) - (earlier.guest_weight or 0) if is_weighed else None,
+            self.guest_weight - earlier.guest_weight,
         )
 
     def with_walks(self, count: WalkCount) -> Bill:
@@ -67,15 +63,14 @@ class Bill:
         )
         return replace(self, native=_frozen(native), vmm=_frozen(vmm))
 
-    def instruction_cycles(self, cpu: CpuProfile) -> int:
-        """Price the instructions that the CPU ran by itself; hundredths are left off."""
-        if self.guest_weight is not None:
-            return self.guest_weight // HUNDREDTHS
-        return self.direct * cost_of(cpu, GUEST_INSTRUCTION).charged_cycles
+    @property
+    def instruction_cycles(self) -> int:
+        """What the instructions come to that the CPU ran by itself; hundredths are left off."""
+        return self.guest_weight // HUNDREDTHS
 
     def guest_cycles(self, cpu: CpuProfile) -> int:
         """Price what bare metal pays as well."""
-        return self.instruction_cycles(cpu) + _priced(self.native, cpu)
+        return self.instruction_cycles + _priced(self.native, cpu)
 
     def overhead_cycles(self, cpu: CpuProfile) -> int:
         """Price what is on the VMM's account."""
@@ -103,7 +98,7 @@ def bill_of(
     retired: int,
     by_vmm: int,
     tallies: Mapping[str, int],
-    guest_weight: int | None = None,
+    guest_weight: int,
 ) -> Bill:
     """Count the first events of a run, and what has come without an event.
 
@@ -113,32 +108,27 @@ def bill_of(
         retired: guest instructions completed.
         by_vmm: of these, by the VMM.
         tallies: what has come without an event, by cause: on the VMM's account.
-        guest_weight: of the instructions that the CPU ran by itself, in hundredths of a cycle, where they are weighed.
+        guest_weight: of the instructions that the CPU ran by itself, in hundredths of a cycle.
     """
     counts = log.accounts(count)
     counts.vmm.update(tallies)
     return Bill(retired, by_vmm, _frozen(counts.vmm), _frozen(counts.native), guest_weight)
 
 
-def bill_at(recording: Recording, *, weighs: bool = False) -> Bill:
-    """Give the bill from power-on to where a recording stands.
-
-    Args:
-        recording: a run.
-        weighs: charge the instructions that the CPU ran by itself by the weights of their classes.
-    """
+def bill_at(recording: Recording) -> Bill:
+    """Give the bill from power-on to where a recording stands."""
     technique, log = recording.technique, recording.log
     count = len(log) if recording.is_at_end else log.before(recording.position)
-    weight = technique.guest_weight() if weighs else None
-    return bill_of(log, count, recording.position, technique.completed_by_vmm(), technique.tallies(), weight)
+    retired, by_vmm = recording.position, technique.completed_by_vmm()
+    return bill_of(log, count, retired, by_vmm, technique.tallies(), technique.guest_weight())
 
 
-def between(recording: Recording, first: int, last: int, *, weighs: bool = False) -> Bill:
+def between(recording: Recording, first: int, last: int) -> Bill:
     """Give the bill of the stretch between two positions; the recording is left standing at `last`, or at its end."""
     recording.seek(first)
-    earlier = bill_at(recording, weighs=weighs)
+    earlier = bill_at(recording)
     recording.seek(last)
-    return bill_at(recording, weighs=weighs).since(earlier)
+    return bill_at(recording).since(earlier)
 
 
 def _less(later: Mapping[str, int], earlier: Mapping[str, int]) -> Mapping[str, int]:

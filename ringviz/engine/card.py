@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ringviz.engine.rings import VIRTUAL_8086
 from ringviz.engine.view import Card, CardPart
 from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS, weight_source
 from ringviz.facts.instructions import INSTRUCTIONS, PgClass
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
+from ringviz.guest.instruction_weight import class_of
 from ringviz.vmm.events import Event, Kind
 from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 
@@ -193,13 +196,10 @@ def _quiet_card(technique: TechniqueFacts, cpu: CpuProfile, before: Moment, now:
     parts = [CardPart(instruction.text if instruction is not None else "(no instruction)", "instruction")]
     form = instruction.form if instruction is not None else None
     picture = RESIDENTS[technique.id]
-    cause = "guest-instruction"
     if picture.guest_is_data:
-        cause = "interpreted-instruction"
         parts += [CardPart("read as data", "plain"), CardPart("the emulator changes the guest's CPU in memory", "vmm")]
         why = "No instruction of the guest runs on a CPU: the emulator reads each one and does what the manual says."
     elif word == _REPLACED:
-        cause = ""
         parts += [CardPart("replaced in the code cache", "plain"), CardPart("no trap, no call", "guest")]
         why = f"{_capital(reason)}."
     elif now.real.eip != now.guest.eip and before.real.eip != before.guest.eip:
@@ -218,10 +218,23 @@ def _quiet_card(technique: TechniqueFacts, cpu: CpuProfile, before: Moment, now:
             why = f"{row.title}: the guest's kernel owns ring 0 of {picture.guest_mode}, and nothing asks for an exit."
         else:
             why = f"{row.title}: {row.pg_class.value}."
-    if not cause:
-        return Card(tuple(parts), why, None, "", Kind.GUEST)
-    cost = cost_of(cpu, cause)
-    return Card(tuple(parts), why, cost.charged_cycles, f"modelled: {cost.source}", Kind.GUEST)
+    return Card(tuple(parts), why, *_quiet_price(cpu, before, now), Kind.GUEST)
+
+
+def _quiet_price(cpu: CpuProfile, before: Moment, now: Moment) -> tuple[int | float | None, str]:
+    """Give what the ledger has been charged for the one instruction, and where that comes from."""
+    if before.instruction is None:
+        return None, ""
+    tallied = Counter(now.tallies) - Counter(before.tallies)
+    if tallied:
+        sources = {str(cost_of(cpu, cause).source) for cause in tallied}
+    else:
+        class_id = class_of(before.instruction)
+        sources = {f"as all of the class {class_id}: {weight_source(class_id, cpu)}"}
+    cycles = sum(times * cost_of(cpu, cause).charged_cycles for cause, times in tallied.items())
+    whole, part = divmod(now.weight - before.weight, HUNDREDTHS)
+    exact = cycles + whole + part / HUNDREDTHS if part else cycles + whole
+    return exact, f"modelled: {'; '.join(sorted(sources))}"
 
 
 _REPLACED = "translated"

@@ -17,8 +17,8 @@ from ringviz.engine.walk_count import count_walks
 from ringviz.engine.whole_run import Progress, ending_of, ignore, play_whole
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile, cost_of
+from ringviz.facts.instruction_weights import GUEST_WORK
 from ringviz.facts.techniques import TECHNIQUES
-from ringviz.facts.tlb import TlbShape
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import available, check_fits, choose, choose_cpu, technique_facts
 
@@ -27,7 +27,8 @@ WHOLE = 100
 ASSUMPTIONS = (
     "A copy does the same work as this run, from power-on to its end, again and again.",
     "The load is the share of one CPU that a copy would take on bare metal; waiting in HLT takes none.",
-    "Cycles are modelled. Causes without a figure are charged nothing, so copies with such causes are too many.",
+    f"Cycles are modelled. {GUEST_WORK}",
+    "Causes without a figure are charged nothing, so copies with such causes are too many.",
     "Switching between copies costs nothing, and they do not push each other out of caches and TLBs.",
     "Devices are never the bottleneck, and the scheduler wastes nothing.",
     "Whether the guest sees what it sees on bare metal is not asked here; `ringviz compare` does.",
@@ -35,8 +36,6 @@ ASSUMPTIONS = (
 )
 WITHOUT_WALKS = "TLB misses are not counted, so nested paging carries fewer copies than this; --walks counts them."
 WITH_WALKS = "TLB misses are counted with the modelled TLB of each CPU, in runs of their own."
-WITHOUT_WEIGHTS = "Instructions that the CPU runs by itself cost all alike; --weights charges them by their classes."
-WITH_WEIGHTS = "Instructions that the CPU runs by itself are charged by their classes, the same on every CPU."
 MEMORY_ASSUMPTION = (
     "Each copy has all of its memory at every moment, shares none of it, and the VMM's own memory is not counted."
 )
@@ -113,8 +112,6 @@ class Consolidation:
     host_mib: int | None
     has_walks: bool
     """TLB misses are counted and charged."""
-    has_weights: bool
-    """Instructions are charged by their classes."""
     rows: tuple[Copies, ...]
     """CPU by CPU in the order of their years, techniques in the order of `ringviz list`."""
     left_out: tuple[LeftOut, ...]
@@ -123,8 +120,7 @@ class Consolidation:
     def assumptions(self) -> tuple[str, ...]:
         """What all of it rests on."""
         walks = WITH_WALKS if self.has_walks else WITHOUT_WALKS
-        weights = WITH_WEIGHTS if self.has_weights else WITHOUT_WEIGHTS
-        return (*ASSUMPTIONS, walks, weights, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
+        return (*ASSUMPTIONS, walks, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +132,27 @@ class _Counted:
 class _Runs:
     """Runs of one guest, each made once."""
 
-    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool, weights: bool) -> None:
+    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool) -> None:
         self._scenario = scenario
         self._progress = progress
         self._has_walks = walks
-        self._weighs = weights
-        self._known: dict[tuple[str, str, frozenset[str], TlbShape | None], _Counted] = {}
+        self._known: dict[tuple[object, ...], _Counted] = {}
 
     def counted(self, technique: str, mmu: str, cpu: CpuProfile) -> _Counted:
         """Give the bill of a run; a software technique does not look at what the CPU has for a VMM."""
         needs = TECHNIQUES[technique].needs_feature
         tlb = cpu.tlb if self._has_walks else None
-        key = (technique, mmu, cpu.features if needs is not None else frozenset(), tlb)
+        key: tuple[object, ...] = (
+            technique,
+            mmu,
+            cpu.features if needs is not None else frozenset(),
+            tuple(sorted(cpu.weights.items())),
+            tlb,
+        )
         if key not in self._known:
             setup = choose(technique, mmu, cpu.id)
             recording = play_whole(self._scenario, technique, setup, self._progress)
-            bill, ending = bill_at(recording, weighs=self._weighs), ending_of(recording)
+            bill, ending = bill_at(recording), ending_of(recording)
             # Where no CPU runs the guest's kernel, no TLB knows the guest's pages.
             if self._has_walks and TECHNIQUES[technique].guest_kernel_ring is not None:
                 bill = bill.with_walks(count_walks(self._scenario, technique, setup, self._walking(technique)))
@@ -171,7 +172,6 @@ def consolidate(
     host_mib: int | None = None,
     progress: Progress = ignore,
     walks: bool = False,
-    weights: bool = False,
 ) -> Consolidation:
     """Count how many copies of a guest fit one CPU.
 
@@ -183,7 +183,6 @@ def consolidate(
         host_mib: memory of the machine, for the bound that memory sets.
         progress: told how far the runs are.
         walks: run each once more to count TLB misses.
-        weights: charge instructions by the weights of their classes, and not all alike.
 
     Raises:
         InputError: a name is unknown, or a figure is out of range.
@@ -198,7 +197,7 @@ def consolidate(
     rows: list[Copies] = []
     left_out: list[LeftOut] = []
     chosen = _fitting(scenario, techniques, left_out)
-    runs = _Runs(scenario, progress, walks=walks, weights=weights)
+    runs = _Runs(scenario, progress, walks=walks)
     by_memory = None if host_mib is None else host_mib // scenario.guest.memory_mib
     for cpu in profiles:
         native = runs.counted(NATIVE, "none", cpu)
@@ -210,7 +209,7 @@ def consolidate(
                 else:
                     rows.append(row)
     return Consolidation(
-        scenario.id, scenario.guest.memory_mib, load_percent, host_mib, walks, weights, tuple(rows), tuple(left_out)
+        scenario.id, scenario.guest.memory_mib, load_percent, host_mib, walks, tuple(rows), tuple(left_out)
     )
 
 
@@ -269,7 +268,6 @@ def consolidation_json(result: Consolidation) -> dict[str, object]:
         "guest_mib": result.guest_mib,
         "host_mib": result.host_mib,
         "walks": result.has_walks,
-        "weights": result.has_weights,
         "assumptions": list(result.assumptions),
         "rows": [
             {

@@ -73,7 +73,6 @@ def contest(
     progress: Progress = ignore,
     walks: bool = False,
     walks_if_shorter: int = 0,
-    weights: bool = False,
 ) -> Contest:
     """Run a guest under several techniques and count.
 
@@ -83,14 +82,13 @@ def contest(
         cpu: id; None is the first that has it all.
         progress: told how far the runs are.
         walks: run each once more to count TLB misses.
-        weights: charge instructions by the weights of their classes, and not all alike.
         walks_if_shorter: do so, if it can be done, where bare metal completes fewer instructions than this.
 
     Raises:
         RingvizError: a name is unknown, or one that was named does not go with the CPU or the guest.
     """
     profile = choose_cpu(NATIVE, None, cpu or DEFAULT_CPU)
-    native = _counted(scenario, Contender(NATIVE, "none"), profile, progress, walks, weights)
+    native = _counted(scenario, Contender(NATIVE, "none"), profile, progress, walks)
     if not walks and native.bill.retired < walks_if_shorter:
         with suppress(UnsupportedError):
             native = _walked(scenario, native, profile, progress)
@@ -98,7 +96,7 @@ def contest(
     left_out: list[tuple[str, str]] = []
     for contender in _named(contenders, profile) if contenders else _usual():
         try:
-            run = _counted(scenario, contender, profile, progress, native.has_walks, weights)
+            run = _counted(scenario, contender, profile, progress, native.has_walks)
         except UnsupportedError as error:
             if contenders:
                 raise
@@ -131,13 +129,11 @@ def _named(words: Sequence[str], cpu: CpuProfile) -> list[Contender]:
     return found
 
 
-def _counted(
-    scenario: Scenario, contender: Contender, cpu: CpuProfile, progress: Progress, has_walks: bool, weights: bool
-) -> Counted:
+def _counted(scenario: Scenario, contender: Contender, cpu: CpuProfile, progress: Progress, has_walks: bool) -> Counted:
     setup = choose(contender.technique, contender.mmu, cpu.id)
     check_fits(scenario, contender.technique)
     recording = play_whole(scenario, contender.technique, setup, progress)
-    run = Counted(contender, ending_of(recording), bill_at(recording, weighs=weights), shares_of(recording.log.raw))
+    run = Counted(contender, ending_of(recording), bill_at(recording), shares_of(recording.log.raw))
     return _walked(scenario, run, cpu, progress) if has_walks else run
 
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from ringviz.engine.bill import GUEST_INSTRUCTION, walk_charges
+from ringviz.engine.bill import walk_charges
 from ringviz.engine.reference import NATIVE
 from ringviz.engine.work import Work, count_work
 from ringviz.errors import UnsupportedError
 from ringviz.facts.adams_agesen_macro import MACRO, Measured
 from ringviz.facts.cost_rows import is_lent
-from ringviz.facts.costs import CAUSES, CPU_PROFILES, CpuProfile, cost_of
+from ringviz.facts.costs import CAUSES, CPU_PROFILES, GUEST_INSTRUCTION, CpuProfile, cost_of
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import check_fits, choose, controls_of, technique_facts
@@ -153,8 +153,6 @@ class Generations:
     """One guest on all CPUs."""
 
     scenario: str
-    weighs: bool
-    """Instructions are charged by the weights of their classes; else each is charged the same."""
     has_markers: bool
     """The guest says itself from where to where it is to be counted."""
     natives: Mapping[str, Work]
@@ -221,8 +219,6 @@ def over_generations(
     techniques: Sequence[str] | None = None,
     progress: Progress = lambda _what, _done, _limit: None,
     cpus: Sequence[CpuProfile] | None = None,
-    *,
-    weighs: bool = False,
 ) -> Generations:
     """Run a guest under each way and price the runs for every CPU.
 
@@ -231,14 +227,13 @@ def over_generations(
         techniques: ids; None is the usual ones.
         progress: told how far the runs are.
         cpus: those to price for; None is all that are known.
-        weighs: charge the instructions that the CPU runs by itself by the weights of their classes.
 
     Raises:
         InputError: no such technique.
         UnsupportedError: a technique that was named cannot run the guest.
     """
     profiles = sorted(cpus or CPU_PROFILES.values(), key=lambda cpu: cpu.year)
-    runs = _Runs(scenario, progress, weighs)
+    runs = _Runs(scenario, progress)
     natives = {cpu.id: runs.on(_NATIVE_WAY, cpu) for cpu in profiles}
     points: list[Point] = []
     left_out: list[tuple[str, str]] = []
@@ -258,7 +253,6 @@ def over_generations(
     points.sort(key=lambda point: order[point.cpu.id])  # stable: ways keep their order
     return Generations(
         scenario=scenario.id,
-        weighs=weighs,
         has_markers=any(work.begin for work in natives.values()),
         natives=natives,
         counted=tuple(runs.counted()),
@@ -274,9 +268,8 @@ _NATIVE_WAY = Way(NATIVE, NATIVE, "none", TECHNIQUES[NATIVE].title, "software", 
 class _Runs:
     """The runs that have been made, by what they depend on."""
 
-    def __init__(self, scenario: Scenario, progress: Progress, weighs: bool) -> None:
+    def __init__(self, scenario: Scenario, progress: Progress) -> None:
         self._scenario = scenario
-        self._weighs = weighs
         self._progress = progress
         self._known: dict[tuple[object, ...], tuple[Way, Work, list[str]]] = {}
         self._asks_the_cpu: bool | None = None
@@ -290,10 +283,10 @@ class _Runs:
         setup = choose(way.technique, way.mmu, cpu.id)
         settings = tuple((c.id, c.is_on) for c in controls_of(way.technique, way.mmu, cpu.id).values())
         shape = (cpu.tlb.entries, cpu.tlb.ways)
-        weights = tuple(sorted(cpu.weights.items())) if self._weighs else ()
+        weights = tuple(sorted(cpu.weights.items()))
         key: tuple[object, ...] = (way.id, settings, shape, weights, cpu.id if self._asks_the_cpu else "")
         if key not in self._known:
-            work = count_work(self._scenario, way.technique, setup, self._progress, weighs=self._weighs)
+            work = count_work(self._scenario, way.technique, setup, self._progress)
             self._known[key] = (way, work, [])
             if self._asks_the_cpu is None:  # the first run is bare metal's
                 self._asks_the_cpu = work.asks_the_cpu
@@ -330,8 +323,7 @@ def _points(
 def priced(work: Work, cpu: CpuProfile) -> tuple[Row, ...]:
     """Price what a run has done on a CPU, the dearest cause first."""
     bill = work.bill
-    guest = Row(GUEST_INSTRUCTION, bill.direct, bill.instruction_cycles(cpu), is_lent(cost_of(cpu, GUEST_INSTRUCTION)))
-    rows = [guest]
+    rows = [Row(GUEST_INSTRUCTION, bill.direct, bill.instruction_cycles, is_lent=False)]
     for cause, count in (bill.causes + Counter(_walk_counts(work))).items():
         cost = cost_of(cpu, cause)
         rows.append(Row(cause, count, None if cost.cycles is None else count * cost.cycles, is_lent(cost)))
@@ -356,7 +348,6 @@ def generations_json(result: Generations) -> dict[str, object]:
     """Give everything as plain values: slowdowns are rounded to six decimals, the rest is exact."""
     return {
         "scenario": result.scenario,
-        "weights": result.weighs,
         "between_markers": result.has_markers,
         "cycles_are": "modelled",
         "runs": [

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ringviz.engine.bill import NESTED_WALK, WALK_REFERENCE
 from ringviz.engine.occasions import OCCASIONS, TLB_MISSES
 from ringviz.errors import InputError
-from ringviz.facts.costs import CAUSES, CpuProfile
+from ringviz.facts.costs import PRICED, CpuProfile
 from ringviz.guest.schema import did_you_mean
 
 _NOTHING: Mapping[str, Fraction] = MappingProxyType({})
@@ -32,7 +32,7 @@ class Knob:
 
 def _knobs() -> dict[str, Knob]:
     # A part of another's price is never charged itself: turning it would change nothing.
-    charged = (cause for cause in CAUSES.values() if cause.part_of is None)
+    charged = (cause for cause in PRICED.values() if cause.part_of is None)
     prices = [Knob(cause.id, cause.title, is_rate=False) for cause in charged]
     rates = [Knob(occasion.id, occasion.title, is_rate=True) for occasion in OCCASIONS.values()]
     return {knob.id: knob for knob in (*prices, *rates)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from ringviz.engine.bill import GUEST_INSTRUCTION, Bill, bill_of
+from ringviz.engine.bill import Bill, bill_of
 from ringviz.engine.cause_looks import look_of
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.ledger_view import LedgerRow, LedgerView
 from ringviz.facts.advice import ADVICE
-from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.costs import GUEST_INSTRUCTION, CpuProfile, cost_of
+from ringviz.facts.source import Status
 
 _CURVE_POINTS = 64
 
@@ -22,8 +22,8 @@ def ledger(
     emulated: int,
     tallies: Mapping[str, int],
     count: int,
+    guest_weight: int,
     native_cycles: int | None,
-    guest_weight: int | None = None,
 ) -> LedgerView:
     """Add up the first `count` events and the instructions the CPU ran by itself.
 
@@ -34,8 +34,8 @@ def ledger(
         emulated: of these, completed by the VMM: they are in the price of their trap or exit, or among `tallies`.
         tallies: what has come without an event, by cause.
         count: how many events have happened.
+        guest_weight: of the instructions that the CPU ran by itself, in hundredths of a cycle.
         native_cycles: what bare metal pays up to the same position, if known.
-        guest_weight: of the instructions that the CPU ran by itself, in hundredths of a cycle, where they are weighed.
     """
     bill = bill_of(log, count, position, emulated, tallies, guest_weight)
     return priced(bill, cpu, native_cycles, overhead_curve(log, position, count))
@@ -50,8 +50,7 @@ def priced(bill: Bill, cpu: CpuProfile, native_cycles: int | None = None, curve:
         native_cycles: what bare metal pays for the same stretch, if known.
         curve: overhead added up, if known.
     """
-    instructions = _row(cpu, GUEST_INSTRUCTION, bill.direct, bill.instruction_cycles(cpu))
-    rows = [replace(instructions, is_weighed=bill.guest_weight is not None)]
+    rows = [_instructions(bill)]
     for cause, times in bill.causes.items():
         rows.append(_row(cpu, cause, times, times * cost_of(cpu, cause).charged_cycles))
     rows.sort(key=lambda row: (-row.cycles, row.cause))
@@ -62,6 +61,23 @@ def priced(bill: Bill, cpu: CpuProfile, native_cycles: int | None = None, curve:
         native_cycles=native_cycles,
         curve=curve,
         retired=bill.retired,
+    )
+
+
+def _instructions(bill: Bill) -> LedgerRow:
+    look = look_of(GUEST_INSTRUCTION)
+    return LedgerRow(
+        cause=GUEST_INSTRUCTION,
+        label=look.label,
+        count=bill.direct,
+        cycles=bill.instruction_cycles,
+        kind=look.kind,
+        each=None,
+        low=None,
+        high=None,
+        status=Status.CHOSEN,
+        advice=ADVICE[GUEST_INSTRUCTION].text,
+        is_weighed=True,
     )
 
 

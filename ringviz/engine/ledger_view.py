@@ -18,7 +18,7 @@ class LedgerRow:
     cycles: int
     kind: Kind
     each: int | None = 0
-    """What one costs; None: no figure, nothing is charged."""
+    """What one costs; None: no figure and nothing charged, or no one price."""
     low: int | None = 0
     high: int | None = 0
     """The range that the sources leave open for one."""
@@ -27,12 +27,12 @@ class LedgerRow:
     advice: str = ""
     """What would make it cheaper, in one line."""
     is_weighed: bool = False
-    """Each is charged by what it is, so that there is no one price."""
+    """Each is charged by its class, so that there is no one price; the weights are ringviz's model."""
 
     @property
     def is_unknown(self) -> bool:
         """There is no figure: the count is right, and the cycles are not all."""
-        return self.each is None
+        return self.each is None and not self.is_weighed
 
     @property
     def is_borrowed(self) -> bool:
@@ -77,10 +77,10 @@ def ledger_json(view: LedgerView) -> dict[str, object]:
             {
                 "cause": row.cause,
                 "count": row.count,
-                "each": None if row.is_weighed else row.each,
-                "low": None if row.is_weighed else row.low,
-                "high": None if row.is_weighed else row.high,
-                "status": row.status.value if row.each is not None else "unknown",
+                "each": row.each,
+                "low": row.low,
+                "high": row.high,
+                "status": "unknown" if row.is_unknown else row.status.value,
                 "cycles": row.cycles,
                 "cycles_per_1000": view.per_thousand(row.cycles),
                 "advice": row.advice or None,

@@ -85,6 +85,10 @@ class Bench:
         self._walk = _NativeWalk(scenario, native, source, loops)
         self.rounds = self._walk.times(_address(scenario, source, round_label), loops[0])
 
+    def span(self, loop: Loop) -> tuple[int, int]:
+        """Give the retired instructions at the beginning and at the end of a loop."""
+        return self._walk.spans[loop]
+
     def bills(self, technique: str, setup: Setup) -> Mapping[Loop, Charges]:
         """Run the guest under a technique and give what each loop consists of.
 

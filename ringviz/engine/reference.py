@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ringviz.engine.recording import Cancelled, Recording, never
-from ringviz.facts.costs import CPU_PROFILES, cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.registry import choose
 
@@ -16,9 +16,9 @@ class NativeReference:
     """The native run, played as far as somebody has asked."""
 
     def __init__(self, scenario: Scenario, cpu_id: str) -> None:
-        cpu = CPU_PROFILES[cpu_id]
-        self._per_instruction = cost_of(cpu, "guest-instruction").charged_cycles
         self._recording = Recording(scenario, NATIVE, choose(NATIVE, cpu=cpu_id))
+        self._weights: dict[int, int] = {}
+        """What the instructions up to a position weigh, wherever somebody has asked."""
 
     def cycles_at(self, position: int, *, at_end: bool = False, cancelled: Cancelled = never) -> int | None:
         """Cycles of bare metal up to a position; None if the native run ends earlier, or was not played so far."""
@@ -29,9 +29,21 @@ class NativeReference:
                 recording.play(position + 1, cancelled)
             if recording.position < position:
                 return None
+        weight = self._weight_at(position, cancelled)
+        if weight is None:
+            return None
         log = recording.log
         count = len(log) if at_end else log.before(position)
-        return position * self._per_instruction + log.native_cycles(count)
+        return weight // HUNDREDTHS + log.native_cycles(count)
+
+    def _weight_at(self, position: int, cancelled: Cancelled) -> int | None:
+        """Go where the instructions weigh what is asked for; None if that was cancelled on the way."""
+        if position not in self._weights:
+            self._recording.seek(position, cancelled)
+            if self._recording.position != position:
+                return None
+            self._weights[position] = self._recording.technique.guest_weight()
+        return self._weights[position]
 
     def cycles_of_all(self, cancelled: Cancelled = never) -> int | None:
         """Cycles of bare metal for the whole run; None if it was cancelled."""

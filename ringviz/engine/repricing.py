@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ringviz.engine.bill import GUEST_INSTRUCTION
 from ringviz.engine.contest import Counted
 from ringviz.engine.knobs import Changes, Knob, price_of
 from ringviz.facts.costs import CpuProfile
@@ -30,9 +29,9 @@ class Line:
 
 def cycles_of(run: Counted, cpu: CpuProfile, changes: Changes) -> Fraction:
     """Price a run."""
-    weighed = 0 if run.bill.guest_weight is None else run.bill.instruction_cycles(cpu)
     counts = _counts(run, changes)
-    return weighed + sum((count * price_of(cpu, cause, changes) for cause, count in counts.items()), Fraction(0))
+    events = sum((count * price_of(cpu, cause, changes) for cause, count in counts.items()), Fraction(0))
+    return run.bill.instruction_cycles + events
 
 
 def line_of(run: Counted, cpu: CpuProfile, changes: Changes, knob: Knob) -> Line:
@@ -57,8 +56,6 @@ def break_even(one: Line, other: Line) -> Fraction | None:
 def _counts(run: Counted, changes: Changes) -> dict[str, Fraction]:
     """Give how often each cause comes, at the rates asked for."""
     counts = {cause: Fraction(count) for cause, count in run.bill.causes.items()}
-    if run.bill.guest_weight is None:
-        counts[GUEST_INSTRUCTION] = Fraction(run.bill.direct)
     for occasion, rate in changes.rates.items():
         share = run.shares[occasion]
         for account in (share.vmm, share.native):

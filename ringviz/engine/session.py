@@ -26,7 +26,8 @@ from ringviz.engine.snapshots import Glance, Moment, build_glance, build_snapsho
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
 from ringviz.engine.walks import WalkView, build_walk
-from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.costs import CpuProfile
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
@@ -305,14 +306,14 @@ class Session:
         """What has come without an event up to here, by cause."""
         return self._recording.technique.tallies()
 
-    def bill(self, *, weighs: bool = False) -> Bill:
-        """Give the counts up to here, which can be priced for any CPU; by weight of instructions, if asked for."""
-        return bill_at(self._recording, weighs=weighs)
+    def bill(self) -> Bill:
+        """Give the counts up to here, which can be priced for any CPU that weighs instructions alike."""
+        return bill_at(self._recording)
 
-    def bill_between(self, first: int, last: int, *, weighs: bool = False) -> Bill:
+    def bill_between(self, first: int, last: int) -> Bill:
         """Give the counts of the stretch between two positions; the session stands where it stood before."""
         place = _Place(self.position, self.is_over)
-        bill = between(self._recording, first, last, weighs=weighs)
+        bill = between(self._recording, first, last)
         self._stand(place)
         return bill
 
@@ -327,14 +328,15 @@ class Session:
             technique.completed_by_vmm(),
             self.tallies(),
             self.event_count(),
+            technique.guest_weight(),
             native,
         )
 
     def _native_cycles(self, cancelled: Cancelled) -> int | None:
         """What bare metal pays up to here; a recompiled kernel shares no place with it but the end."""
         if self.technique.id == NATIVE:
-            per_instruction = cost_of(self.cpu, "guest-instruction").charged_cycles
-            return self.position * per_instruction + self._recording.log.native_cycles(self.event_count())
+            weight = self._recording.technique.guest_weight()
+            return weight // HUNDREDTHS + self._recording.log.native_cycles(self.event_count())
         reference = native_reference(self.scenario, self.cpu.id)
         if self.technique.alignment == "marker":
             return reference.cycles_of_all(cancelled) if self.is_over else None

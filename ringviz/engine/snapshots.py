@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
 from ringviz.engine.card import build_card
@@ -16,7 +16,7 @@ from ringviz.engine.rings import build_rings
 from ringviz.engine.text_screen import text_screen
 from ringviz.engine.timeline import Marks
 from ringviz.engine.view import Card, EventRow, RegisterRow, RingsView, Snapshot, TimelineView
-from ringviz.facts.costs import cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.state import CpuState
 from ringviz.vmm.technique import Technique
@@ -34,13 +34,18 @@ class Moment:
     instruction: Instruction | None
     verdict: tuple[str, str] = ("", "")
     """What will become of it, in the word and the reason that the technique gives."""
+    weight: int = 0
+    """Of all instructions that the CPU has run up to here, in hundredths of a cycle."""
+    tallies: Mapping[str, int] = field(default_factory=dict)
+    """What has come without an event up to here, by cause."""
 
     @classmethod
     def of(cls, technique: Technique) -> Moment:
         """Look at a technique's CPU."""
         guest, instruction = technique.guest_state(), technique.instruction_here()
         verdict = ("", "") if instruction is None else technique.verdict(instruction, guest.cpl)
-        return cls(guest, technique.real_state(), instruction, verdict)
+        weight, tallies = technique.guest_weight(), technique.tallies()
+        return cls(guest, technique.real_state(), instruction, verdict, weight, tallies)
 
 
 class EventRows(Sequence[EventRow]):
@@ -135,8 +140,6 @@ def build_glance(session: Session, recording: Recording, before: Moment | None) 
     first = log.before(session.position - 1) if session.position else 0
     last_step = log.raw[first:count]
     tallies = technique.tallies()
-    direct = session.position - technique.completed_by_vmm()
-    per_instruction = cost_of(session.cpu, "guest-instruction").charged_cycles
     return Glance(
         rings=build_rings(session.technique, now.guest, now.real, log.raw[max(0, count - 200) : count]),
         registers=build_registers(session.technique, now, before),
@@ -145,6 +148,6 @@ def build_glance(session: Session, recording: Recording, before: Moment | None) 
         instruction="" if now.instruction is None else now.instruction.text,
         verdict=now.verdict[0],
         printed=len(technique.machine.bus.console),
-        guest_cycles=direct * per_instruction + log.native_cycles(count),
+        guest_cycles=technique.guest_weight() // HUNDREDTHS + log.native_cycles(count),
         overhead_cycles=log.event_cycles(count) + log.tally_cycles(tallies),
     )

@@ -107,7 +107,6 @@ def stat(
     progress: Progress = ignore,
     controls: Sequence[str] = (),
     walks: bool = False,
-    weights: bool = False,
     natives: dict[str, NativeBill] | None = None,
 ) -> Stat:
     """Run a scenario under a technique to its end.
@@ -121,7 +120,6 @@ def stat(
         progress: told every few milliseconds how far the run is.
         controls: settings of the technique to change from its own choice, `+name` or `-name`.
         walks: run it once more to count TLB misses and page-walk references.
-        weights: charge instructions by the weights of their classes, and not all alike.
         natives: bare metal's bills by CPU, as far as they are known; those that had to be found out are added. Whoever
             compares several techniques on one scenario keeps it between calls.
 
@@ -136,14 +134,14 @@ def stat(
         limit = scenario.limits.instructions
         counted = count_walks(scenario, technique, setup, lambda done: progress("counting page walks", done, limit))
     recording = play_whole(scenario, technique, setup, progress)
-    bill = _bill(recording, counted, weights)
+    bill = _bill(recording, counted)
     slowdown = verdict = None
     if fidelity:
         known = {} if natives is None else natives
         if technique == NATIVE:
             known[profile.id] = NativeBill(bill.total_cycles(profile), ending_of(recording))
         elif profile.id not in known:
-            known[profile.id] = _native_bill(scenario, profile, progress, walks=walks, weights=weights)
+            known[profile.id] = _native_bill(scenario, profile, progress, walks=walks)
         slowdown = _slowdown(bill.total_cycles(profile), ending_of(recording), known[profile.id])
         verdict = check_fidelity(scenario, technique, setup, progress)
     assert recording.end is not None
@@ -179,12 +177,12 @@ def stat(
     )
 
 
-def _bill(recording: Recording, walks: WalkCount | None, weights: bool) -> Bill:
-    bill = bill_at(recording, weighs=weights)
+def _bill(recording: Recording, walks: WalkCount | None) -> Bill:
+    bill = bill_at(recording)
     return bill if walks is None else bill.with_walks(walks)
 
 
-def _native_bill(scenario: Scenario, cpu: CpuProfile, progress: Progress, *, walks: bool, weights: bool) -> NativeBill:
+def _native_bill(scenario: Scenario, cpu: CpuProfile, progress: Progress, *, walks: bool) -> NativeBill:
     """Run a scenario on bare metal to know what it costs there."""
     below = choose(NATIVE, cpu=cpu.id)
     native = play_whole(scenario, NATIVE, below, progress)
@@ -192,7 +190,7 @@ def _native_bill(scenario: Scenario, cpu: CpuProfile, progress: Progress, *, wal
     counted = None
     if walks:
         counted = count_walks(scenario, NATIVE, below, lambda done: progress("counting page walks", done, limit))
-    return NativeBill(_bill(native, counted, weights).total_cycles(cpu), ending_of(native))
+    return NativeBill(_bill(native, counted).total_cycles(cpu), ending_of(native))
 
 
 def _slowdown(cycles: int, ending: tuple[str, int | None], native: NativeBill) -> float | None:

@@ -8,6 +8,7 @@ from ringviz.engine.event_log import price_of
 from ringviz.engine.events import Event, record
 from ringviz.engine.recording import LIMIT_REACHED, MOST_EVENTS_WITHOUT_PROGRESS, NO_PROGRESS, End
 from ringviz.facts.costs import CpuProfile, cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
@@ -55,9 +56,8 @@ class Stream:
     def cycles(self) -> int:
         """Modelled cycles so far, the guest's and the VMM's together."""
         tallies = self._running.tallies()
-        direct = self.position - self._running.completed_by_vmm()
         apart = sum(times * cost_of(self.cpu, cause).charged_cycles for cause, times in tallies.items())
-        return direct * cost_of(self.cpu, "guest-instruction").charged_cycles + self._event_cycles + apart
+        return self._running.guest_weight() // HUNDREDTHS + self._event_cycles + apart
 
     @property
     def ring(self) -> int:

@@ -127,8 +127,8 @@ class Card:
 
     parts: tuple[CardPart, ...]
     why: str
-    cycles: int | None
-    """Modelled price in cycles on the chosen CPU; None if nothing is charged or known."""
+    cycles: int | float | None
+    """Modelled price in cycles on the chosen CPU, in whole hundredths; None if nothing is charged or known."""
     price_note: str
     """Where the price comes from, for example `modelled: Adams & Agesen 2006, §3.3`."""
     kind: Kind

@@ -3,7 +3,7 @@
 A guest that is a benchmark has markers `marker_begin` and `marker_end`: what comes before, such as booting, and behind,
 such as saying goodbye, is not counted. A guest without them is counted as a whole.
 
-Prices come later, from any CPU on which the same things would have happened.
+Prices come later, from any CPU on which the same things would have happened, and which weighs instructions alike.
 """
 
 from __future__ import annotations
@@ -55,12 +55,11 @@ class Work:
 class _Tally:
     """One run, counted as it goes."""
 
-    def __init__(self, technique: Technique, limit: int, weighs: bool, progress: Callable[[int], None]) -> None:
+    def __init__(self, technique: Technique, limit: int, progress: Callable[[int], None]) -> None:
         self.technique = technique
         self.ended: Ended | None = None
         self.asks_the_cpu = False
         self._limit = limit
-        self._weighs = weighs
         self._progress = progress
         self._vmm: Counter[str] = Counter()
         self._native: Counter[str] = Counter()
@@ -94,8 +93,8 @@ class _Tally:
     def bill(self) -> Bill:
         """What has come up to here."""
         retired, by_vmm = self.technique.machine.retired, self.technique.completed_by_vmm()
-        weight = self.technique.guest_weight() if self._weighs else None
-        return Bill(retired, by_vmm, self._vmm + Counter(self.technique.tallies()), self._native.copy(), weight)
+        vmm = self._vmm + Counter(self.technique.tallies())
+        return Bill(retired, by_vmm, vmm, self._native.copy(), self.technique.guest_weight())
 
 
 _NOTHING = Bill(0, 0, {}, {}, 0)
@@ -106,8 +105,6 @@ def count_work(
     technique: str,
     setup: Setup,
     progress: Progress = lambda _what, _done, _limit: None,
-    *,
-    weighs: bool = False,
 ) -> Work:
     """Run a guest to its end, and once more for its page walks, and count what it does between its two markers.
 
@@ -116,7 +113,6 @@ def count_work(
         technique: id.
         setup: as `choose` gives it.
         progress: told how far the runs are.
-        weighs: charge the instructions that the CPU ran by itself by the weights of their classes on this CPU.
 
     Raises:
         RingvizError: the technique cannot run the guest.
@@ -124,7 +120,7 @@ def count_work(
     """
     limit = scenario.limits.instructions
     made = power_on(scenario, technique, setup)
-    tally = _Tally(made, limit, weighs, lambda done: progress(f"running {technique}", done, limit))
+    tally = _Tally(made, limit, lambda done: progress(f"running {technique}", done, limit))
     addresses = {name: at for at, name in markers_of(load_source_map(scenario, variant_for(technique))).items()}
     if (BEGIN in addresses) != (END in addresses):
         raise ScenarioError(f"{scenario.id}: expected {BEGIN} and {END} in its source, found one of them")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ringviz.engine.generations import BINARY_TRANSLATION, Beside, Generations, Point, Turn
 from ringviz.export.chart_scale import is_mostly_lent
 from ringviz.facts.adams_agesen_macro import WHY_DIFFERENT
+from ringviz.facts.instruction_weights import GUEST_WORK
 
 TITLE = "slowdown against bare metal on the same CPU, by year; cycles are modelled"
 _MAKERS = {"intel": "Intel", "amd": "AMD"}
@@ -39,8 +40,7 @@ def notes(result: Generations) -> Iterator[str]:
     """Say what the figures rest on, and what is not in them."""
     stretch = "between the guest's markers marker_begin and marker_end" if result.has_markers else "of the whole run"
     yield f"Events {stretch} are counted; their prices are those of `ringviz cpus`, and cycles are modelled."
-    if not result.weighs:
-        yield "Each instruction that a CPU runs by itself is charged the same; --weights charges its class."
+    yield GUEST_WORK
     if all(point.has_walks for point in result.points):
         yield "Page walks are in the price, by a modelled TLB: those of nested paging in both dimensions."
     elif any(point.has_walks for point in result.points):

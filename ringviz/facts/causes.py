@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from ringviz.facts.source import Source, by
@@ -42,13 +43,16 @@ def _vmm(id_: str, title: str, counted: str, included: str, left_out: str, part_
 _HANDLER = "the instructions of the handler: they are guest instructions"
 _WAY_THERE_AND_BACK = "the way through the gate to the handler, and the return"
 
+GUEST_INSTRUCTION = "guest-instruction"
+"""The one cause without a price of its own: each instruction costs the weight of its class."""
+
 CAUSES: Mapping[str, Cause] = by(
     "id",
     _machine(
-        "guest-instruction",
+        GUEST_INSTRUCTION,
         "A guest instruction run by the CPU itself",
         "each guest instruction that retired and that no VMM carried out",
-        "one average instruction; where weights are used, its class's weight stands in its place",
+        "the weight of its class: see `facts.instruction_weights`",
         "cache misses, mispredicted branches, the instruction cache: none is modelled",
     ),
     _machine(
@@ -274,3 +278,8 @@ CAUSES: Mapping[str, Cause] = by(
         "an entry that comes from memory; large nested pages and nested TLBs",
     ),
 )
+
+PRICED: Mapping[str, Cause] = MappingProxyType(
+    {id_: cause for id_, cause in CAUSES.items() if id_ != GUEST_INSTRUCTION}
+)
+"""Those that every CPU has a row for."""

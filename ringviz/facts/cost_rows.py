@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ringviz.facts.causes import CAUSES
+from ringviz.facts.causes import PRICED
 from ringviz.facts.cpu_profile import Cost
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.source import Source, Status, by
@@ -180,7 +180,7 @@ def complete(own: Sequence[Cost], *lenders: Lender) -> Mapping[str, Cost]:
     """
     mine = by("cause", *own)
     rows = []
-    for cause in CAUSES:
+    for cause in PRICED:
         if cause in mine:
             rows.append(mine[cause])
             continue

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ringviz.facts.amd_cpus import AMD_CPUS
-from ringviz.facts.causes import CAUSES, Cause
+from ringviz.facts.causes import CAUSES, GUEST_INSTRUCTION, PRICED, Cause
 from ringviz.facts.cpu_profile import Cost, CpuProfile, cost_of
 from ringviz.facts.intel_cpus import INTEL_CPUS
 from ringviz.facts.source import by
@@ -23,7 +23,18 @@ _known: dict[str, CpuProfile] = dict(BUILT_IN_CPUS)
 CPU_PROFILES: Mapping[str, CpuProfile] = MappingProxyType(_known)
 """All profiles that can be asked for: the built-in ones, and a user's own behind them."""
 
-__all__ = ["BUILT_IN_CPUS", "CAUSES", "CPU_PROFILES", "Cause", "Cost", "CpuProfile", "cost_of", "make_known"]
+__all__ = [
+    "BUILT_IN_CPUS",
+    "CAUSES",
+    "CPU_PROFILES",
+    "GUEST_INSTRUCTION",
+    "PRICED",
+    "Cause",
+    "Cost",
+    "CpuProfile",
+    "cost_of",
+    "make_known",
+]
 
 
 def make_known(profile: CpuProfile) -> None:

@@ -47,7 +47,7 @@ class CpuProfile:
     clock_source: Source | None
     """None where there is no clock."""
     costs: Mapping[str, Cost]
-    """One row for every cause."""
+    """One row for every cause but the guest's instructions, which have weights."""
     source: Source
     """For the year and the features."""
     note: str = ""
@@ -70,6 +70,6 @@ def cost_of(profile: CpuProfile, cause: str) -> Cost:
     """Give the price of a cause on a CPU.
 
     Raises:
-        KeyError: ringviz has no such cause.
+        KeyError: ringviz has no such cause, or it is that of the guest's instructions, which are charged by weight.
     """
     return profile.costs[cause]

@@ -14,11 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ringviz.facts.cpu_profile import CpuProfile
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.source import Source, Status, by
 
 HUNDREDTHS = 100
 """Weights are whole hundredths of a cycle, so that sums of them are exact."""
+GUEST_WORK = (
+    "Instructions that the CPU runs by itself cost the weight of their class, the same on every CPU of `ringviz cpus`; "
+    "`ringviz cpus ID` has the weights and their sources."
+)
+"""What is to be said wherever cycles of a run are shown."""
+
+
+def in_cycles(hundredths: int) -> str:
+    """Give a weight in cycles, as people write it: `1`, `5.5`."""
+    whole, part = divmod(hundredths, HUNDREDTHS)
+    return f"{whole:,}" + (f".{part:02}".rstrip("0") if part else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +46,8 @@ class InstructionClass:
 
     @property
     def cycles(self) -> str:
-        """The weight in cycles, as people write it: `1`, `5.5`."""
-        whole, part = divmod(self.weight, HUNDREDTHS)
-        return f"{whole:,}" + (f".{part:02}".rstrip("0") if part else "")
+        """The weight in cycles, as people write it."""
+        return in_cycles(self.weight)
 
 
 def _published(id_: str, title: str, figure: str, note: str = "", *, parts: int = 1) -> InstructionClass:
@@ -164,3 +175,8 @@ def weight_of(class_id: str, changed: Mapping[str, int] | None = None) -> int:
     """
     own = CLASSES[class_id].weight
     return own if changed is None else changed.get(class_id, own)
+
+
+def weight_source(class_id: str, cpu: CpuProfile) -> Source:
+    """Say where a CPU's weight of a class comes from."""
+    return Source.yours(cpu.id) if class_id in cpu.weights else CLASSES[class_id].source

@@ -40,7 +40,6 @@ def _p4_exit() -> Cost:
     )
 
 
-_ONE_CYCLE = "one cycle an instruction is a stated model, not a measurement: it only gives overheads a scale"
 _REFLECT = (
     "no figure for passing a trap on; the VMM's work at a trap that is emulated is shown. The exception's own way is "
     "charged beside it, as on bare metal"
@@ -59,7 +58,6 @@ _INTERRUPT = f"no figure for a device's interrupt on this CPU; {_ACKNOWLEDGE}"
 
 _P4 = by(
     "cause",
-    chosen("guest-instruction", 1, _ONE_CYCLE),
     as_published("native-port-io", "p4-in", "measured for IN from port 80h; OUT is charged the same"),
     as_published("native-exception", "p4-divzero", "measured for #DE; other exceptions but #PF are charged the same"),
     as_published("native-page-fault", "p4-pgfault"),

@@ -28,7 +28,7 @@ from ringviz.engine.stat import Stat, stat
 from ringviz.errors import InputError
 from ringviz.facts.adams_agesen import CPU as PAPER_CPU
 from ringviz.facts.adams_agesen import OPERATIONS, Contender
-from ringviz.facts.costs import CAUSES, CPU_PROFILES
+from ringviz.facts.costs import CPU_PROFILES, PRICED
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario, find_scenario
@@ -170,7 +170,7 @@ class Figures:
         if what == "times":
             kind = Kind(_known("kind of event", argument, [kind.value for kind in Kind if kind is not Kind.GUEST]))
             return self._times(run, kind)
-        cause = _known("cause", argument, CAUSES)
+        cause = _known("cause", argument, PRICED)
         row = next((row for row in self._stat(run).events if row.cause == cause), None)
         return 0 if row is None else row.count if what == "count" else row.cycles
 
@@ -203,7 +203,7 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def _cost(cpu: str, cause: str) -> int:
-    row = CPU_PROFILES[_known("CPU", cpu, CPU_PROFILES)].costs[_known("cause", cause, CAUSES)]
+    row = CPU_PROFILES[_known("CPU", cpu, CPU_PROFILES)].costs[_known("cause", cause, PRICED)]
     if row.cycles is None:
         raise InputError(f"nobody has published what {cause} costs on {cpu}")
     return row.cycles

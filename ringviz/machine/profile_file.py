@@ -32,7 +32,7 @@ from typing import Literal, NoReturn
 from ringviz.errors import InputError, ProfileError
 from ringviz.facts.amd_cpus import K8_LENDS, NO_VMCS
 from ringviz.facts.cost_rows import complete, nested_walk
-from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, CPU_PROFILES, Cost, CpuProfile, make_known
+from ringviz.facts.costs import BUILT_IN_CPUS, CPU_PROFILES, GUEST_INSTRUCTION, PRICED, Cost, CpuProfile, make_known
 from ringviz.facts.cpu_features import CPU_FEATURES, SECOND_LEVEL, vendor_of
 from ringviz.facts.cpu_identity import CPU_IDENTITIES
 from ringviz.facts.instruction_weights import CLASSES, HUNDREDTHS
@@ -237,12 +237,16 @@ class _Reader:
         """Lay the file's cells over those of the base."""
         table = self._table("costs")
         for cause in table:
-            if cause not in CAUSES:
-                hint = did_you_mean(cause, CAUSES)
-                self._fail(f"costs.{clipped(cause)}", f"unknown cause, expected one of {', '.join(CAUSES)}{hint}")
+            if cause == GUEST_INSTRUCTION:
+                self._fail(
+                    f"costs.{cause}", "one price for all instructions, expected weights by class under [weights]"
+                )
+            if cause not in PRICED:
+                hint = did_you_mean(cause, PRICED)
+                self._fail(f"costs.{clipped(cause)}", f"unknown cause, expected one of {', '.join(PRICED)}{hint}")
         rows = dict(known)
         changed = set()
-        for cause in (cause for cause in CAUSES if cause in table):
+        for cause in (cause for cause in PRICED if cause in table):
             cell = self._cell(cause, table[cause])
             if not _says_the_same(cell, known[cause]):
                 rows[cause] = cell

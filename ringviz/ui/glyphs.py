@@ -86,6 +86,6 @@ def ring_name(ring: int) -> str:
     return f"−{-ring}" if ring < 0 else str(ring)
 
 
-def grouped(number: int) -> str:
-    """Give a whole number with its thousands apart: `36 448`."""
+def grouped(number: float) -> str:
+    """Give a number with its thousands apart: `36 448`."""
     return f"{number:,}".replace(",", " ")

@@ -96,22 +96,32 @@ def test_only_bare_metal_speaks_of_bare_metal(state: CpuState) -> None:
 def test_a_quiet_step_of_an_emulated_guest_was_nobodys_but_the_emulators(state: CpuState) -> None:
     instruction = decode(bytes.fromhex("89c3"), 0x100000, 32)
     before = Moment(state, replace(state, cpl=3), instruction, ("emulated", "as data"))
-    made = card("emulation", before, before)
+    made = card("emulation", before, replace(before, tallies={"interpreted-instruction": 1}))
     text = " ".join(part.text for part in made.parts)
     assert "the emulator changes the guest's CPU in memory" in text
     assert "run by the CPU itself" not in text
     assert made.cycles == CPU.costs["interpreted-instruction"].charged_cycles
 
 
-def test_a_replaced_instruction_is_told_with_the_translators_reason_and_no_invented_price(state: CpuState) -> None:
+def test_a_replaced_instruction_is_told_with_the_translators_reason_and_the_price_of_the_sequence(
+    state: CpuState,
+) -> None:
     instruction = decode(b"\xfa", 0x100000, 32)
     real = replace(state, cpl=1, eip=0xFFD0_0010)
-    made = card(
-        "binary-translation", Moment(state, real, instruction, ("translated", "a store")), Moment(state, real, None)
-    )
+    before = Moment(state, real, instruction, ("translated", "a store"), tallies={"translated-cli": 7})
+    made = card("binary-translation", before, Moment(state, real, None, tallies={"translated-cli": 8}))
     assert "replaced in the code cache" in [part.text for part in made.parts]
     assert made.why == "A store."
-    assert made.cycles is None
+    assert made.cycles == CPU.costs["translated-cli"].charged_cycles
+    assert str(CPU.costs["translated-cli"].source) in made.price_note
+
+
+def test_an_instruction_that_the_cpu_ran_costs_the_weight_of_its_class(state: CpuState) -> None:
+    call = decode(bytes.fromhex("e800000000"), 0x100000, 32)
+    before = Moment(state, state, call, weight=1234)
+    made = card("native", before, Moment(state, state, None, weight=1784))
+    assert made.cycles == 5.5
+    assert made.price_note.startswith("modelled: as all of the class call: Adams & Agesen 2006")
 
 
 def test_an_innocuous_instruction_runs_as_its_own_translation(state: CpuState) -> None:

@@ -4,9 +4,12 @@ from fractions import Fraction
 
 import pytest
 
+from ringviz.engine.bill import between
 from ringviz.engine.nanobench import Bench, Charges, Loop
+from ringviz.engine.recording import Recording
 from ringviz.errors import InputError
 from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.instruction_weights import weight_of
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import choose
 
@@ -61,6 +64,22 @@ def test_an_exit_comes_with_the_accesses_to_the_vmcs_that_the_vmm_really_made() 
 @pytest.mark.parametrize("scenario", ["nano-cr8wr", "nano-callret", "nano-syscall", "nano-divzero", "nano-rdtsc"])
 def test_what_needs_no_exit_costs_with_vt_x_what_it_costs_on_bare_metal(scenario: str) -> None:
     assert operation(scenario, "vt-x", "shadow") == operation(scenario, "native")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "technique"),
+    [("nano-callret", "native"), ("nano-callret", "binary-translation"), ("nano-rdtsc", "binary-translation"),
+     ("nano-in", "vt-x"), ("nano-in", "trap-emulate")],
+)  # fmt: skip
+def test_a_loop_is_charged_what_the_ledger_of_the_run_has_for_the_same_stretch(scenario: str, technique: str) -> None:
+    setup = choose(technique, cpu=P4.id)
+    measured = bench(scenario)
+    charges = measured.bills(technique, setup)[OPERATION]
+    begin, end = measured.span(OPERATION)
+    bill = between(Recording(find_scenario(scenario), technique, setup), begin, end)
+    assert charges.causes == bill.causes
+    work = sum(times * weight_of(name, P4.weights) for name, times in charges.classes.items())
+    assert work == bill.guest_weight > 0
 
 
 @pytest.mark.parametrize("technique", ["binary-translation", "trap-emulate", "classic", "amd-v"])

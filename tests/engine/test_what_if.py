@@ -26,7 +26,7 @@ NEHALEM = CPU_PROFILES["nehalem"]
 CAUSES = ("exit", "vmm-work", "trace", "hidden-fault", "translated-callout", "nested-walk")
 COUNTS = st.dictionaries(st.sampled_from(CAUSES), st.integers(0, 10_000))
 VALUES = st.fractions(0, 10_000, max_denominator=100)
-KNOB_IDS = st.sampled_from([*SLIDERS, "guest-instruction", "hidden-faults"])
+KNOB_IDS = st.sampled_from([*SLIDERS, "hidden-faults"])
 
 
 @st.composite
@@ -41,13 +41,13 @@ def _run(draw: st.DrawFn, contender: Contender) -> Counted:
     causes = draw(COUNTS)
     writes = {cause: draw(st.integers(0, count)) for cause, count in causes.items()}
     share = {id_: Share(0, writes if id_ == "page-table-writes" else {}, {}) for id_ in OCCASIONS}
-    retired = draw(st.integers(0, 100_000))
-    return Counted(contender, ("halted", None), Bill(retired, 0, causes, {}), share, has_walks=True)
+    retired, weight = draw(st.integers(0, 100_000)), draw(st.integers(0, 10_000_000))
+    return Counted(contender, ("halted", None), Bill(retired, 0, causes, {}, weight), share, has_walks=True)
 
 
 CHANGES = st.builds(
     Changes,
-    st.dictionaries(st.sampled_from([*CAUSES, "guest-instruction"]), VALUES),
+    st.dictionaries(st.sampled_from(CAUSES), VALUES),
     st.dictionaries(st.sampled_from(["page-table-writes", "hidden-faults"]), VALUES),
 )
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringviz.errors import ProfileError
-from ringviz.facts.costs import BUILT_IN_CPUS, CAUSES, CPU_PROFILES, Cost, CpuProfile
+from ringviz.facts.costs import BUILT_IN_CPUS, CPU_PROFILES, PRICED, Cost, CpuProfile
 from ringviz.facts.instruction_weights import CLASSES
 from ringviz.facts.source import Status
 from ringviz.machine.cpuid import profile_cpuid
@@ -49,7 +49,7 @@ CELLS = st.one_of(
         lambda n: f'{{ cycles = {n[1]}, low = {n[0]}, high = {n[2]}, source = "a \\"lab\\"", note = "é" }}'
     ),
 )
-FREE = [cause for cause in CAUSES if cause not in (*PARTS, "exit")]
+FREE = [cause for cause in PRICED if cause not in (*PARTS, "exit")]
 
 
 @given(
@@ -73,7 +73,7 @@ def test_a_cpu_of_ones_own_borrows_what_it_does_not_say_and_reads_back(vendor: s
     features = '"vt-x", "ept"' if vendor == "intel" else '"amd-v", "npt"'
     text = f'schema = 1\nvendor = "{vendor}"\nyear = 2030\ntitle = "My CPU"\nfeatures = [{features}]\n'
     own = costs("exit = 300\nwalk-reference = 100", text)
-    assert set(own.costs) == set(CAUSES)
+    assert set(own.costs) == set(PRICED)
     assert own.costs["exit"].cycles == 300
     assert own.costs["trap-emulate"].source.status is Status.BORROWED
     assert own.costs["trap-emulate"].lender == "P4 672"
@@ -93,8 +93,8 @@ def test_a_cell_of_the_files_is_yours_and_one_that_says_what_the_base_says_is_no
     assert (vmwrite.cycles, vmwrite.source.status, vmwrite.source.work) == (200, Status.YOURS, "my.toml")
     assert trace == Cost("trace", 900, 800, 900, trace.source, "n")
     assert str(trace.source) == "my.toml (lab)"
-    unchanged = {cause for cause in CAUSES if edited.costs[cause] == P4.costs[cause]}
-    assert set(CAUSES) - unchanged == {"vmwrite", "trace"}
+    unchanged = {cause for cause in PRICED if edited.costs[cause] == P4.costs[cause]}
+    assert set(PRICED) - unchanged == {"vmwrite", "trace"}
 
 
 def test_cells_that_are_computed_from_others_follow_them_unless_they_are_given() -> None:
@@ -156,7 +156,7 @@ def test_weights_are_exact_hundredths_and_the_tlb_is_the_files() -> None:
             'found "unrestricted-guest" alone, expected "ept" with it',
         ),
         (f"{BASE}costs = 1", "costs: found 1, expected a table: [costs]"),
-        (f"{BASE}[costs]\nexti = 1", "costs.exti: unknown cause, expected one of guest-instruction, "),
+        (f"{BASE}[costs]\nexti = 1", "costs.exti: unknown cause, expected one of native-port-io, "),
         (f"{BASE}[costs]\nexit = -5", "costs.exit: found -5, expected a whole number of cycles from 0 to 1,000"),
         (f"{BASE}[costs]\nexit = 1.5", "costs.exit: found 1.5, expected a whole number of cycles from 0 to"),
         (f"{BASE}[costs]\nexit = true", "costs.exit: found true, expected a whole number"),
@@ -182,6 +182,7 @@ def test_weights_are_exact_hundredths_and_the_tlb_is_the_files() -> None:
             'schema = 1\nbase = "nehalem"\n[costs]\nvm-exit = 5',
             "costs.vm-entry: unknown, expected a price beside that of the other half, or exit alone",
         ),
+        (f"{BASE}[costs]\nguest-instruction = 1", "costs.guest-instruction: one price for all instructions, expected"),
         (f"{BASE}[weights]\ncal = 1", "weights.cal: unknown class, expected one of simple, load,"),
         (f"{BASE}[weights]\ncall = 1.005", "weights.call: found 1.005, expected cycles from 0 to 10,000,000, with two"),
         (f"{BASE}[weights]\ncall = -1", "weights.call: found -1, expected cycles from 0 to"),

@@ -6,10 +6,11 @@ from ringviz.engine.bill import Bill
 from ringviz.engine.contest import Contender, Contest, Counted
 from ringviz.engine.occasions import OCCASIONS, Share
 from ringviz.facts.costs import CPU_PROFILES, Cost, CpuProfile
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.facts.source import Source
 
 TRACED = 400
-PRICES = {"guest-instruction": 1, "exit": 1009, "translated-callout": 1254, "nested-walk": 0}
+PRICES = {"exit": 1009, "translated-callout": 1254, "nested-walk": 0}
 """Whatever is published, these stay."""
 
 
@@ -27,7 +28,9 @@ def fake_contest(scenario: str, cpu: str) -> Contest:
 def _counted(contender: Contender, causes: dict[str, int], writes: dict[str, int]) -> Counted:
     shares = {id_: Share(0, {}, {}) for id_ in OCCASIONS}
     shares["page-table-writes"] = Share(sum(writes.values()), writes, {})
-    return Counted(contender, ("exit", 1), Bill(1_000_000, 0, causes, {}), shares, has_walks=True)
+    return Counted(
+        contender, ("exit", 1), Bill(1_000_000, 0, causes, {}, 1_000_000 * HUNDREDTHS), shares, has_walks=True
+    )
 
 
 def _priced(cpu: CpuProfile) -> CpuProfile:

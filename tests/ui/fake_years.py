@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from ringviz.engine.bill import Bill
 from ringviz.engine.generations import WAYS, Generations, Point, priced
 from ringviz.engine.work import Work
-from ringviz.facts.costs import CPU_PROFILES, cost_of
+from ringviz.facts.costs import CPU_PROFILES
+from ringviz.facts.instruction_weights import HUNDREDTHS
 
 SLOWDOWNS: Mapping[str, Mapping[str, int]] = {
     "p4-672": {"binary-translation": 300, "vt-x-shadow": 600, "paravirt": 200},
@@ -17,15 +18,15 @@ SLOWDOWNS: Mapping[str, Mapping[str, int]] = {
 
 
 def fake_years(scenario: str, slowdowns: Mapping[str, Mapping[str, int]] = SLOWDOWNS) -> Generations:
-    """Give a result in which each way has run so many per cent of bare metal's thousand instructions."""
+    """Give a result in which each way has run so many per cent of bare metal's thousand instructions, a cycle each."""
     points = []
     for cpu_id, by_way in slowdowns.items():
         cpu = CPU_PROFILES[cpu_id]
-        price = cost_of(cpu, "guest-instruction").charged_cycles
         for way in WAYS:
             if way.id in by_way:
                 direct = by_way[way.id] * 10
-                work = Work(0, direct, Bill(direct, 0, {}, {}), ("exit", 1, ""), asks_the_cpu=False, walks=None)
-                points.append(Point(way, cpu, 1000 * price, priced(work, cpu), has_walks=False))
+                bill = Bill(direct, 0, {}, {}, direct * HUNDREDTHS)
+                work = Work(0, direct, bill, ("exit", 1, ""), asks_the_cpu=False, walks=None)
+                points.append(Point(way, cpu, 1000, priced(work, cpu), has_walks=False))
     ways = tuple(way for way in WAYS if any(point.way is way for point in points))
-    return Generations(scenario, False, False, {}, (), tuple(points), (), ways)
+    return Generations(scenario, False, {}, (), tuple(points), (), ways)

@@ -12,6 +12,7 @@ from enum import Enum
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.costs import cost_of
+from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.facts.scheduling import CYCLES_PER_TICK
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.devices import ExitPort, Ide
@@ -109,7 +110,6 @@ class VirtualMachine:
         self.counts: dict[str, int] = {}
         """How often each cause of cost has come as part of an event."""
         self._cpu = setup.cpu
-        self._per_instruction = cost_of(setup.cpu, "guest-instruction").charged_cycles
         self._event_cycles = 0
         self._pending: Stop | None = None
         self._without_progress = 0
@@ -124,8 +124,7 @@ class VirtualMachine:
     def spent_cycles(self) -> int:
         """All that it has cost since power-on."""
         technique = self.technique
-        direct = technique.machine.retired - technique.completed_by_vmm()
-        return max(0, direct) * self._per_instruction + self._event_cycles + self._priced(technique.tallies())
+        return technique.guest_weight() // HUNDREDTHS + self._event_cycles + self._priced(technique.tallies())
 
     @property
     def guest_ticks(self) -> int:

@@ -32,7 +32,7 @@ from ringviz.machine.machine import LOADS_DESCRIPTORS
 from ringviz.machine.memory import PAGE
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.paging import Access
-from ringviz.machine.state import CpuState
+from ringviz.machine.state import ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
@@ -84,6 +84,7 @@ _INTERPRETED_AFTER = (Vector.GP, Vector.NP, Vector.SS)
 _DIRECT = frozenset({"cpuid", "rdtsc"})
 """Unprivileged instructions that the emulator leaves to us to execute; no VMM of this kind sees them."""
 _RETURNS = frozenset({"iret", "ret-far"})
+_WAYS_ARE_CLOSED = "the VMM keeps the way to every other ring closed, so that it hears of the crossing"
 _LOADS_SEGMENT = frozenset({"mov-to-sreg", "pop-sreg", "load-far-pointer"})
 _SHOWS_SEGMENT = frozenset({"mov-from-sreg", "push-sreg"})
 _INTERPRETED = "interpreted"
@@ -101,6 +102,12 @@ HALTED = Ended("halted", "the guest executed HLT on its virtual CPU, and no inte
 def _names(instruction: Instruction, *registers: str) -> bool:
     """Tell whether an instruction names one of these segment registers."""
     return any(operand.register in registers for operand in instruction.ops) or instruction.mnemonic[-2:] in registers
+
+
+def _place_of_selector(state: CpuState, size_bytes: int) -> int:
+    """Give the linear address at which the selector stands that a far return takes off the stack: above EIP."""
+    stack = state.segments[SS]
+    return stack.base + (state.gpr[ESP] + size_bytes & (0xFFFF_FFFF if stack.db else 0xFFFF)) & 0xFFFF_FFFF
 
 
 class Running(Enum):
@@ -191,7 +198,7 @@ class RingCompression(Technique):
             return virtual_8086.verdict(form)
         row = INSTRUCTIONS[form]
         if form in _RETURNS and cpl < 3:
-            return "traps", "the VMM keeps the way to every other ring closed, so that it hears of the crossing"
+            return self._verdict_of_return(instruction)
         if form in _LOADS_SEGMENT and cpl == 0 and _names(instruction, "ss"):
             return "traps", "SS must have the RPL of the real ring, and a ring 0 selector has not"
         if form in _SHOWS_SEGMENT and not _names(instruction, "cs", "ss"):
@@ -200,6 +207,22 @@ class RingCompression(Technique):
             return "traps", "in ring 3 it faults; the VMM hands the fault to the guest's kernel"
         word = row.on_trap_emulate
         return ("" if word == "runs" else word), row.leaks
+
+    def _verdict_of_return(self, instruction: Instruction) -> tuple[str, str]:
+        """A return within the real ring runs; the selector on the stack says where one leads, once it is there."""
+        state = self.guest_state()
+        ring = real_ring_of(state)
+        selector = None
+        if instruction.address == state.eip:
+            selector = self.guest_memory().peek(_place_of_selector(state, instruction.operand_size_bits // 8), 2)
+        if instruction.form == "iret" and state.eflags & Eflags.NT:
+            return "traps", "NT is 1, so it would switch tasks; the VMM has the only TSS of this CPU"
+        if selector is None:
+            return "traps", f"if it leads to another ring, for {_WAYS_ARE_CLOSED}; within ring {ring} it runs unheard"
+        rpl = selector[0] & 3
+        if rpl == ring:
+            return "silent", f"it returns to ring {ring}, where the CPU really is: that runs, and the VMM does not hear"
+        return "traps", f"the RPL on the stack is {rpl}, and the CPU is in ring {ring}: {_WAYS_ARE_CLOSED}"
 
     def save_vmm(self) -> Any:
         """The virtual CPU; all else is in memory or follows from it."""

@@ -35,6 +35,8 @@ _CONTROL_REGISTERS = {
 _IF = 0x200
 _COUNTED_HERE = GUEST_INSTRUCTION + IN_CACHE
 _COUNTED_LOOKUP = GUEST_INSTRUCTION + LOOKUP
+_REPLACED = (Way.IN_CACHE, Way.LOOKUP)
+"""A sequence takes the instruction's place, and is charged for it."""
 
 Weigh = Callable[[Instruction], int]
 Fetch = Callable[[int], tuple[Instruction, tuple[tuple[int, bytes], ...]] | None]
@@ -97,7 +99,7 @@ def translate(
         source += runs
         way = Way.SIMULATE if at in simulated else way_of(instruction, context)
         first = len(draft.places)
-        draft.work = weigh(instruction) - GUEST_INSTRUCTION
+        draft.work = 0 if way in _REPLACED else weigh(instruction) - GUEST_INSTRUCTION
         ended = _translate_one(draft, instruction, way, context)
         units.append(Unit(instruction, way, tuple(draft.places[first:])))
         at = instruction.next_address & 0xFFFF_FFFF
@@ -134,7 +136,8 @@ class _Draft:
         self.places: list[Place] = []
         self.exits: list[Exit] = []
         self.work = 0
-        """What the guest's instruction in translation costs the CPU, as part of a weight."""
+        """What the guest's instruction in translation costs the CPU, as part of a weight; 0 if another sequence runs in
+        its place, which has a price of its own."""
         self._open: list[tuple[int, Callable[[int, int], bytes], int]] = []
         """Jumps without a target yet: index of the place, how to make it, where it leads in the guest."""
 
