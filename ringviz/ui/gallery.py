@@ -131,7 +131,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("explore-paravirt", WithGuest("rings-tour", "paravirt"), (*_go_to("hypercall int"), "v")),
     # What can stand in the place of the events, and over the screen.
     Shot("memory", WithGuest("paging-tour", "trap-emulate"), (*_go_to("reflect"), "x")),
-    Shot("page-walk", WithGuest("paging-tour", "amd-v"), (*_go_to("fault"), "w", "z")),
+    Shot("page-walk", WithGuest("paging-tour", "amd-v"), (*_go_to("fault"), "w")),
     Shot("page-walk-shadow", WithGuest("paging-tour", "vt-x"), (*_go_to("fault"), "w")),
     Shot("micro-steps", _guest("trap-emulate"), (*_go_to("trap cli"), "u", "space", "space")),
     Shot("go-to", _guest("trap-emulate"), (*_LIE, "colon")),
