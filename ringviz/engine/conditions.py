@@ -42,6 +42,11 @@ class OnRingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDivergence:
+    """After an instruction by which the guest got something else than a CPU of its own would have given."""
+
+
+@dataclass(frozen=True, slots=True)
 class OnKind:
     """After an event of one kind."""
 
@@ -66,7 +71,7 @@ class OnNth:
     """Only events that took the CPU to another ring."""
 
 
-StopCondition = AtStep | AtAddress | AtEvent | OnRingChange | OnKind | OnEvent | OnNth
+StopCondition = AtStep | AtAddress | AtEvent | OnRingChange | OnDivergence | OnKind | OnEvent | OnNth
 """What `Session.run_to` waits for."""
 
 OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
@@ -129,6 +134,8 @@ def is_met_by(condition: StopCondition, event: Event, number: int) -> bool:
     match condition:
         case OnEvent():
             return True
+        case OnDivergence():
+            return event.is_divergence
         case OnKind(kind, words):
             return event.kind is kind and _says(event, words)
         case OnRingChange(to):

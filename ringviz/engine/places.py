@@ -11,6 +11,7 @@ from ringviz.engine.conditions import (
     AtAddress,
     AtEvent,
     AtStep,
+    OnDivergence,
     OnEvent,
     OnKind,
     OnRingChange,
@@ -26,6 +27,8 @@ from ringviz.vmm.events import Kind
 if TYPE_CHECKING:
     from ringviz.engine.session import Session
 
+DIVERGENCE = "divergence"
+"""The word for the next place where the guest gets something else than on bare metal."""
 KIND_WORDS = tuple(kind.value for kind in Kind if kind is not Kind.GUEST)
 _IF = re.compile(r"\s+if\s+")
 _AND = re.compile(r"\s+and\s+|\s*,\s*")
@@ -45,7 +48,9 @@ def resolve_stop(session: Session, text: str) -> Stop:
 
 
 def resolve_condition(session: Session, text: str) -> StopCondition:
-    """Understand where to run to: a step, an event's number, an address, a symbol, a change of ring, a kind of event.
+    """Understand where to run to.
+
+    A step, an event's number, an address, a symbol, a change of ring, a divergence from bare metal, or a kind of event.
 
     Raises:
         InputError: it is none of these.
@@ -59,6 +64,8 @@ def resolve_condition(session: Session, text: str) -> StopCondition:
         return AtEvent(int(numbered[1]))
     if word == "event":
         return OnEvent()
+    if word == DIVERGENCE:
+        return OnDivergence()
     if word == "ring":
         return OnRingChange()
     if re.fullmatch(r"ring [0-3]", word):
@@ -84,7 +91,7 @@ def resolve_address(session: Session, text: str) -> int:
         return number
     raise InputError(
         f'"{word}" is no step, no event such as #12, no address such as 0x100040, no symbol of {session.scenario.id},'
-        f" not `ring`, and no kind of event ({', '.join(KIND_WORDS)})"
+        f" not `ring`, not `{DIVERGENCE}`, and no kind of event ({', '.join(KIND_WORDS)})"
     )
 
 

@@ -79,6 +79,15 @@ EXPLORE: tuple[Command, ...] = (
         "goto",
         7,
     ),
+    Command(
+        "divergence",
+        "d",
+        "d",
+        "goes wrong",
+        "Run to just after the next instruction by which the guest gets something else than on bare metal.",
+        "divergence",
+        8,
+    ),
     Command("ring", "R", "R", "next ring", "Run to the next change of ring.", "ring", 21),
     Command("start", "home,g", "g", "start", "Go back to the first instruction.", "start", 14),
     Command("end", "end,G", "G", "end", "Go to where the run ends.", "end", 15),
@@ -89,16 +98,16 @@ EXPLORE: tuple[Command, ...] = (
         "console",
         "Show what the guest has printed, and its text screen, in place of the events, and back.",
         "console",
-        11,
+        33,
     ),
     Command(
         "side",
         "v",
         "v",
-        "VMM's side",
+        "VMM side",
         "Show what the VMM keeps beside the guest's code (code cache, VMCS, VMCB, hypercalls), and back.",
         "side",
-        8,
+        9,
     ),
     Command(
         "memory",
@@ -154,7 +163,7 @@ EXPLORE: tuple[Command, ...] = (
         "machine",
         "Change the CPU below, the kind of paging and the technique's controls; the guest stays where it is.",
         "machine",
-        9,
+        11,
     ),
     Command(
         "vendors",
@@ -225,7 +234,7 @@ GROUP: tuple[Command, ...] = (
         for command in EXPLORE
         if command.id in ("step", "back", "next", "previous", "run", "stop", "start", "end", "theme", "help")
     ),
-    Command("divergence", "d", "d", "divergence", "Go to where a guest next gets something else than on bare metal.",
+    Command("divergence", "d", "d", "goes wrong", "Go to where a guest next gets something else than on bare metal.",
             "divergence", 4),
     Command("choose", "m", "m", "techniques", "Choose who stands side by side.", "choose", 6),
     Command("along", "right", "→", "more", "Show the next column, where not all have room.", "along(1)", 8),
@@ -295,9 +304,10 @@ HOME: tuple[Command, ...] = (
     Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),
     Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
     Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
-    Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 6),
-    Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 4),
-    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 5),
+    Command("find", "slash", "/", "find", "Find a guest by a word of its name or of what is said about it.", "find", 3),
+    Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 7),
+    Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 5),
+    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 6),
     Command(
         "theme",
         "t",
@@ -305,10 +315,10 @@ HOME: tuple[Command, ...] = (
         "theme",
         "Dark, light, high contrast, colour-blind, in turn.",
         "app.theme_switch",
-        7,
+        8,
     ),
-    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 8),
+    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 4),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 9),
 )
 """On the home screen."""
 
@@ -318,13 +328,18 @@ def bindings(commands: Sequence[Command]) -> list[Binding]:
     return [Binding(c.keys, c.action, c.title, show=False, tooltip=c.help, id=c.id) for c in commands]
 
 
+_GAP = 2
+"""Cells between two commands in the key line."""
+
+
 def fitting(commands: Sequence[Command], width: int) -> list[Command]:
     """Choose by rank the commands whose keys and titles fit one line of `width` cells; their order stays."""
     kept: set[str] = set()
     used = 0
     for command in sorted(commands, key=lambda c: c.rank):
-        needed = len(command.face) + 1 + len(command.title) + 2
-        if used + needed > width:
+        needed = len(command.face) + 1 + len(command.title) + _GAP
+        # Behind the last one there is no gap to keep.
+        if used + needed - _GAP > width:
             break
         used += needed
         kept.add(command.id)

@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 from ringviz.engine.view import Snapshot
 from ringviz.export.cast import CastFrame
 from ringviz.ui.app import RingvizApp
+from ringviz.ui.exhibit import exhibit
 from ringviz.ui.panels import point_at
-from ringviz.ui.picture import exhibit
 from ringviz.ui.requests import Settled, Shown
 
 CAPTION_ROWS = 6

@@ -15,6 +15,7 @@ from textual.message import Message
 
 from ringviz.engine.looks import NOTHING, Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook, MemoryMode
+from ringviz.engine.places import DIVERGENCE
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.ui.laboratory import Group, Laboratory, Movable, Pair, Progress, Reading, Sitting
@@ -85,7 +86,14 @@ _FIRST_BEAT = "There is no beat before this one."
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
 _NO_DIVERGENCE = "From here to the end, none of these tells the guest anything else than bare metal would."
+_NO_DIVERGENCE_HERE = (
+    "From there to the end, the guest got nothing else than on bare metal. p goes back event by event, g to the start."
+)
 _NO_EARLIER_EVENT = "There is no event before this one."
+
+
+def _not_reached(place: str) -> str:
+    return f"The run ended before it came to {place}."
 
 
 Noted = Callable[[Sitting, bool], None]
@@ -232,7 +240,7 @@ class EngineThread:
                 self._tell(Began())
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
-                    self._tell(Remarked(f"The run ended before it came to {text}."))
+                    self._tell(Remarked(_NO_DIVERGENCE_HERE if text == DIVERGENCE else _not_reached(text)))
             case AddBreakpoint(text):
                 self._laboratory.check_place(self._sitting, text)
                 self._tell(BreakpointAdded(text))

@@ -10,11 +10,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from textual_serve.server import Server
 
+_PAGE = Path(__file__).parent / "web_page"
+"""Our own page: the one that comes with textual-serve has a font sent by a third party, and waits for a click."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -31,7 +34,7 @@ class AppServer(Server):
             public_url: where a server in front of this one is reached; None: there is none.
         """
         command = shlex.join([sys.executable, "-m", "ringviz", *arguments])
-        super().__init__(command, LOOPBACK, port, "ringviz", public_url)
+        super().__init__(command, LOOPBACK, port, "ringviz", public_url, templates_path=_PAGE)
         self._most = sessions
         self._open = 0
 

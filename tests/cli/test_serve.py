@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import pytest
@@ -35,8 +35,9 @@ def wait_for(port: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
+@contextmanager
+def serving() -> Iterator[str]:
+    """The server at work; gives its address."""
     port = free_port()
     program = subprocess.Popen(
         [sys.executable, "-m", "ringviz", "serve", "--port", str(port), "--sessions", "1"],
@@ -50,6 +51,12 @@ def address() -> Iterator[str]:
     finally:
         program.terminate()
         program.wait(ENOUGH_S)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with serving() as there:
+        yield there
 
 
 class Visitor:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ringviz.engine.conditions import AtAddress, AtEvent, AtStep, OnEvent, OnKind, OnRingChange
+from ringviz.engine.conditions import AtAddress, AtEvent, AtStep, OnDivergence, OnEvent, OnKind, OnRingChange
 from ringviz.engine.places import resolve_condition, resolve_stop
 from ringviz.engine.session import Session
 from ringviz.errors import InputError
@@ -24,6 +24,7 @@ def session() -> Session:
         ("event 12", AtEvent(12)),
         ("event", OnEvent()),
         ("ring", OnRingChange()),
+        ("divergence", OnDivergence()),
         ("ring 3", OnRingChange(3)),
         ("exit", OnKind(Kind.EXIT)),
         ("exit 30", OnKind(Kind.EXIT, "30")),
@@ -104,3 +105,14 @@ def test_an_events_number_is_the_same_when_the_run_is_played_again(session: Sess
     assert session.run_until((stop,)) is stop
     assert session.position == there
     assert session.event_count() == 5
+
+
+def test_the_next_divergence_is_where_the_guest_gets_something_else_than_on_bare_metal() -> None:
+    session = Session(find_scenario("popf-hole"), "trap-emulate")
+    # A PUSHF that shows what it would have shown in ring 0 is silent, and none.
+    assert session.run_to(OnKind(Kind.SILENT))
+    assert not session.events.raw[-1].is_divergence
+    assert session.run_to(OnDivergence())
+    told = session.events.raw[-1]
+    assert (told.instruction, told.got, told.native_would) == ("pushfd", "00000246", "00000046")
+    assert not Session(find_scenario("popf-hole"), "vt-x").run_to(OnDivergence())

@@ -22,6 +22,7 @@ class Bench:
     pilot: Pilot[None]
     laboratory: FakeLaboratory
     messages: list[Message] = field(default_factory=list)
+    patience_seconds: float = 10
 
     @property
     def calls(self) -> list[str]:
@@ -40,7 +41,7 @@ class Bench:
 
     async def until(self, condition: "object") -> None:
         assert callable(condition)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(self.patience_seconds):
             while not condition():
                 await asyncio.sleep(0.002)
 

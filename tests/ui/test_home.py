@@ -1,6 +1,7 @@
 """The home screen, and opening from the command line."""
 
 import pytest
+from textual.widgets import OptionList
 
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.screens.explore import ExploreScreen
@@ -60,3 +61,25 @@ async def test_a_wrong_scenario_on_the_command_line_ends_the_app_with_code_2() -
                 break
     assert app.return_code == 2
     assert app.failure == 'no scenario "nonsense"; choose one of popf-hole, rings-tour'
+
+
+async def test_a_word_finds_a_guest_by_its_name_first_and_enter_takes_it() -> None:
+    async with bench(scenario=None) as b:
+        scenarios = b.app.screen.query_one("#scenarios", OptionList)
+        await b.press("slash", *"tour")
+        assert SCENARIOS[scenarios.highlighted or 0].id == "rings-tour"
+        await b.press("enter")
+        assert b.app.focused is b.app.screen.query_one("#techniques")
+        await b.press("enter")
+        assert b.laboratory.opened == [("rings-tour", "native", None, None)]
+
+
+async def test_a_word_that_nothing_has_says_so_and_escape_leaves_the_list_as_it_was() -> None:
+    async with bench(scenario=None) as b:
+        scenarios = b.app.screen.query_one("#scenarios", OptionList)
+        await b.press("down", "slash", *"zyx")
+        assert "No guest has “zyx”" in b.text()
+        await b.press("escape")
+        assert b.app.focused is scenarios
+        assert scenarios.highlighted == 1
+        assert "/ find" in b.text()

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -51,6 +52,17 @@ def columns_with_room(width: int) -> int:
     return max(FEWEST, min(MOST, width // (_COLUMN_CELLS + 2)))
 
 
+class _Column(Static):
+    """One technique; tells the screen when it has got another size."""
+
+    class Resized(Message):
+        """The text is to be fitted anew."""
+
+    def on_resize(self) -> None:
+        """Pass it on: events of size stay with the widget, messages do not."""
+        self.post_message(self.Resized())
+
+
 class SideBySideScreen(MovingScreen):
     """Two to four columns over the keys."""
 
@@ -62,6 +74,8 @@ class SideBySideScreen(MovingScreen):
         self._view: GroupView | None = None
         self._is_telling = False
         """The bottom line says how far something is."""
+        self._shown: tuple[GroupColumn, ...] = ()
+        """The columns that have room."""
         self._first = 1
         """The first of the columns after the one that always stands at the left."""
         super().__init__()
@@ -71,7 +85,7 @@ class SideBySideScreen(MovingScreen):
         yield Static("", markup=False, id="group-where")
         with Horizontal(id="group"):
             for number in range(MOST):
-                yield Static("", markup=False, id=f"column-{number}", classes="column")
+                yield _Column("", markup=False, id=f"column-{number}", classes="column")
         yield KeyLine(GROUP)
 
     def known_end(self) -> int | None:
@@ -104,6 +118,10 @@ class SideBySideScreen(MovingScreen):
     def on_resize(self) -> None:
         """Fit the columns into the new size."""
         self.call_after_refresh(self._draw)
+
+    @on(_Column.Resized)
+    def _column_resized(self) -> None:
+        self._fill()
 
     def action_stop(self) -> None:
         """Stop a run; with nothing running, leave."""
@@ -156,14 +174,18 @@ class SideBySideScreen(MovingScreen):
         shown = (view.columns[0], *view.columns[self._first : self._first + room - 1])
         self.query_one("#group-where", Static).update(where_line(view, shown, self.size.width))
         for number in range(MOST):
-            box = self.query_one(f"#column-{number}", Static)
+            box = self.query_one(f"#column-{number}", _Column)
             box.display = number < len(shown)
-        # Only once the others are gone is it known how wide a column is.
-        self.call_after_refresh(self._fill, view, shown)
+        self._shown = shown
+        # A column that is about to become wider, because others go, tells when it has.
+        self._fill()
 
-    def _fill(self, view: GroupView, shown: Sequence[GroupColumn]) -> None:
+    def _fill(self) -> None:
+        view, shown = self._view, self._shown
+        if view is None:
+            return
         for number, column in enumerate(shown):
-            box = self.query_one(f"#column-{number}", Static)
+            box = self.query_one(f"#column-{number}", _Column)
             set_title(box, Content.assemble((column.title, "bold"), (f" · {printable(column.cpu)}", "$dim")))
             width, height = box.content_size
             if width > 0 and height > 0:

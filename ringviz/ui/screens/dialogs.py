@@ -95,13 +95,14 @@ class GoToDialog(ModalScreen[str | None]):
         """One input line."""
         with Vertical(classes="box") as box:
             box.border_title = Content("Go to")
-            field = Input(placeholder="500 · #12 · 0x100046 · a symbol · ring 3 · exit 30 · silent", id="place")
+            field = Input(placeholder="500 · #12 · 0x100046 · a symbol · ring 3 · exit 30 · divergence", id="place")
             field.cursor_blink = False
             yield field
             yield Static(
                 "A number is a step, #12 an event. An address or symbol: run until the guest comes there. ring: to the "
-                f"next change of ring; ring 3: to that one. {_KINDS}: to the next event of that kind; with a number or "
-                "word behind it, to one whose cause or instruction says so. `if eax == 5` may follow.",
+                "next change of ring; ring 3: to that one. divergence: to where the guest next gets something else "
+                f"than on bare metal. {_KINDS}: to the next event of that kind; with a number or word behind it, to "
+                "one whose cause or instruction says so. `if eax == 5` may follow.",
                 markup=False,
                 classes="hint",
             )

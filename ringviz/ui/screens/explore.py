@@ -14,6 +14,7 @@ from textual.widget import Widget
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook
+from ringviz.engine.places import DIVERGENCE
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.facts.techniques import TECHNIQUES
@@ -252,6 +253,10 @@ class ExploreScreen(MovingScreen):
     def action_ring(self) -> None:
         """Run to the next change of ring."""
         self._ask(GoTo("ring"))
+
+    def action_divergence(self) -> None:
+        """Run to where the guest is next told something else than on bare metal."""
+        self._ask(GoTo(DIVERGENCE))
 
     def action_breakpoints(self) -> None:
         """Ask where runs are to stop."""

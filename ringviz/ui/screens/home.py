@@ -1,14 +1,15 @@
 """The home screen: choose a guest, and who shall run it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ringviz.errors import RingvizError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = (
     "On the left are small operating systems in real machine code, on the right the ways to run them. "
     "Choose one of each; inside, the key m puts the same guest, at the same instruction, under another technique. "
-    "New to this? l opens the lessons."
+    "New to this? l opens the lessons. / finds a guest by a word, such as popf."
 )
 _TALL_ENOUGH = 34
 """Rows of the terminal from which on every scenario is told about in the list itself."""
@@ -36,7 +37,10 @@ class HomeScreen(Screen[None]):
 
     COMMAND_ROWS: ClassVar[tuple[Command, ...]] = HOME
     # The lists answer Enter and Tab themselves; a binding here would only shadow them.
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings([c for c in HOME if c.id not in ("open", "switch")])]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings([c for c in HOME if c.id not in ("open", "switch")]),
+        Binding("escape", "leave_find", "leave find", show=False),
+    ]
     AUTO_FOCUS = "#scenarios"
 
     @property
@@ -51,6 +55,11 @@ class HomeScreen(Screen[None]):
             id="title",
         )
         yield Static(_INTRODUCTION, markup=False, id="introduction")
+        # "compact": one row without a frame, for the time that something is looked for.
+        word = Input(placeholder="a word of its name or story, such as popf", id="find", compact=True)
+        word.cursor_blink = False
+        word.display = False
+        yield word
         with Horizontal(id="choices"):
             scenarios = OptionList(
                 *(Option(_scenario_prompt(s), id=s.id) for s in self.ringviz.scenarios), id="scenarios", markup=False
@@ -128,6 +137,39 @@ class HomeScreen(Screen[None]):
             except RingvizError as error:
                 self.notice(Remarked(str(error)))
 
+    def action_find(self) -> None:
+        """Ask for a word; every letter moves the highlight to the first guest that has what is typed."""
+        word = self.query_one("#find", Input)
+        word.value = ""
+        word.display = True
+        word.focus()
+
+    def action_leave_find(self) -> None:
+        """Back to the list, whatever is highlighted there."""
+        word = self.query_one("#find", Input)
+        if word.display:
+            word.display = False
+            self.query_one(KeyLine).notice = ""
+            self.query_one("#scenarios").focus()
+
+    @on(Input.Changed, "#find")
+    def _find(self, event: Input.Changed) -> None:
+        wanted = event.value.strip().lower()
+        if not wanted:
+            return
+        found = _first_with(self.ringviz.scenarios, wanted)
+        if found is None:
+            self.notice(Remarked(f"No guest has “{event.value.strip()}” in its name or story. esc leaves."))
+            return
+        self.query_one(KeyLine).notice = ""
+        self.query_one("#scenarios", OptionList).highlighted = found
+
+    @on(Input.Submitted, "#find")
+    def _found(self) -> None:
+        # As Enter in the list itself: this guest it is, who runs it?
+        self.query_one("#find", Input).display = False
+        self.query_one("#techniques").focus()
+
     def action_resume(self) -> None:
         """Go on where the user was."""
         if not self.ringviz.resume():
@@ -152,6 +194,14 @@ class HomeScreen(Screen[None]):
         if highlighted is not None and event.option.id is not None:
             self.query_one(KeyLine).notice = ""
             self.ringviz.open(Open(self.ringviz.scenarios[highlighted].id, event.option.id))
+
+
+def _first_with(scenarios: Sequence[ScenarioChoice], wanted: str) -> int | None:
+    """Give the first whose name has a word, or else the first that is told about with it."""
+    names = [f"{s.id} {s.title}".lower() for s in scenarios]
+    stories = [f"{s.summary} {s.level}".lower() for s in scenarios]
+    places = (n for texts in (names, stories) for n, text in enumerate(texts) if wanted in text)
+    return next(places, None)
 
 
 def _scenario_prompt(scenario: ScenarioChoice, in_full: bool = True) -> Content:
