@@ -180,7 +180,11 @@ class SideBySideScreen(MovingScreen):
         # Only once the others are gone is it known how wide a column is.
         self.call_after_refresh(self._fill, view, shown)
 
-    def _fill(self, view: GroupView, shown: Sequence[GroupColumn]) -> None:
+    def _fill(self, view: GroupView, shown: Sequence[GroupColumn], tries: int = 3) -> None:
+        taken = sum(self.query_one(f"#column-{number}").outer_size.width for number in range(len(shown)))
+        if taken < self.size.width - MOST and tries:
+            # Just opened, the columns that are gone still had their place: it is shared out at the next layout.
+            self.call_after_refresh(self._fill, view, shown, tries - 1)
         for number, column in enumerate(shown):
             box = self.query_one(f"#column-{number}", Static)
             set_title(box, Content.assemble((column.title, "bold"), (f" · {printable(column.cpu)}", "$dim")))

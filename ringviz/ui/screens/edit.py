@@ -71,6 +71,8 @@ class EditScreen(Screen[None]):
         """Rows of the text now, and the rows of the lines that are known that they were."""
         self._keep_timer: Timer | None = None
         self._is_loading = False
+        self._row = 0
+        """Of the cursor; known also when the text is gone from the screen."""
         super().__init__()
 
     @property
@@ -249,6 +251,7 @@ class EditScreen(Screen[None]):
 
     @on(TextArea.SelectionChanged)
     def _cursor_moved(self) -> None:
+        self._row = self.area.cursor_location[0]
         self._tell()
 
     def _keep_and_tell(self) -> None:
@@ -260,8 +263,7 @@ class EditScreen(Screen[None]):
         if self._keep_timer is not None:
             self._keep_timer.stop()
             self._keep_timer = None
-        row = self.area.cursor_location[0] if self.area.is_attached else 0
-        if not self.bench.keep((self._file, row)):
+        if not self.bench.keep((self._file, self._row)) and self.query(KeyLine):
             self.notice(Failed(self.bench.trouble, RunEdited(self.bench, {})))
 
     def _show_file(self, file: str) -> None:
@@ -318,10 +320,8 @@ class EditScreen(Screen[None]):
                 (f" · {state}", style),
             )
         )
-        row = self.area.cursor_location[0]
-        self.query_one("#edit-line", Static).update(
-            line_words(self._lines, self._file, row, self._rows, self._decoded())
-        )
+        words = line_words(self._lines, self._file, self._row, self._rows, self._decoded())
+        self.query_one("#edit-line", Static).update(words)
 
     def _decoded(self) -> Mapping[int, str]:
         """Give the instructions that the code panel has decoded, by address."""
