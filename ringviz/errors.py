@@ -3,6 +3,7 @@
 RingvizError            anything a user can cause; shown as one line, exit code 2
 ├── InputError          a name or value given on the command line or in the app
 ├── ScenarioError       a scenario folder: file, key, what was expected
+│   ├── AssemblyError   NASM refuses the guest's source
 │   ├── ImageError      the guest image itself
 │   └── DiskError       a disk image, of a scenario or from the command line
 ├── LessonError         a lesson or a quiz: file, place in it, what was expected
@@ -16,6 +17,8 @@ RingvizError            anything a user can cause; shown as one line, exit code 
 Guest faults are not in this tree: they are events of the run.
 """
 
+from typing import NamedTuple
+
 
 class RingvizError(Exception):
     """Base of all errors that a user can cause; `str()` of it is the one line to show."""
@@ -27,6 +30,26 @@ class InputError(RingvizError):
 
 class ScenarioError(RingvizError):
     """A scenario folder does not say what it must; the text names file, key and what was expected."""
+
+
+class Complaint(NamedTuple):
+    """One thing that NASM says of a source."""
+
+    file: str
+    """As the source names it: its own name, or what stands in `%include`."""
+    number: int
+    """Of the line, from 1; 0 where NASM names none."""
+    text: str
+    is_error: bool
+    """It keeps the source from being assembled; else a warning."""
+
+
+class AssemblyError(ScenarioError):
+    """NASM refuses a source; the text gives its first complaint, `complaints` all of them."""
+
+    def __init__(self, text: str, complaints: tuple[Complaint, ...] = ()) -> None:
+        super().__init__(text)
+        self.complaints = complaints
 
 
 class ImageError(ScenarioError):

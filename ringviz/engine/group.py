@@ -81,6 +81,8 @@ class GroupView:
     """The first one is what the others are compared with."""
     divergence: str
     """What the guest has just got otherwise than on bare metal, in words; empty if nothing that is known."""
+    is_edit: bool = False
+    """Not one guest under several techniques, but the original beside an edited one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,18 @@ class _Lie:
 class SessionGroup:
     """Sessions of one guest that move together. Not thread-safe: one thread owns it."""
 
-    def __init__(self, sessions: Sequence[Session], cancelled: Cancelled = never) -> None:
+    NO_DIVERGENCE = "From here to the end, none of these tells the guest anything else than bare metal would."
+    """What to say where `next_divergence` finds none."""
+
+    def __init__(
+        self, sessions: Sequence[Session], cancelled: Cancelled = never, *, are_together: bool = False
+    ) -> None:
         """Bring all of them to where the first one stands.
 
         Args:
             sessions: two to four, of the same guest; the first one is what the others are compared with.
             cancelled: polled on the way.
+            are_together: all stand at the same count of retired instructions, recompiled kernels as well.
 
         Raises:
             InputError: these are too few or too many.
@@ -110,7 +118,7 @@ class SessionGroup:
         self.sessions = tuple(sessions)
         same_code = [session for session in sessions if session.technique.alignment == "instruction"]
         # With nothing but recompiled kernels, the first of them leads.
-        self._together = tuple(same_code or sessions[:1])
+        self._together = tuple(sessions if are_together else same_code or sessions[:1])
         self._followers = tuple(session for session in sessions if session not in self._together)
         self._lies: list[_Lie] | None = None
         self.seek(self._together[0].position, cancelled)

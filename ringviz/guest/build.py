@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ringviz.errors import ScenarioError, ToolError
+from ringviz.errors import AssemblyError, Complaint, ScenarioError, ToolError
 from ringviz.guest.image import read_image_file
 from ringviz.guest.listing import read_listing
 from ringviz.guest.markers import check_markers
@@ -49,7 +49,7 @@ def build(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> Build:
 
     Raises:
         ToolError: NASM is missing, or is a version whose listing cannot be read.
-        ScenarioError: NASM refuses the source; its first complaint, with the line.
+        AssemblyError: NASM refuses the source; its first complaint, with the line.
     """
     files = scenario.files(variant)
     return assemble(files.source, files.defines)
@@ -152,18 +152,31 @@ def _run_nasm(nasm: str, work: Path, source_path: Path, where: str, defines: tup
     except OSError as error:
         raise ToolError(f"nasm cannot be run: {error.strerror}") from None
     if result.returncode != 0:
-        complaints = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        first = next((line for line in complaints if "error" in line or "fatal" in line), "no reason given")
-        raise ScenarioError(f"{where}: nasm: {_in_its_file(first.removeprefix(_SOURCE_NAME + ':'), source_path)}")
+        complaints = tuple(_complaints(result.stderr, source_path))
+        first = next((one for one in complaints if one.is_error), None)
+        words = "no reason given" if first is None else _placed(first, source_path.name)
+        raise AssemblyError(f"{where}: nasm: {words}", complaints)
 
 
-def _in_its_file(complaint: str, source_path: Path) -> str:
-    """Say a line number as that of the file in which the line stands."""
-    number, colon, rest = complaint.partition(":")
-    if not colon or not number.isdecimal():
-        return complaint
-    place = place_of(source_path, int(number))
-    return f"{place.number}:{rest}" if place.file == source_path.name else f"{place.file}:{place.number}:{rest}"
+def _complaints(said: str, source_path: Path) -> Iterator[Complaint]:
+    """Read what NASM says, a line for each thing: `guest.asm:12: error: …`; line numbers become those of the file."""
+    for line in said.splitlines():
+        text = line.strip().removeprefix(f"{_SOURCE_NAME}:")
+        if not text:
+            continue
+        is_error = "error" in text or "fatal" in text
+        number, colon, rest = text.partition(":")
+        if colon and number.isdecimal():
+            place = place_of(source_path, int(number))
+            yield Complaint(place.file, place.number, rest.strip(), is_error)
+        else:
+            yield Complaint(source_path.name, 0, text, is_error)
+
+
+def _placed(complaint: Complaint, own_name: str) -> str:
+    """Give a complaint with the line, and the file if it is not the source itself."""
+    file = "" if complaint.file == own_name else f"{complaint.file}:"
+    return f"{file}{complaint.number}: {complaint.text}" if complaint.number else f"{file}{complaint.text}"
 
 
 def _read_output(path: Path) -> bytes:

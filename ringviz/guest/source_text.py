@@ -5,7 +5,7 @@ line numbers of a build, as in its symbol file, count in the whole text; `place_
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +32,38 @@ def whole_source(path: Path) -> bytes:
     return b"\n".join(line for _, line in _lines(path))
 
 
+def included_in(text: bytes) -> tuple[str, ...]:
+    """Give the files that a text includes, as it names them, in its order."""
+    found = (_INCLUDE.fullmatch(line) for line in normalized(text).split(b"\n"))
+    return tuple(dict.fromkeys(match[1].decode("utf-8", "replace") for match in found if match is not None))
+
+
+def with_includes_renamed(text: bytes, names: Mapping[str, str]) -> bytes:
+    """Give a text that includes the same files under other names; what is not among the names stays as it is."""
+
+    def line_of(line: bytes) -> bytes:
+        match = _INCLUDE.fullmatch(line)
+        new = None if match is None else names.get(match[1].decode("utf-8", "replace"))
+        return line if match is None or new is None else line[: match.start(1)] + new.encode() + line[match.end(1) :]
+
+    return b"\n".join(map(line_of, normalized(text).split(b"\n")))
+
+
 def place_of(path: Path, number: int) -> Place:
     """Say where a line of the whole text stands; a number that it does not have is left alone."""
     for count, (place, _) in enumerate(_lines(path), start=1):
         if count == number:
             return place
     return Place(path.name, number)
+
+
+def places_of(path: Path) -> list[tuple[Place, str]]:
+    """Give every line of the whole text, with where it stands.
+
+    Raises:
+        OSError: the source cannot be read.
+    """
+    return [(place, line.decode("utf-8", "replace")) for place, line in _lines(path)]
 
 
 def _lines(path: Path) -> Iterator[tuple[Place, bytes]]:

@@ -19,13 +19,14 @@ from ringviz.lessons.progress import Progress
 from ringviz.record.replay import Replay
 from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
-from ringviz.ui.laboratory import Laboratory, ScenarioChoice, TechniqueChoice
+from ringviz.ui.laboratory import Editing, Laboratory, ScenarioChoice, TechniqueChoice
 from ringviz.ui.own_keys import OwnKeys, load_keys
 from ringviz.ui.remembered import Remembered
 from ringviz.ui.requests import (
     AskWhatIf,
     AskWhy,
     AskYears,
+    Assembled,
     BeatShown,
     Began,
     BreakpointAdded,
@@ -37,6 +38,7 @@ from ringviz.ui.requests import (
     GroupShown,
     HitsCounted,
     Look,
+    NotAssembled,
     Open,
     Opened,
     OpenLesson,
@@ -49,11 +51,13 @@ from ringviz.ui.requests import (
     Seek,
     Settled,
     Shown,
+    SourceShown,
     ToBeat,
 )
 from ringviz.ui.runner import EngineThread, Noted
 from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.compare_group import SideBySideScreen
+from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
@@ -68,6 +72,8 @@ from ringviz.ui.screens.years import YearsScreen
 from ringviz.ui.themes import DARK, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
+_WITH_A_LINE = (MovingScreen, HomeScreen, LessonsScreen, CompareScreen, WhatIfScreen, YearsScreen, EditScreen)
+"""Screens on which something can be said."""
 _BUSY_SECONDS = 0.15
 """A request that takes longer is said to be running."""
 _FAILED_TO_OPEN = 2
@@ -90,6 +96,7 @@ class RingvizApp(App[None]):
         lesson: opened at once in place of a scenario.
         is_lecture: the replay is held as a lecture.
         own_keys: which keys do what, if the user has an opinion.
+        editing: changes guests; without it none can be changed.
         remembered: theme and last place, kept on disk by the caller; in memory if not given.
     """
 
@@ -107,6 +114,7 @@ class RingvizApp(App[None]):
         _STYLES / "lesson.tcss",
         _STYLES / "explain.tcss",
         _STYLES / "lecture.tcss",
+        _STYLES / "edit.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -129,6 +137,7 @@ class RingvizApp(App[None]):
         is_lecture: bool = False,
         own_keys: OwnKeys | None = None,
         remembered: Remembered | None = None,
+        editing: Editing | None = None,
     ) -> None:
         super().__init__()
         self.own_keys = own_keys or OwnKeys()
@@ -148,6 +157,9 @@ class RingvizApp(App[None]):
         self._lecture = LectureScreen(replay, speed) if is_lecture and replay is not None else None
         self.wants_group = False
         """The user asked for the side-by-side screen and has not left it since."""
+        self.wants_source = False
+        """The user asked for the editor and has not left it since."""
+        self.editor: EditScreen | None = None
         self.wants_pair = False
         """The user asked for the vendors screen and has not left it since."""
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
@@ -155,7 +167,7 @@ class RingvizApp(App[None]):
         self.failure = ""
         self.bookmarks = bookmarks if bookmarks is not None else Bookmarks()
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
-        self.engine = EngineThread(self.laboratory, self.post_message, noted)
+        self.engine = EngineThread(self.laboratory, self.post_message, noted, editing)
         self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
         self.techniques: Sequence[TechniqueChoice] = self.laboratory.techniques()
         self.explore = ExploreScreen() if replay is None else ReplayScreen(replay, speed)
@@ -340,12 +352,33 @@ class RingvizApp(App[None]):
     @on(GroupShown)
     def _group_shown(self, message: GroupShown) -> None:
         if self._group is None or not self._group.is_attached:
-            if not self.wants_group or not isinstance(self.screen, (ExploreScreen, LectureScreen)):
+            if not self.wants_group or not isinstance(self.screen, (ExploreScreen, LectureScreen, EditScreen)):
                 return  # left before it came
             self._group = SideBySideScreen()
             self.push_screen(self._group)
         self._group.in_motion = message.in_motion
         self._group.show(message.view)
+
+    @on(SourceShown)
+    def _source_shown(self, message: SourceShown) -> None:
+        if self.wants_source and isinstance(self.screen, ExploreScreen):
+            self.wants_source = False
+            self.editor = EditScreen(message.source)
+            self.push_screen(self.editor)
+
+    @on(Assembled)
+    def _assembled(self, message: Assembled) -> None:
+        if self.editor is None or not self.editor.is_attached:
+            return
+        self.editor.assembled(message)
+        if message.opened is not None:
+            self.opened = message.opened
+            self.editor.dismiss()
+
+    @on(NotAssembled)
+    def _not_assembled(self, message: NotAssembled) -> None:
+        if self.editor is not None and self.editor.is_attached:
+            self.editor.not_assembled(message)
 
     @on(BeatShown)
     def _beat_shown(self, message: BeatShown) -> None:
@@ -436,7 +469,7 @@ class RingvizApp(App[None]):
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, (MovingScreen, HomeScreen, LessonsScreen, CompareScreen, WhatIfScreen, YearsScreen)):
+            if isinstance(screen, _WITH_A_LINE):
                 screen.notice(message)
                 return
 
@@ -459,7 +492,10 @@ def run_app(
 
     `prepared` is that scenario with the disks put in that the command line names; the rest as `RingvizApp` has it.
     """
-    world = _real_laboratory(controls, prepared)
+    from ringviz.ui.engine_editing import EngineEditing
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+
+    world = EngineLaboratory(controls, prepared)
     kept = Bookmarks(state_folder() / "bookmarks.json")
     app = RingvizApp(
         scenario,
@@ -475,6 +511,7 @@ def run_app(
         is_lecture=is_lecture,
         own_keys=load_keys(),
         remembered=Remembered(state_folder() / "app.json"),
+        editing=EngineEditing(world, state_folder() / "edits"),
     )
     app.run()
     if app.failure:
@@ -482,8 +519,8 @@ def run_app(
     return app.return_code or 0
 
 
-def _real_laboratory(controls: Sequence[str] = (), prepared: Scenario | None = None) -> Laboratory:
+def _real_laboratory() -> Laboratory:
     # Loaded here, so that the tests' fake world needs no emulator.
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
-    return EngineLaboratory(controls, prepared)
+    return EngineLaboratory()

@@ -192,6 +192,7 @@ EXPLORE: tuple[Command, ...] = (
         "years",
         23,
     ),
+    Command("edit", "e", "e", "edit", "Change the guest's source, and run it beside the original.", "edit", 33),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
     Command(
         "theme",
@@ -242,6 +243,23 @@ GROUP: tuple[Command, ...] = (
     Command("leave", "C,q", "C", "leave", "Leave; the guest stands where it stood before.", "leave", 7),
 )  # fmt: skip
 """On the side-by-side screen."""
+
+EDIT: tuple[Command, ...] = (
+    Command("beside", "f9,ctrl+r", "f9", "run beside the original",
+            "Assemble the text, and run it beside the original, from the same instruction on.", "beside", 0),
+    Command("alone", "f8", "f8", "run alone", "Assemble the text, and run it alone, with all panels.", "alone", 2),
+    Command("next_complaint", "f4", "f4", "complaint", "Go to the next line that NASM complains about.",
+            "next_complaint", 5),
+    Command("here", "f3,ctrl+g", "f3", "where it stands", "Go to the line of the next instruction.", "here", 4),
+    Command("next_file", "f5", "f5", "next file", "Go to the next of the files that the source includes.", "next_file",
+            7),
+    Command("save_as", "f2,ctrl+s", "f2", "save as", "Save a scenario of your own, in a new folder.", "save_as", 3),
+    Command("original", "ctrl+o", "ctrl+o", "original", "Give up your changes, and take the original text again.",
+            "original", 6),
+    Command("help", "f1", "f1", "explain", "Explain this screen and the keys.", "explain", 8),
+    Command("leave", "escape", "esc", "back", "Back to the guest; your text is kept.", "leave", 1),
+)  # fmt: skip
+"""In the editor, where letters are text."""
 
 LECTURE: tuple[Command, ...] = (
     Command("forward", "space,right,enter,pagedown", "space", "next", "Give the answer, or go on to the next beat.",

@@ -61,6 +61,7 @@ class EngineLaboratory:
     def __init__(self, controls: Sequence[str] = (), prepared: Scenario | None = None) -> None:
         self._controls = tuple(controls)
         self._prepared = prepared
+        self._taken_in: dict[str, Scenario] = {}
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
         """All scenarios that are well formed; a broken folder must not keep the others from a learner."""
@@ -75,7 +76,7 @@ class EngineLaboratory:
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
         own = registry.understood(technique, self._controls, mmu, cpu)
-        return Session(self._found(scenario), technique, mmu, cpu, own)
+        return Session(self.found(scenario), technique, mmu, cpu, own)
 
     def swapped(
         self,
@@ -178,7 +179,7 @@ class EngineLaboratory:
         # Loaded here, because most sittings never compare, and the first screen should not wait for it.
         from ringviz.engine.compare import compare
 
-        comparison = compare(self._found(scenario), None, cpu, progress)
+        comparison = compare(self.found(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
 
@@ -186,16 +187,22 @@ class EngineLaboratory:
         """Binary translation and what hardware assistance the CPU has, counted; with page walks if the run is short."""
         from ringviz.engine.contest import contest
 
-        return contest(self._found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
+        return contest(self.found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
 
     def generations(self, scenario: str, progress: Progress) -> "Generations":
         """The usual techniques, with page walks, priced for every CPU."""
         from ringviz.engine.generations import over_generations
 
-        return over_generations(self._found(scenario), None, progress)
+        return over_generations(self.found(scenario), None, progress)
 
-    def _found(self, scenario: str) -> Scenario:
+    def take_in(self, scenario: Scenario) -> None:
+        """Open a scenario by the path of its folder from now on as it is, with whatever machine it has."""
+        self._taken_in[str(scenario.path)] = scenario
+
+    def found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""
+        if scenario in self._taken_in:
+            return self._taken_in[scenario]
         found = find_scenario(scenario)
         prepared = self._prepared
         if prepared is None or (prepared.path, prepared.id) != (found.path, found.id):

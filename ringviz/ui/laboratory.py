@@ -1,6 +1,6 @@
 """What the app needs from the world below, as protocols; tests give a fake, `engine_laboratory.py` the real one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,12 +11,14 @@ from ringviz.engine.group import GroupView
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks
 from ringviz.engine.scorecard import Scorecard
+from ringviz.engine.source_lines import SourceLines
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
 from ringviz.record.replay import Replay
 
 if TYPE_CHECKING:
     from ringviz.lessons.follow import Page
+    from ringviz.record.workbench import Workbench
 
 Cancelled = Callable[[], bool]
 """Polled every few milliseconds by long calls; True makes them return normally, wherever they have got to."""
@@ -174,7 +176,12 @@ class Pair(Movable, Protocol):
 
 
 class Group(Movable, Protocol):
-    """One guest under two to four techniques."""
+    """One guest under two to four techniques, or the original beside an edited guest."""
+
+    @property
+    def NO_DIVERGENCE(self) -> str:  # noqa: N802 - a constant of the class
+        """What to say where `next_divergence` finds none."""
+        ...
 
     def next_divergence(self, progress: Progress, cancelled: Cancelled = ...) -> bool:
         """To just after the next place where a guest gets something else than on bare metal; False if none is left."""
@@ -183,6 +190,14 @@ class Group(Movable, Protocol):
     def view(self, cancelled: Cancelled = ...) -> GroupView:
         """All that the screen shows; cancelled, without the comparison with bare metal's cycles."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """The source of the guest on the screen, ready to be edited."""
+
+    bench: "Workbench"
+    lines: SourceLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,4 +328,31 @@ class Laboratory(Protocol):
 
     def generations(self, scenario: str, progress: Progress) -> Generations:
         """Count the usual techniques on a scenario, priced for every CPU; `progress` may raise to leave it."""
+        ...
+
+
+class Editing(Protocol):
+    """What is needed to change a guest and run it beside the original. Only the engine thread may touch it."""
+
+    def source(self, sitting: Sitting) -> Source:
+        """Give the source of a guest, with what the user has changed in it before; raises RingvizError."""
+        ...
+
+    def edited(self, sitting: Sitting, bench: "Workbench", texts: Mapping[str, str], technique: str | None) -> Sitting:
+        """Assemble texts, and power the guest on, on the machine of a sitting or under another technique.
+
+        Raises RingvizError; of NASM's complaints an AssemblyError.
+        """
+        ...
+
+    def beside(self, sitting: Sitting, edited: Sitting, cancelled: Cancelled) -> Group:
+        """Put an edited guest beside the original, both where a sitting stands; raises RingvizError."""
+        ...
+
+    def lines(self, sitting: Sitting) -> SourceLines:
+        """Give which line of the source became which bytes."""
+        ...
+
+    def place_name(self, sitting: Sitting) -> str:
+        """Give the id or path by which the guest of a sitting is opened."""
         ...

@@ -20,6 +20,7 @@ TABLES: Mapping[str, Sequence[Command]] = {
     "replay": (*commands.REPLAY, *commands.EXPLORE),
     "vendors": commands.VENDORS,
     "side by side": commands.GROUP,
+    "edit": commands.EDIT,
     "lecture": commands.LECTURE,
     "lesson": commands.LESSON,
     "lessons": commands.LESSONS,

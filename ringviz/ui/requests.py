@@ -1,5 +1,6 @@
 """What the screens ask of the engine thread, and what it answers: a closed set each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,17 @@ from ringviz.engine.generations import Generations
 from ringviz.engine.group import GroupView
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks
+from ringviz.engine.source_lines import SourceLines
 from ringviz.engine.vendors import VendorsView
 from ringviz.engine.view import Snapshot
+from ringviz.errors import Complaint
 from ringviz.record.played import Played
 from ringviz.record.replay import Replay
-from ringviz.ui.laboratory import ComparedRuns
+from ringviz.ui.laboratory import ComparedRuns, Source
 
 if TYPE_CHECKING:
     from ringviz.lessons.follow import Page
+    from ringviz.record.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,22 @@ class NextDivergence:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSource:
+    """Give the guest's source, to be edited; `SourceShown` answers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunEdited:
+    """Assemble texts, and run the guest beside the original, or alone; `Assembled` or `NotAssembled` answers first."""
+
+    bench: "Workbench"
+    texts: Mapping[str, str]
+    technique: str | None = None
+    """For both; None is the present one."""
+    is_alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AskWhy:
     """Derive what becomes of the next instruction, and why."""
 
@@ -230,6 +250,8 @@ Request = (
     | CloseGroup
     | NextDivergence
     | AskWhy
+    | OpenSource
+    | RunEdited
     | OpenLesson
     | TurnTo
 )
@@ -288,6 +310,33 @@ class GroupShown(Message):
     def can_replace(self, message: Message) -> bool:
         """Take the place of an older moment still waiting to be shown."""
         return isinstance(message, GroupShown)
+
+
+class SourceShown(Message):
+    """The answer to `OpenSource`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        super().__init__()
+
+
+class Assembled(Message):
+    """Edited texts were assembled; the guest follows."""
+
+    def __init__(self, lines: SourceLines, opened: Open | None) -> None:
+        self.lines = lines
+        self.opened = opened
+        """What the guest is opened by, if it is the one on the screen from now on."""
+        super().__init__()
+
+
+class NotAssembled(Message):
+    """NASM refuses edited texts."""
+
+    def __init__(self, text: str, complaints: tuple[Complaint, ...]) -> None:
+        self.text = text
+        self.complaints = complaints
+        super().__init__()
 
 
 class Derived(Message):

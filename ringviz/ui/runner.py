@@ -17,13 +17,14 @@ from ringviz.engine.looks import NOTHING, Looks, WalkLook
 from ringviz.engine.memory_view import MemoryLook, MemoryMode
 from ringviz.engine.places import DIVERGENCE
 from ringviz.engine.view import Snapshot
-from ringviz.errors import RingvizError
-from ringviz.ui.laboratory import Group, Laboratory, Movable, Pair, Progress, Reading, Sitting
+from ringviz.errors import AssemblyError, InputError, RingvizError
+from ringviz.ui.laboratory import Editing, Group, Laboratory, Movable, Pair, Progress, Reading, Sitting
 from ringviz.ui.requests import (
     AddBreakpoint,
     AskWhatIf,
     AskWhy,
     AskYears,
+    Assembled,
     Back,
     BeatShown,
     Began,
@@ -44,11 +45,13 @@ from ringviz.ui.requests import (
     Move,
     NextDivergence,
     NextEvent,
+    NotAssembled,
     Open,
     Opened,
     OpenGroup,
     OpenLesson,
     OpenPair,
+    OpenSource,
     PageShown,
     PairShown,
     PlayReplay,
@@ -59,9 +62,11 @@ from ringviz.ui.requests import (
     Remarked,
     Request,
     Run,
+    RunEdited,
     Seek,
     Settled,
     Shown,
+    SourceShown,
     Step,
     Swap,
     ToBeat,
@@ -110,9 +115,17 @@ class EngineThread:
         laboratory: opens sessions.
         post: takes messages from this thread to the app; must be thread-safe.
         noted: told on this thread where the session has come to rest, and whether by a single step.
+        editing: changes guests; None, and none can be changed.
     """
 
-    def __init__(self, laboratory: Laboratory, post: Callable[[Message], object], noted: Noted | None = None) -> None:
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        post: Callable[[Message], object],
+        noted: Noted | None = None,
+        editing: Editing | None = None,
+    ) -> None:
+        self._editing = editing
         self._laboratory = laboratory
         self._noted = noted
         self._player: ReplayPlayer | None = None
@@ -227,6 +240,16 @@ class EngineThread:
                 self._group = self._group if self._is_cancelled() else group
             case CloseGroup():
                 self._group = None
+            case OpenSource():
+                self._tell(Began())
+                if self._editing is None:
+                    raise InputError("no guest can be edited here")
+                self._tell(SourceShown(self._editing.source(self._sitting)))
+                return
+            case RunEdited():
+                self._tell(Began())
+                if self._editing is None or not self._run_edited(self._editing, self._sitting, request):
+                    return
             case AskWhy():
                 self._tell(Derived(self._sitting.why()))
                 return
@@ -273,6 +296,30 @@ class EngineThread:
         if self._noted is not None and self._sitting is not None and is_alone and self._requests.empty():
             self._noted(self._sitting, isinstance(request, (Step, Back)))
 
+    def _run_edited(self, editing: Editing, sitting: Sitting, request: RunEdited) -> bool:
+        """Assemble and open; False if NASM refuses, or the user has left."""
+        try:
+            edited = editing.edited(sitting, request.bench, request.texts, request.technique)
+        except AssemblyError as error:
+            self._tell(NotAssembled(str(error), error.complaints))
+            return False
+        if not request.is_alone:
+            group = editing.beside(sitting, edited, self._is_cancelled)
+            if self._is_cancelled():
+                return False
+            self._group = group
+            self._tell(Assembled(editing.lines(edited), None))
+            return True
+        edited.seek(sitting.position, self._is_cancelled)
+        if self._is_cancelled():
+            return False
+        self._pair = self._group = self._reading = None
+        self._sitting = edited
+        shown = edited.snapshot(self._is_cancelled)
+        opened = Open(editing.place_name(edited), shown.technique_id, shown.mmu, shown.cpu_id)
+        self._tell(Assembled(editing.lines(edited), opened))
+        return True
+
     def _look_at(self, follow: str, base: int) -> None:
         """Let every look there is go to a place."""
         memory, walk = self._looks.memory, self._looks.walk
@@ -296,7 +343,7 @@ class EngineThread:
         except _Interrupted:
             return
         if not found and not self._is_cancelled():
-            self._tell(Remarked(_NO_DIVERGENCE))
+            self._tell(Remarked(group.NO_DIVERGENCE))
 
     def _move(self, request: Move, movable: Movable) -> None:
         match request:

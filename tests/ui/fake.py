@@ -260,7 +260,10 @@ class FakePair:
 class FakeGroup:
     """Fake sessions that move as one; at step 50 something goes wrong under trap-and-emulate."""
 
-    def __init__(self, session: FakeSession, techniques: Sequence[str]) -> None:
+    NO_DIVERGENCE = "From here to the end, none of these tells the guest anything else than bare metal would."
+
+    def __init__(self, session: FakeSession, techniques: Sequence[str], *, is_edit: bool = False) -> None:
+        self._is_edit = is_edit
         self._session = FakeSession("native", session.end, session.position)
         self._techniques = techniques
 
@@ -279,7 +282,8 @@ class FakeGroup:
         shots = [
             (make_snapshot(t, at // 2 if t == "paravirt" else at, end=100), t == "paravirt") for t in self._techniques
         ]
-        return build_group(shots, at, self._session.end, "popfd gave [IF 0], bare metal gives IF 1" if at == 50 else "")
+        words = "popfd gave [IF 0], bare metal gives IF 1" if at == 50 else ""
+        return replace(build_group(shots, at, self._session.end, words), is_edit=self._is_edit)
 
 
 class FakeLaboratory:

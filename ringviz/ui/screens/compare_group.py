@@ -18,6 +18,7 @@ from ringviz.ui.commands import GROUP, Command, bindings
 from ringviz.ui.glyphs import DIFFERS, grouped
 from ringviz.ui.laboratory import TechniqueChoice
 from ringviz.ui.requests import CloseGroup, Failed, NextDivergence, OpenGroup, Progressed, Remarked
+from ringviz.ui.screens.dialogs import TechniqueDialog
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.widgets.group_column import column_lines, legend
@@ -33,6 +34,13 @@ _EXPLANATION = (
     "other instructions: it stands at the last marker that the others have passed, and its registers are shown, but "
     "not compared. The bars at the bottom share one scale; cycles are modelled, each technique's on its own CPU. Where "
     "not all columns have room, left and right move along them. m chooses other techniques."
+)
+_EDIT_EXPLANATION = (
+    "The original at the left, the guest as you changed it at the right, under the same technique, at the same count "
+    f"of retired instructions; every key moves both. {DIFFERS} marks what is not the same: a register, the ring, the "
+    "next instruction, what was printed. d goes to the first place where they part; again, to where they first print "
+    "something else, and to where one of them ends; the line at the top says what. Behind the place where they part, "
+    "the same count may be another place of the program. m takes another technique for both; q goes back to the text."
 )
 _COLUMN_CELLS = 38
 """A narrower column cuts off what matters."""
@@ -149,8 +157,11 @@ class SideBySideScreen(MovingScreen):
             self._draw()
 
     def action_choose(self) -> None:
-        """Ask for other techniques."""
+        """Ask for other techniques; for an edited guest beside the original, for one that both run under."""
         if self._view is None:
+            return
+        if self._view.is_edit:
+            self._choose_for_both(self._view.columns[0].technique_id)
             return
 
         def open_others(chosen: tuple[str, ...] | None) -> None:
@@ -161,9 +172,17 @@ class SideBySideScreen(MovingScreen):
         present = tuple(column.technique_id for column in self._view.columns)
         self.app.push_screen(GroupDialog(self.ringviz.techniques, present), open_others)
 
+    def _choose_for_both(self, present: str) -> None:
+        def run(technique: str | None) -> None:
+            if technique is not None and self.ringviz.editor is not None:
+                self.ringviz.editor.run_beside(technique)
+
+        self.app.push_screen(TechniqueDialog(self.ringviz.techniques, present), run)
+
     def action_explain(self) -> None:
         """What this screen is, the signs and the keys."""
-        self.app.push_screen(HelpScreen(GROUP, (_TITLE, _EXPLANATION)))
+        is_edit = self._view is not None and self._view.is_edit
+        self.app.push_screen(HelpScreen(GROUP, (_TITLE, _EDIT_EXPLANATION if is_edit else _EXPLANATION)))
 
     def _draw(self) -> None:
         view = self._view

@@ -32,6 +32,7 @@ from ringviz.ui.requests import (
     LookAt,
     OpenGroup,
     OpenPair,
+    OpenSource,
     Remarked,
     Seek,
     Shown,
@@ -249,6 +250,12 @@ class ExploreScreen(MovingScreen):
         """Slowdown against year."""
         if self.snapshot is not None:
             self.ringviz.open_years(AskYears(self.ringviz.opened.scenario))
+
+    def action_edit(self) -> None:
+        """The guest's source; the editor opens once it is read."""
+        if self.snapshot is not None:
+            self.ringviz.wants_source = True
+            self._ask(OpenSource())
 
     def action_ring(self) -> None:
         """Run to the next change of ring."""

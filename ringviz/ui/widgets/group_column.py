@@ -73,7 +73,7 @@ def _place(column: GroupColumn) -> Content:
         head = Content.assemble((f"{where} ", "bold"))
     if count:
         return head + Content.assemble((f"{DIFFERS} {count} differ{'' if count > 1 else 's'}", _DIFFERENT))
-    return head + Content.assemble((f"{grouped(column.events)} events", "$dim"))
+    return head + Content.assemble((f"{grouped(column.events)} event{'' if column.events == 1 else 's'}", "$dim"))
 
 
 def _ring(column: GroupColumn) -> Content:
