@@ -132,6 +132,7 @@ def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
 
 
 def _page(follower: "Follower", page: "Page", *, is_moved: bool) -> Iterator[str]:
+    from ringviz.lessons.looked_at import WITHOUT_CODE, looked_at
     from ringviz.lessons.situation import listing, situation
 
     title = ": ".join(dict.fromkeys(part for part in (page.role.value, page.title) if part))
@@ -143,8 +144,12 @@ def _page(follower: "Follower", page: "Page", *, is_moved: bool) -> Iterator[str
         yield ""
         for line in situation(follower.session):
             yield from textwrap.wrap(line, width_cells(), initial_indent="| ", subsequent_indent="| ")
-        for line in listing(follower.session):
-            yield f"|   {line}"[: width_cells()]
+        for line in looked_at(follower.session, page.look, width_cells() - 2):
+            yield f"| {line}"
+        is_guess = page.question is not None and page.question.is_guess
+        if is_guess or page.look not in WITHOUT_CODE:
+            for line in listing(follower.session, has_verdicts=not is_guess):
+                yield f"|   {line}"[: width_cells()]
     if page.question is not None:
         yield ""
         yield from asked(page.question)
