@@ -23,6 +23,7 @@ from ringviz.cli.learn import learn
 from ringviz.cli.lecture import lecture
 from ringviz.cli.list import list_all
 from ringviz.cli.migrate import migrate
+from ringviz.cli.new import new
 from ringviz.cli.notes import notes
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.paper import paper
@@ -65,7 +66,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "screenshots": screenshots,
 }
 
-GROUPS = {"disk": disk, "vm": vm}
+GROUPS = {"new": new, "disk": disk, "vm": vm}
 """Commands that have commands of their own."""
 
 # Help texts and errors may hold guest and file names, and `[ebx]` is a tag to Rich: no markup anywhere.

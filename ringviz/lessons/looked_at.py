@@ -34,7 +34,7 @@ def looked_at(session: Session, look: str | None, width: int, cancelled: Cancell
         width: cells of a line.
         cancelled: polled on the way.
     """
-    if look not in _TOLD:
+    if look is None or look not in _TOLD:
         return ()
     looks = Looks(MemoryLook() if look == "memory" else None, WalkLook() if look == "walk" else None)
     lines: list[str] = []
