@@ -19,6 +19,7 @@ from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.export import export
+from ringviz.cli.help import help_
 from ringviz.cli.learn import learn
 from ringviz.cli.lecture import lecture
 from ringviz.cli.list import list_all
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "doctor": doctor,
     "screenshots": screenshots,
+    "help": help_,
 }
 
 GROUPS = {"new": new, "disk": disk, "vm": vm}
