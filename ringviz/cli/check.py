@@ -1,6 +1,6 @@
-"""`ringviz check`: says whether scenario folders, lesson folders and replays are what they must be."""
+"""`ringviz check`: says what is wrong with scenarios, lessons, replays and CPU profiles, a line for each mistake."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,34 +10,38 @@ from ringviz.cli.exits import Exit, complain
 from ringviz.cli.output import print_lines
 from ringviz.errors import RingvizError
 from ringviz.guest.image import load_image
-from ringviz.guest.scenario import SCENARIO_FILE, load_scenario, shown_path
-from ringviz.lessons.read import LESSON_FILE, read_lesson
+from ringviz.guest.scenario import SCENARIO_FILE, Variant, load_scenario, shown_path
+from ringviz.guest.symbols import load_source_map
+from ringviz.lessons.read import LESSON_FILE, QUIZ_FILE, read_lesson
 from ringviz.record.replay import REPLAY_SUFFIX
-from ringviz.record.replay_check import check_replay
 from ringviz.record.replay_file import load_replay, replays_in
 
 
 def check(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Scenario or lesson folders, folders of them, or replays."),
+        typer.Argument(
+            metavar="PATH...", help="Scenario or lesson folders, folders of them, replays, or CPU profiles."
+        ),
     ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run nothing: only what can be told from the files themselves.")
+    ] = False,
 ) -> int:
-    """Validate scenario folders, lesson folders and replays.
+    """Validate scenario folders, lesson folders, replays and CPU profiles.
 
-    Looks at the scenario file, at the image in the layout that it claims, and at the folder's replays: that their
-    machines can be built and that the guest has the symbols they go to. `ringviz replay --headless` plays them.
-    A lesson is gone through with its guest: every place has to be reached, every figure computed, every question
-    answered, and so has its quiz.
+    Looks at the scenario file and at the image in the layout that it claims. Plays the replays: every place has to be
+    reached, every expectation met. Goes through the lessons with their guests: every place reached, every figure
+    computed, every question answered, those of the quiz too. A line for each mistake.
     """
     is_good = True
-    for folder in (folder for path in paths for folder in folders_of(path)):
-        problem = problem_of(folder) or problem_of_lesson(folder)
-        if problem:
+    for path in (each for given in paths for each in folders_of(given)):
+        problems = list(dict.fromkeys(problems_of(path, is_quick=quick)))
+        for problem in problems:
             complain(problem)
-            is_good = False
-        else:
-            print_lines([f"{shown_path(folder.resolve())}: good"])
+        is_good = is_good and not problems
+        if not problems:
+            print_lines([f"{shown_path(path.resolve())}: good"])
     return Exit.DONE if is_good else Exit.BAD_INPUT
 
 
@@ -49,34 +53,74 @@ def folders_of(path: Path) -> Iterator[Path]:
     yield from inner or [path]
 
 
+def problems_of(path: Path, *, is_quick: bool = False) -> Iterator[str]:
+    """Tell what is wrong with a folder or file, a line each.
+
+    Args:
+        path: a scenario's or lesson's folder, a replay, a profile.
+        is_quick: run nothing.
+    """
+    if path.name.endswith(REPLAY_SUFFIX):
+        yield from _of_replay(path, is_quick=is_quick)
+    elif path.suffix == ".toml" and path.name not in (SCENARIO_FILE, QUIZ_FILE):
+        yield from _told(lambda: _of_profile(path))
+    else:
+        folder = path.parent if path.name in (SCENARIO_FILE, LESSON_FILE, QUIZ_FILE) else path
+        has_lesson = (folder / LESSON_FILE).is_file()
+        if (folder / SCENARIO_FILE).is_file() or not has_lesson:
+            yield from _told(lambda: _of_scenario(folder))
+        for replay in replays_in(folder):
+            yield from _of_replay(replay, is_quick=is_quick)
+        if has_lesson:
+            yield from _told(lambda: _of_lesson(folder, is_quick=is_quick))
+
+
 def _is_one(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (SCENARIO_FILE, LESSON_FILE))
 
 
-def problem_of(folder: Path) -> str:
-    """Give the first thing that is wrong with a scenario folder as one line, or nothing."""
-    if not (folder / SCENARIO_FILE).is_file() and (folder / LESSON_FILE).is_file():
-        return ""
+def _told(look: Callable[[], Iterator[str]]) -> Iterator[str]:
+    """Give what a look tells; what it raises is told too, and ends it."""
     try:
-        if folder.name.endswith(REPLAY_SUFFIX):
-            check_replay(load_replay(folder))
-            return ""
-        load_image(load_scenario(folder))
-        for path in replays_in(folder):
-            check_replay(load_replay(path))
+        yield from look()
     except RingvizError as error:
-        return str(error)
-    return ""
+        yield str(error)
 
 
-def problem_of_lesson(folder: Path) -> str:
-    """Give the first thing that is wrong with a lesson and its quiz as one line, or nothing."""
-    if not (folder / LESSON_FILE).is_file():
-        return ""
-    from ringviz.lessons.follow import check_lesson
+def _of_scenario(folder: Path) -> Iterator[str]:
+    scenario = load_scenario(folder)
+    for variant in scenario.variants:
+        load_image(scenario, variant)
+    markers = {symbol.name.rpartition(".")[2] for symbol in load_source_map(scenario, Variant.ORIGINAL).symbols}
+    for marker, _registers in scenario.leftovers:
+        if marker not in markers:
+            where = shown_path(folder.resolve() / SCENARIO_FILE)
+            yield f"{where}: leftovers.{marker}: expected a label of {scenario.guest.source}"
 
-    try:
-        check_lesson(read_lesson(folder))
-    except RingvizError as error:
-        return str(error)
-    return ""
+
+def _of_replay(path: Path, *, is_quick: bool) -> Iterator[str]:
+    from ringviz.record.replay_check import played_problems, replay_problems
+
+    def look() -> Iterator[str]:
+        script = load_replay(path)
+        told = list(replay_problems(script))
+        yield from told
+        if not told and not is_quick:
+            yield from played_problems(script)
+
+    return _told(look)
+
+
+def _of_lesson(folder: Path, *, is_quick: bool) -> Iterator[str]:
+    lesson = read_lesson(folder)
+    if not is_quick:
+        from ringviz.lessons.check import lesson_problems
+
+        yield from lesson_problems(lesson)
+
+
+def _of_profile(path: Path) -> Iterator[str]:
+    from ringviz.machine.profile_file import load_profile
+
+    load_profile(str(path))
+    yield from ()

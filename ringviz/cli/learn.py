@@ -1,6 +1,5 @@
 """`ringviz learn`: the course, and one lesson as plain text, a page at a time."""
 
-import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringviz.cli.exits import Exit, complain
-from ringviz.cli.output import print_lines, strong, width_cells
+from ringviz.cli.output import print_json, print_lines, strong, width_cells
+from ringviz.cli.prose import prose
 from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
+from ringviz.errors import InputError
 from ringviz.lessons.course import find_lesson, list_lessons
 from ringviz.lessons.lesson import Lesson
-from ringviz.lessons.progress import Progress
+from ringviz.lessons.progress import LessonProgress, Progress
 from ringviz.lessons.question import LETTERS, Question
 
 if TYPE_CHECKING:
@@ -51,18 +52,26 @@ def learn(
         bool, typer.Option("--plain", help="Plain text, a page at a time; so it is, too, where there is no terminal.")
     ] = False,
     teacher: Annotated[bool, typer.Option("--teacher", help="Print the notes for teachers.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Without a lesson: print the course and your progress as JSON.")
+    ] = False,
 ) -> int:
     """List the lessons, or follow one of them beside its guest."""
     progress = Progress.load()
     if progress.complaint:
         complain(progress.complaint)
+    if json and lesson is not None:
+        raise InputError("--json goes without a lesson: it prints the whole course, and what has been done of it")
     if lesson is None:
         lessons = list_lessons(lambda error: complain(str(error)))
-        print_lines(course(lessons, progress))
+        if json:
+            print_json({"schema": 1, "lessons": [_lesson_json(row, progress) for row in lessons]})
+        else:
+            print_lines(course(lessons, progress))
         return Exit.DONE
     found = find_lesson(lesson)
     if teacher:
-        print_lines([strong(f"{found.title}: for the teacher"), "", *prose(found.teacher)])
+        print_lines([strong(f"{found.title}: for the teacher"), "", *_prose(found.teacher)])
         return Exit.DONE
     if not plain and has_terminal():
         from ringviz.ui.app import run_app
@@ -92,6 +101,24 @@ def course(lessons: tuple[Lesson, ...], progress: Progress) -> Iterator[str]:
     )
 
 
+def _lesson_json(lesson: Lesson, progress: Progress) -> dict[str, object]:
+    done = progress.lessons.get(lesson.id, LessonProgress())
+    return {
+        "id": lesson.id,
+        "order": lesson.order,
+        "title": lesson.title,
+        "summary": lesson.summary,
+        "minutes": lesson.minutes,
+        "core": lesson.is_core,
+        "pages": len(lesson.sections) + 3,
+        "page": done.page,
+        "read": done.is_read,
+        "best_percent": done.best_percent,
+        "passed": done.is_passed,
+        "answers": done.answers,
+    }
+
+
 def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
     """Go through a lesson on standard input and output."""
     from ringviz.lessons.follow import Follower, Role
@@ -100,9 +127,9 @@ def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
     follower = Follower(lesson, seed)
     number = 1 if again or done.is_read else min(done.page, follower.count)
     print_lines(
-        [strong(lesson.title), "", *prose(lesson.summary), "", f"About {lesson.minutes} minutes. You learn to:"]
+        [strong(lesson.title), "", *_prose(lesson.summary), "", f"About {lesson.minutes} minutes. You learn to:"]
     )
-    print_lines([*prose("\n".join(f"- {goal}" for goal in lesson.goals)), ""])
+    print_lines([*_prose("\n".join(f"- {goal}" for goal in lesson.goals)), ""])
     while number <= follower.count:
         follower.open(number)
         page = follower.page()
@@ -113,7 +140,7 @@ def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
                 break
             if given:
                 done.answers[page.question.id] = given
-            print_lines([*_judged(page.question, given), *_after("", prose(page.reveal))])
+            print_lines([*_judged(page.question, given), *_after("", _prose(page.reveal))])
         number += 1
         done.page = min(number, follower.count)
         done.is_read = done.is_read or number > follower.count
@@ -132,19 +159,24 @@ def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
 
 
 def _page(follower: "Follower", page: "Page", *, is_moved: bool) -> Iterator[str]:
+    from ringviz.lessons.looked_at import WITHOUT_CODE, looked_at
     from ringviz.lessons.situation import listing, situation
 
     title = ": ".join(dict.fromkeys(part for part in (page.role.value, page.title) if part))
     yield ""
     yield strong(f"{page.number} of {page.of}. {title}")
     yield ""
-    yield from prose(page.text)
+    yield from _prose(page.text)
     if is_moved:
         yield ""
         for line in situation(follower.session):
             yield from textwrap.wrap(line, width_cells(), initial_indent="| ", subsequent_indent="| ")
-        for line in listing(follower.session):
-            yield f"|   {line}"[: width_cells()]
+        for line in looked_at(follower.session, page.look, width_cells() - 2):
+            yield f"| {line}"
+        is_guess = page.question is not None and page.question.is_guess
+        if is_guess or page.look not in WITHOUT_CODE:
+            for line in listing(follower.session, has_verdicts=not is_guess):
+                yield f"|   {line}"[: width_cells()]
     if page.question is not None:
         yield ""
         yield from asked(page.question)
@@ -191,37 +223,5 @@ def _line(prompt: str) -> str | None:
     return None if not line or line.strip().lower() in _LEAVE else line.strip()
 
 
-def prose(markdown: str) -> list[str]:
-    """Give Markdown as wrapped plain text: paragraphs and lists, code as it is."""
-    lines = list(_lines_of(markdown))
-    return lines[:-1] if lines and not lines[-1] else lines
-
-
-def _lines_of(markdown: str) -> Iterator[str]:
-    is_code = False
-    is_blank = True
-    paragraph: list[str] = []
-    for line in [*markdown.strip().splitlines(), ""]:
-        is_fence = line.startswith("```")
-        starts = not line.strip() or is_fence or line.startswith(("- ", "* ", "> ", "|", "#")) or is_code
-        if starts and paragraph:
-            yield from _wrapped(" ".join(paragraph))
-            paragraph = []
-        if is_fence:
-            is_code = not is_code
-        elif is_code:
-            yield f"    {line}"
-        elif not line.strip():
-            if not is_blank:
-                yield ""
-        elif line.startswith("|"):
-            yield line
-        else:
-            paragraph.append(line.strip())
-        is_blank = not line.strip()
-
-
-def _wrapped(text: str) -> Iterator[str]:
-    bare = re.sub(r"(?<!\w)\*(\S(?:[^*]*\S)?)\*(?!\w)", r"\1", text.replace("**", "").replace("`", ""))
-    indent = "  " if bare.startswith(("- ", "* ", "> ")) else ""
-    yield from textwrap.wrap(bare, width_cells(), subsequent_indent=indent, break_on_hyphens=False)
+def _prose(markdown: str) -> list[str]:
+    return prose(markdown, width_cells())

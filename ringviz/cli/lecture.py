@@ -11,7 +11,10 @@ from ringviz.errors import InputError
 
 def lecture(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A *.replay.toml file, or a scenario's id for the first one it has.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="A *.replay.toml file; or the id of a scenario or lesson, for its lecture."
+        ),
     ],
     speed: Annotated[
         float,

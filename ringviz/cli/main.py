@@ -19,10 +19,12 @@ from ringviz.cli.disk import disk
 from ringviz.cli.doctor import doctor
 from ringviz.cli.exits import Exit, guarded
 from ringviz.cli.export import export
+from ringviz.cli.help import help_
 from ringviz.cli.learn import learn
 from ringviz.cli.lecture import lecture
 from ringviz.cli.list import list_all
 from ringviz.cli.migrate import migrate
+from ringviz.cli.new import new
 from ringviz.cli.notes import notes
 from ringviz.cli.output import prepare, print_lines
 from ringviz.cli.paper import paper
@@ -63,9 +65,10 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "doctor": doctor,
     "screenshots": screenshots,
+    "help": help_,
 }
 
-GROUPS = {"disk": disk, "vm": vm}
+GROUPS = {"new": new, "disk": disk, "vm": vm}
 """Commands that have commands of their own."""
 
 # Help texts and errors may hold guest and file names, and `[ebx]` is a tag to Rich: no markup anywhere.

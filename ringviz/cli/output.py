@@ -90,7 +90,7 @@ def width_cells() -> int:
 
 def strong(text: str) -> str:
     """Give a heading or a word that must not be missed: bold on a terminal, plain everywhere else."""
-    return f"\x1b[1m{text}\x1b[0m" if _has_colour() else text
+    return f"\x1b[1m{text}\x1b[0m" if has_colour() else text
 
 
 @contextmanager
@@ -106,5 +106,6 @@ def _written_to(stream: IO[str]) -> Iterator[None]:
         raise InputError(f"output cannot be written: {error.strerror}") from error
 
 
-def _has_colour() -> bool:
+def has_colour() -> bool:
+    """Tell whether stdout is a terminal that shows colours, and is meant to."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

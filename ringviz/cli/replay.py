@@ -1,5 +1,6 @@
 """`ringviz replay`: plays a script of beats, in the app or headless as a test."""
 
+import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,12 @@ from ringviz.cli.exits import Exit, complain, one_line
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.errors import InputError, ReplayError
+from ringviz.guest.scenario import find_scenario, list_scenarios
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.lessons.course import find_lesson, lesson_folders
+from ringviz.lessons.read import LESSON_FILE
+from ringviz.record.replay import REPLAY_SUFFIX
+from ringviz.record.replay_file import load_replay, replays_in
 
 if TYPE_CHECKING:
     from ringviz.record.played import Played
@@ -22,7 +29,10 @@ _FASTEST = 100.0
 
 def replay(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A *.replay.toml file, or a scenario's id for the first one it has.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="A *.replay.toml file; or the id of a scenario or lesson, for its lecture."
+        ),
     ],
     headless: Annotated[
         bool, typer.Option("--headless", help="Play without the app, as fast as it goes, and check what it expects.")
@@ -40,7 +50,6 @@ def replay(
     Headless, exit code 1 says that something it expects is not so.
     """
     from ringviz.record.player import ReplayPlayer
-    from ringviz.record.replay_file import load_replay
 
     script = load_replay(find_replay(file))
     if headless or stamp or json:
@@ -51,24 +60,46 @@ def replay(
 
 
 def find_replay(text: str) -> Path:
-    """Give the replay file that a word on the command line means.
+    """Give the replay file that a word on the command line means: a file, a folder, a scenario or a lesson.
 
     Raises:
-        InputError: there is no such file, and no scenario of that name has one.
+        InputError: there is no such thing, or it has no replay.
     """
-    from ringviz.guest.scenario import find_scenario
-    from ringviz.record.replay_file import replays_in
-
     path = Path(text)
     if path.is_file():
         return path
     if path.name.endswith(".toml"):
         raise InputError(f"{text}: no such file")
-    scenario = find_scenario(text)
-    found = replays_in(scenario.path)
+    name, folder = _folder_of(text)
+    found = replays_in(folder)
     if not found:
-        raise InputError(f"{scenario.id} has no replay; expected a file *.replay.toml in its folder")
+        raise InputError(f"{name} has no replay; expected a file *{REPLAY_SUFFIX} in its folder")
     return found[0]
+
+
+def _folder_of(text: str) -> tuple[str, Path]:
+    """Give the id and the folder of a scenario or a lesson.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    lessons = lesson_folders()
+    if text in lessons:
+        return text, lessons[text]
+    if text.isdecimal() or (Path(text) / LESSON_FILE).is_file():
+        lesson = find_lesson(text)
+        return lesson.id, lesson.path.parent
+    try:
+        scenario = find_scenario(text)
+    except InputError:
+        if os.path.exists(text):
+            raise
+        ids = [*lessons, *(row.id for row in list_scenarios(on_error=lambda error: None))]
+        raise InputError(
+            f'"{clipped(text)}" unknown; expected a replay file, a scenario of `ringviz list` or a lesson of '
+            f"`ringviz learn`{did_you_mean(text, ids)}"
+        ) from None
+    return scenario.id, scenario.path
 
 
 def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:

@@ -47,16 +47,23 @@ def find_lesson(id_or_path: str) -> Lesson:
         if not path.exists():
             raise InputError(f"{id_or_path}: no such lesson")
         return read_lesson(path)
-    folders = {folder.name: folder for folder in _folders()}
+    folders = lesson_folders()
     if id_or_path in folders:
         return read_lesson(folders[id_or_path])
     if id_or_path.isdecimal():
         numbered = next((lesson for lesson in list_lessons(_ignore) if lesson.order == int(id_or_path)), None)
         if numbered is not None:
             return numbered
+    if (path / LESSON_FILE).is_file():
+        return read_lesson(path)
     raise InputError(
         f'lesson "{id_or_path}" unknown; choose one of {", ".join(folders)}{did_you_mean(id_or_path, folders)}'
     )
+
+
+def lesson_folders() -> dict[str, Path]:
+    """Give the folders of the lessons by id, without looking into them."""
+    return {folder.name: folder for folder in _folders()}
 
 
 def _folders() -> list[Path]:

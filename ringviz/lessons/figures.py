@@ -64,6 +64,11 @@ class _Run:
     controls: tuple[str, ...]
 
 
+def figures_in(text: str) -> tuple[str, ...]:
+    """Give the names of the figures that a text asks for."""
+    return tuple(found[1] for found in _BRACES.finditer(text))
+
+
 @dataclass(slots=True)
 class Figures:
     """Computes figures for one lesson; a run that was needed once is kept."""

@@ -13,12 +13,10 @@ from ringviz.engine.session import Session
 from ringviz.errors import LessonError, RingvizError
 from ringviz.guest.scenario import shown_path
 from ringviz.lessons.figures import Figures
-from ringviz.lessons.grade import make_quiz
 from ringviz.lessons.lesson import Lesson, Section
 from ringviz.lessons.make import Maker
 from ringviz.lessons.place import go
 from ringviz.lessons.question import Question
-from ringviz.lessons.read import read_quiz
 
 
 class Role(Enum):
@@ -90,6 +88,10 @@ class Follower:
         """How many pages there are."""
         return len(self._pages)
 
+    def section(self, number: int) -> Section:
+        """Give what the file says for a page."""
+        return self._pages[number - 1][1]
+
     def page(self) -> Page:
         """Give the open page.
 
@@ -149,21 +151,5 @@ class Follower:
     def _fault(self, section: Section, error: RingvizError) -> LessonError:
         if isinstance(error, LessonError):
             return error
-        where = shown_path(self.lesson.path.resolve())
+        where = shown_path(self.lesson.path.resolve()) + (f":{section.line}" if section.line else "")
         return LessonError(f"{where}: section “{section.title}”: {error}")
-
-
-def check_lesson(lesson: Lesson, seed: int = 0) -> None:
-    """Go through a whole lesson, as a learner would, and through all it asks, its quiz included.
-
-    Raises:
-        LessonError: a place is never reached, a figure cannot be, an answer is contradicted by the run.
-    """
-    follower = Follower(lesson, seed)
-    for number in range(1, follower.count + 1):
-        follower.open(number)
-        page = follower.page()
-        if page.question is not None:
-            assert page.question.is_right(page.question.answer)
-    if lesson.quiz_path.is_file():
-        make_quiz(lesson, read_quiz(lesson.quiz_path), seed, follower.figures)

@@ -37,6 +37,8 @@ class Section:
     question: Asked | None
     reveal: str
     """Markdown, read after the question is answered."""
+    line: int = 0
+    """Line of the file that its heading stands in; 0 where that is of no use."""
 
 
 @dataclass(frozen=True, slots=True)

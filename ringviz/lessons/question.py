@@ -24,6 +24,9 @@ class QuestionKind(StrEnum):
     """The line of a stretch of code at which the guest first sees something else than on bare metal."""
 
 
+GUESSES = frozenset({QuestionKind.WHAT_HAPPENS_NEXT, QuestionKind.WHICH_INSTRUCTION, QuestionKind.MARK_THE_DIVERGENCE})
+"""Kinds whose answer stands beside the guest's code, where that says what will become of each instruction."""
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -58,6 +61,11 @@ class Question:
             case QuestionKind.CLASSIFY:
                 return f"{len(self.items)} letters from a to {last}, one for each in turn"
         return f"one letter from a to {last}"
+
+    @property
+    def is_guess(self) -> bool:
+        """What becomes of an instruction is asked; so nobody must tell it beforehand."""
+        return self.kind in GUESSES
 
     def normalized(self, given: str) -> str | None:
         """Give an answer in the form of `answer`; None if it is no possible answer."""

@@ -60,9 +60,12 @@ def read_lesson(path: Path) -> Lesson:
         raise LessonError(f"{where}: expected a heading, ## and a title, before the first text")
     sections: list[Section] = []
     special: dict[str, Section] = {}
-    for title, content in zip(chunks[1::2], chunks[2::2], strict=True):
+    head_lines = head_text.count("\n") + 3
+    lines = [head_lines + 1 + body[: found.start()].count("\n") for found in _HEADING.finditer(body)]
+    for line, title, content in zip(lines, chunks[1::2], chunks[2::2], strict=True):
         name = title.split(":", 1)[0].strip()
-        section = _section(title.removeprefix(f"{name}:").strip() if name in _SPECIAL else title, content, where, name)
+        shown = title.removeprefix(f"{name}:").strip() if name in _SPECIAL else title
+        section = _section(shown, content, f"{where}:{line}", name, line)
         if name in _SPECIAL:
             if name in special:
                 raise LessonError(f"{where}: two sections are called {name}")
@@ -157,11 +160,12 @@ def _head(head: dict[str, object], where: str) -> dict[str, object]:
 
 
 def _scenario(file: Path, name: str, where: str) -> Scenario:
-    """Give the lesson's guest: the one named, or that of the folder the lesson stands in."""
+    """Give the lesson's guest: the one named, by id or as a path from the lesson, or that of its own folder."""
     folder = file.resolve().parent
     if name:
         try:
-            return find_scenario(name)
+            beside = folder / name
+            return load_scenario(beside) if (beside / SCENARIO_FILE).is_file() else find_scenario(name)
         except RingvizError as error:
             raise LessonError(f"{where}: scenario: {error}") from None
     if not (folder / SCENARIO_FILE).is_file():
@@ -169,7 +173,7 @@ def _scenario(file: Path, name: str, where: str) -> Scenario:
     return load_scenario(folder)
 
 
-def _section(title: str, content: str, where: str, name: str) -> Section:
+def _section(title: str, content: str, where: str, name: str, line: int) -> Section:
     place = f"{where}: section “{clipped(title)}”"
     move: Move | None = None
     question: Asked | None = None
@@ -189,7 +193,7 @@ def _section(title: str, content: str, where: str, name: str) -> Section:
                 raise LessonError(f"{place}: ask: expected one")
             question = read_question({"id": _slug(name), **table}, place, 1)
     (text if question is None else reveal).append(content[end:])
-    return Section(title, move, "".join(text).strip(), question, "".join(reveal).strip())
+    return Section(title, move, "".join(text).strip(), question, "".join(reveal).strip(), line)
 
 
 def _slug(title: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ringviz.engine.recording import Cancelled, never
 from ringviz.engine.session import Session
-from ringviz.engine.view import Snapshot
+from ringviz.engine.view import Snapshot, Verdict
 
 CONTEXT_ROWS = 3
 """Instructions shown before the next one."""
@@ -29,19 +29,25 @@ def situation(session: Session, cancelled: Cancelled = never) -> tuple[str, ...]
     return tuple(lines)
 
 
-def listing(session: Session, cancelled: Cancelled = never) -> tuple[str, ...]:
-    """Give the code around the guest, a line an instruction, the next one marked with an arrow."""
-    return tuple(_rows(session.snapshot(cancelled)))
+def listing(session: Session, cancelled: Cancelled = never, *, has_verdicts: bool = True) -> tuple[str, ...]:
+    """Give the code around the guest, a line an instruction, the next one marked with an arrow.
+
+    Args:
+        session: the guest.
+        cancelled: polled on the way.
+        has_verdicts: say beside an instruction what will become of it; not to somebody who is to guess that.
+    """
+    return tuple(_rows(session.snapshot(cancelled), has_verdicts))
 
 
-def _rows(shot: Snapshot) -> Iterator[str]:
+def _rows(shot: Snapshot, has_verdicts: bool) -> Iterator[str]:
     here = next((i for i, row in enumerate(shot.code) if row.is_current), None)
     if here is None:
         return
     for row in shot.code[max(0, here - CONTEXT_ROWS) : here + _AHEAD_ROWS]:
         sign = "→" if row.is_current else " "
         code = f"{row.mnemonic} {row.operands}".strip()
-        said = "" if row.verdict.value in ("", "runs", "plain") else f"  [{row.verdict.value}]"
+        said = f"  [{row.verdict.value}]" if has_verdicts and row.verdict is not Verdict.RUNS else ""
         if row.label:
             yield f"  {row.label}:"
         yield f"{sign} {row.address:08X}  {code}{said}"

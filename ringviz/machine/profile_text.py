@@ -20,10 +20,16 @@ _FOLLOWERS = {
 """Cells that are computed from others, and from which."""
 
 
-def profile_toml(profile: CpuProfile) -> Iterator[str]:
-    """Give the lines of a profile file: everything that can be changed, each cell with what it is and where from."""
+def profile_toml(profile: CpuProfile, file: str = "") -> Iterator[str]:
+    """Give the lines of a profile file: everything that can be changed, each cell with what it is and where from.
+
+    Args:
+        profile: the CPU.
+        file: name of the file that it is written to; empty: nobody knows yet.
+    """
     yield f"# {profile.title} ({profile.year}), as a profile to edit."
-    yield "# Save it as my.toml, change what you like, then: ringviz stat SCENARIO --cpu my.toml"
+    save = "Change" if file else "Save it as my.toml, change"
+    yield f"# {save} what you like, then: ringviz stat SCENARIO --cpu {file or 'my.toml'}"
     yield "# A cell that says what the base says keeps its source; all others are shown as yours."
     yield f"schema = {SCHEMA_VERSION}"
     base = profile.base or (profile.id if profile.id in BUILT_IN_CPUS else "")

@@ -1,12 +1,15 @@
-"""What can be told about a replay without playing it: that its machines exist, and that its guest has such places."""
+"""What is wrong with a replay: told without playing it, or by playing it to its end."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from ringviz.errors import ReplayError, RingvizError
 from ringviz.guest.scenario import Scenario, find_scenario
 from ringviz.guest.schema import did_you_mean
 from ringviz.guest.symbols import SourceMap, load_source_map
-from ringviz.record.replay import Machine, Replay, ToPlace, Wanted
+from ringviz.record.player import ReplayPlayer
+from ringviz.record.replay import Beat, Machine, Replay, ToPlace, Wanted
 from ringviz.vmm.registry import check_fits, choose, variant_for
 
 _HEXADECIMAL = set("0123456789abcdefABCDEF")
@@ -16,30 +19,73 @@ def check_replay(replay: Replay, scenario: Scenario | None = None) -> None:
     """Refuse a replay that could not be played.
 
     Raises:
-        RingvizError: one line about the first thing that is wrong.
+        ReplayError: one line about the first thing that is wrong.
+    """
+    for problem in replay_problems(replay, scenario):
+        raise ReplayError(problem)
+
+
+def replay_problems(replay: Replay, scenario: Scenario | None = None) -> Iterator[str]:
+    """Tell what can be told without running anything: machines that do not exist, places that the guest has not.
+
+    Args:
+        replay: the script.
+        scenario: the guest, if its machine is another than its folder says.
+
+    Yields:
+        One line each: file, beat, key, what was found and what was expected.
     """
     try:
         guest = scenario if scenario is not None else find_scenario(replay.scenario)
         machine = _settled(guest, Machine("native"), replay.machine)
     except RingvizError as error:
-        raise ReplayError(f"{replay.where}: {error}") from None
+        yield f"{replay.where}: {error}"
+        return
     for number, beat in enumerate(replay.beats, 1):
         where = f"{replay.where}: beat {number}"
         try:
             machine = _settled(guest, machine, beat.machine)
-            for technique in beat.compare:
-                check_fits(guest, technique)
-            for wanted in beat.expect:
-                if wanted.key.startswith("fidelity."):
-                    check_fits(guest, wanted.key.partition(".")[2])
-            assert machine.technique is not None
-            source = load_source_map(guest, variant_for(machine.technique))
         except RingvizError as error:
-            raise ReplayError(f"{where}: {error}") from None
-        if isinstance(beat.go, ToPlace):
-            _check_place(beat.go.name, source, f"{where}: go.at", guest.id)
+            yield f"{where}: {error}"
+        assert machine.technique is not None
+        yield from _problems_of_beat(beat, guest, machine.technique, where)
+
+
+def played_problems(replay: Replay) -> Iterator[str]:
+    """Play a replay, and tell what is not so: places that are never reached, expectations, panels with nothing in them.
+
+    Yields:
+        One line each: file, beat, step, what was expected and what was found.
+    """
+    try:
+        player = ReplayPlayer(replay)
+        while (played := player.next()) is not None:
+            place = replay.place_of(played.number)
+            yield from (f"{place}, {failure}" for failure in played.failures)
+            if played.problem:
+                return  # what follows would begin somewhere else
+            if played.beat.focus == "vmm" and player.session.snapshot(lambda: True).side is None:
+                technique = played.place.technique
+                yield f'{place}: focus: found "vmm", but {technique} keeps nothing beside the guest\'s code'
+    except RingvizError as error:
+        yield str(error)
+
+
+def _problems_of_beat(beat: Beat, guest: Scenario, technique: str, where: str) -> Iterator[str]:
+    try:
+        source = load_source_map(guest, variant_for(technique))
+        for compared in beat.compare:
+            check_fits(guest, compared)
         for wanted in beat.expect:
-            _check_wanted(wanted, source, f"{where}: expect.{wanted.key}", guest.id)
+            if wanted.key.startswith("fidelity."):
+                check_fits(guest, wanted.key.partition(".")[2])
+    except RingvizError as error:
+        yield f"{where}: {error}"
+        return
+    if isinstance(beat.go, ToPlace):
+        yield from _problem_of_place(beat.go.name, source, f"{where}: go.at", guest.id)
+    for wanted in beat.expect:
+        yield from _problem_of_wanted(wanted, source, f"{where}: expect.{wanted.key}", guest.id)
 
 
 def _settled(guest: Scenario, before: Machine, change: Machine) -> Machine:
@@ -57,18 +103,18 @@ def _settled(guest: Scenario, before: Machine, change: Machine) -> Machine:
     return machine
 
 
-def _check_wanted(wanted: Wanted, source: SourceMap, where: str, guest: str) -> None:
+def _problem_of_wanted(wanted: Wanted, source: SourceMap, where: str, guest: str) -> Iterator[str]:
     family, _, member = wanted.key.partition(".")
     if family in ("memory", "walk"):
-        _check_place(member, source, where, guest)
+        yield from _problem_of_place(member, source, where, guest)
 
 
-def _check_place(name: str, source: SourceMap, where: str, guest: str) -> None:
+def _problem_of_place(name: str, source: SourceMap, where: str, guest: str) -> Iterator[str]:
     word = name.strip()
     digits = word[2:] if word[:2] in ("0x", "0X") else word[:-1] if word[-1:] in ("h", "H") else ""
     if source.address_of(word) is None and not (digits and set(digits) <= _HEXADECIMAL):
         names = [symbol.name for symbol in source.symbols]
-        raise ReplayError(
+        yield (
             f'{where}: found "{word}", expected an address such as 0x100040, or a symbol of {guest}'
             f"{did_you_mean(word, names)}"
         )

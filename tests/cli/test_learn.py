@@ -30,6 +30,19 @@ def test_a_lesson_is_followed_page_by_page_and_goes_on_where_it_was_left(tmp_pat
     assert "The end." in second.stdout
     assert max(len(line) for line in second.stdout.splitlines()) <= 110
     assert "read" in ringviz("learn", RINGVIZ_STATE=state).stdout
+    kept = valid_json(ringviz("learn", "--json", RINGVIZ_STATE=state).stdout, "learn")["lessons"]
+    assert [row["order"] for row in kept] == sorted(row["order"] for row in kept)
+    (done,) = [row for row in kept if row["page"] > 1]
+    assert (done["id"], done["page"], done["read"], done["passed"]) == ("where-am-i", done["pages"], True, False)
+
+
+def test_what_an_instruction_will_do_stands_beside_it_only_where_nobody_is_asked(tmp_path: Path) -> None:
+    pages = ringviz("learn", "trap-and-emulate", typed="\n" * 12, RINGVIZ_STATE=str(tmp_path)).stdout
+    first, second, third = (pages.split(f"\n{number} of 8. ")[1].split(" of 8. ")[0] for number in (1, 2, 3))
+    assert "lgdt" not in first  # its question is on the second page
+    assert "|   → 00100026  lgdt [0x102170]\n" in second
+    assert "[traps]" not in second
+    assert "lgdt [0x102170]  [traps]\n" in third
 
 
 def test_a_quiz_is_graded_for_a_course_server(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ringviz.lessons.check import check_lesson
 from ringviz.lessons.course import course_folder, list_lessons
-from ringviz.lessons.follow import check_lesson
 from ringviz.lessons.lesson import Lesson
 
 LESSONS = list_lessons()

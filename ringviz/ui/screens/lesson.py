@@ -17,7 +17,7 @@ from ringviz.engine.memory_view import MemoryLook
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.lessons.progress import LessonProgress, Progress
-from ringviz.lessons.question import LETTERS, Question, QuestionKind
+from ringviz.lessons.question import LETTERS, Question
 from ringviz.ui.commands import LESSON, Command, bindings
 from ringviz.ui.prose import inline, prose
 from ringviz.ui.requests import Look, OpenLesson, PageShown, Remarked, Shown, TurnTo
@@ -62,10 +62,6 @@ _PANELS: dict[str, type[Panel] | type[TailView]] = {
 """What can stand in the upper place on the right, by the name that lessons use; the card always stands below."""
 _ELSEWHERE = {"card": "code", "timeline": "events"}
 """What stands there if a lesson points at a panel that is not among them."""
-
-
-_GUESSES = (QuestionKind.WHAT_HAPPENS_NEXT, QuestionKind.WHICH_INSTRUCTION, QuestionKind.MARK_THE_DIVERGENCE)
-"""Questions whose answer the code panel would give away."""
 
 
 class LessonScreen(MovingScreen):
@@ -158,7 +154,7 @@ class LessonScreen(MovingScreen):
     def _show_moment(self) -> None:
         """Let the panels show the guest; but what will become of an instruction is not told to somebody who guesses."""
         question = None if self.page is None else self.page.question
-        is_guessing = question is not None and self._given is None and question.kind in _GUESSES
+        is_guessing = question is not None and self._given is None and question.is_guess
         self.snapshot = without_verdicts(self._moment) if is_guessing and self._moment is not None else self._moment
 
     def known_end(self) -> int | None:
