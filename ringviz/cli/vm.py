@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ringviz.cli import vm_migrate
 from ringviz.cli.automation_report import audit_lines
 from ringviz.cli.exits import Exit, one_line
+from ringviz.cli.migrate import AutoConverge, Bandwidth, Rounds, Rules
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
+from ringviz.cli.vm_migrate import After, ForCycles, PeerPort, PeerShared, Port, Shared, To, peer_of
 from ringviz.cli.vm_policy import policy
 from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
+from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS
 from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS
 from ringviz.record.machines.inbox import check_order, leave_order, with_deed
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
@@ -187,6 +191,40 @@ def clone(name: Name, other: Annotated[str, typer.Argument(metavar="OTHER", help
 
 
 @vm.command()
+def receive(
+    shared: Shared,
+    port: Port = 0,
+    for_cycles: ForCycles = 0,
+) -> int:
+    """Be the other host: wait for one machine that moves here, over TCP within this computer."""
+    with _room() as room:
+        vm_migrate.receive(room, shared, port, for_cycles)
+    return Exit.DONE
+
+
+@vm.command()
+def migrate(
+    name: Name,
+    to: To,
+    shared: Shared,
+    bandwidth: Bandwidth = DEFAULT_MBIT,
+    rules: Rules = "qemu",
+    auto_converge: AutoConverge = False,
+    rounds: Rounds = DEFAULT_ROUNDS,
+    after: After = 0,
+    json: Json = False,
+) -> int:
+    """Move a machine to the host that listens at a port, while all machines here run on.
+
+    Exit code 1 says that it stayed here. Whatever happens on the way, it is at one of the two hosts, and not at both.
+    """
+    peer = peer_of(to, shared, bandwidth, rules, rounds, auto_converge=auto_converge)
+    assert peer is not None
+    with _room() as room:
+        return vm_migrate.migrate(room, name, peer, after, json=json)
+
+
+@vm.command()
 def destroy(name: Name) -> int:
     """Forget a machine that is switched off, with its disks and snapshots."""
     with _room() as room:
@@ -239,6 +277,8 @@ def run(
     events: Annotated[bool, typer.Option("--events", help="Print every decision of the host.")] = False,
     policy: Policy = None,
     dry_run: DryRun = False,
+    peer: PeerPort = None,
+    shared: PeerShared = None,
     json: Json = False,
 ) -> int:
     """Let the host run, with all machines that are switched on and not paused."""
@@ -248,7 +288,8 @@ def run(
         raise InputError("--dry-run: is for the rules of a policy, expected --policy FILE too")
     with _room() as room:
         before = room.clock
-        room.run(cycles, None if policy is None else _automation(policy, room), is_dry=dry_run)
+        automation = None if policy is None else _automation(policy, room)
+        room.run(cycles, automation, is_dry=dry_run, peer=peer_of(peer, shared))
         if json:
             print_json(_run_json(room, before))
         else:

@@ -105,9 +105,9 @@ def test_a_policy_is_checked_and_told_in_words(program: Program, tmp_path: Path)
         "At 1,000,000 cycles: cap web 40 %\ncalm: when web's share over 90 %: snapshot web; released at 90\n"
     )
     assert program.json("vm", "policy", "check", "rules.toml")["rules"][0]["name"] == "calm"
-    (tmp_path / "wrong.toml").write_text(RULES.replace('"snapshot"', '"migrate"'))
+    (tmp_path / "wrong.toml").write_text(RULES.replace('"snapshot"', '"teleport"'))
     assert program.complaint("vm", "policy", "check", "wrong.toml").startswith(
-        "wrong.toml: rules[1] calm: do: migrate is not possible"
+        'wrong.toml: rules[1] calm: do: found "teleport"'
     )
     assert "rules.tom: cannot be read" in program.complaint("vm", "policy", "check", "rules.tom")
     assert program.complaint("vm", "run", "--policy", "rules.toml").startswith(

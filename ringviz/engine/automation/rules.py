@@ -18,6 +18,8 @@ class Deed:
     @property
     def text(self) -> str:
         """In words: `cap noisy 20 %`."""
+        if self.action == "migrate":
+            return f"begin to move {self.target}"
         if self.value is None:
             return f"{self.action} {self.target}"
         if self.action == "cap":

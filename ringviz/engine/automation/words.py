@@ -97,11 +97,15 @@ ACTIONS: Mapping[str, Action] = by(
     Action("resume", "Let it go on", "life"),
     Action("restart", "Switch it off, if it is on, and on again", "life"),
     Action("stop", "Switch it off", "life"),
+    Action("reset", "Switch it off and on again; its disks stay as they are", "life"),
+    Action("shutdown", "Ask its guest to end its run; switch it off when its time is up", "life"),
+    Action("migrate", "Move it to the other host while it runs", "life"),
+    Action("auto-converge", "Slow it down while it moves, if it writes faster than the link carries", "migration"),
+    Action("stay", "Call its migration off", "life"),
     Action("snapshot", "Keep what it is under a name: the rule's and a number", "snapshot"),
 )
 
 NOT_HERE: Mapping[str, str] = {
-    "migrate": "this host knows of no other",
     "balloon": "no guest has a balloon yet",
 }
 """Actions that one would look for, and why they are refused."""

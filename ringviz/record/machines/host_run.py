@@ -17,10 +17,11 @@ from ringviz.engine.automation.rules import Automation, Deed
 from ringviz.engine.automation.watching import Reading, Watcher
 from ringviz.engine.automation.words import EXIT_CODE
 from ringviz.engine.events import VMM_KINDS
-from ringviz.errors import InputError, RingvizError, UnsupportedError
+from ringviz.errors import InputError, MigrationError, RingvizError, UnsupportedError
 from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.inbox import waiting_orders, with_deed
 from ringviz.record.machines.kept import Kept, Snapshot, power_on
+from ringviz.record.machines.leaving import Leaving, Peer
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.vmm.events import Event
 from ringviz.vmm.host.host import Host
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from ringviz.record.machines.room import Room
 
 RESET = "reset"
-ORDER, OUTSIDE, BY_HAND = "(order)", "(from outside)", "(by hand)"
+ORDER, OUTSIDE, BY_HAND, MIGRATION = "(order)", "(from outside)", "(by hand)", "(migration)"
 """Who says so, in the list, where it is no rule."""
-DRY, NO_CHANGE = "not done: dry run", "nothing to change"
+DRY, NO_CHANGE, STAYS = "not done: dry run", "nothing to change", "not done: it stays here"
 _EXIT_CODE = re.compile(r"exit code (\d+)$")
 _ON = (Life.RUNNING, Life.SHUTTING_DOWN)
 
@@ -42,7 +43,15 @@ _ON = (Life.RUNNING, Life.SHUTTING_DOWN)
 class HostRun:
     """A host at work."""
 
-    def __init__(self, room: Room, host: Host, automation: Automation | None, *, is_dry: bool = False) -> None:
+    def __init__(
+        self,
+        room: Room,
+        host: Host,
+        automation: Automation | None,
+        *,
+        is_dry: bool = False,
+        peer: Peer | None = None,
+    ) -> None:
         """Be ready to run.
 
         Args:
@@ -50,6 +59,7 @@ class HostRun:
             host: a fresh one.
             automation: rules and orders; None for none.
             is_dry: only tell what rules and orders would have done.
+            peer: the host to which machines can move; None if this one knows of no other.
         """
         self.host = host
         self.machines: dict[str, Kept] = dict(room.machines)
@@ -73,6 +83,10 @@ class HostRun:
         self._last_look = Sample(0, {})
         self._latest: Mapping[str, Reading] = {}
         self._periods = 0
+        self._peer = peer
+        self._leaving: dict[str, Leaving] = {}
+        self.migrations: list[Leaving] = []
+        """All that have begun in this run, the latest last."""
         self._ends: dict[str, frozenset[str]] = {}
         host.on_events = self._count_exits
 
@@ -104,8 +118,13 @@ class HostRun:
     def advance(self, cycles: int) -> None:
         """Run on to the next moment at which there is something to do, no further than to so many cycles in all."""
         self.host.run_until(min(cycles, *self._moments()))
+        for name, leaving in list(self._leaving.items()):
+            while leaving.outcome is None and (leaving.has_ended or leaving.due_at <= self.host.clock):
+                leaving.go_on()
+            self._settle(name, leaving)
         for name in self._running.copy():
-            self._look_after(name)
+            if name not in self._leaving:
+                self._look_after(name)
         self._carry_out_orders()
         if len(self.host.periods) > self._periods:
             self._periods = len(self.host.periods)
@@ -113,7 +132,9 @@ class HostRun:
             self._take_from_outside()
 
     def finish(self) -> None:
-        """Say where all machines stand; the run is over."""
+        """Say where all machines stand; the run is over. Those that were moving stay."""
+        for name in list(self._leaving):
+            self._stay(name, "the host's run was over")
         self._sample()
         for name, kept in self.machines.items():
             if name in self.host.names and kept.state is not Life.STOPPED:
@@ -140,6 +161,8 @@ class HostRun:
         yield (now // self.host.period + 1) * self.host.period
         for order in self._orders[:1]:
             yield max(now + 1, order.at - self.start)
+        for leaving in self._leaving.values():
+            yield max(now + 1, leaving.due_at)
         for name in self._running:
             run = self.machines[name].run
             if run is not None and run.deadline is not None:
@@ -210,6 +233,11 @@ class HostRun:
             "resume": lambda deed: self._resume(deed.target),
             "restart": lambda deed: self._restart(deed.target),
             "stop": lambda deed: self._stop(deed.target),
+            "reset": lambda deed: self._reset(deed.target),
+            "shutdown": lambda deed: self._ask_to_shut_down(deed.target),
+            "migrate": lambda deed: self._migrate(deed.target),
+            "auto-converge": lambda deed: self._slow_down(deed.target),
+            "stay": lambda deed: self._stay(deed.target, "called off"),
             "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE, BY_HAND) else who),
         }
 
@@ -226,7 +254,9 @@ class HostRun:
         if share == old:
             return NO_CHANGE
         share.check(name)
-        if name in self.host.names:
+        if name in self._leaving:
+            self._leaving[name].set_share(share)
+        elif name in self.host.names:
             self.host.set_share(name, share)
         definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
         self.machines[name] = replace(kept, definition=definition)
@@ -263,6 +293,70 @@ class HostRun:
         self._allowed("stop", name)
         self._switch_off(name, "switched off")
         return DONE
+
+    def _reset(self, name: str) -> str:
+        self._allowed("reset", name)
+        self._switch_off(name, "reset")
+        self._switch_on(name)
+        return DONE
+
+    def _ask_to_shut_down(self, name: str) -> str:
+        kept = self._allowed("shutdown", name)
+        assert kept.run is not None
+        self.host.machine(name).ask_to_shut_down()
+        run = replace(kept.run, deadline=self.clock + kept.definition.patience_cycles)
+        self.machines[name] = replace(kept, state=Life.SHUTTING_DOWN, run=run)
+        return DONE
+
+    def _migrate(self, name: str) -> str:
+        kept = self._allowed("migrate", name)
+        if self._peer is None:
+            raise InputError("this host knows of no other")
+        leaving = Leaving(self._room, self.host, name, kept, self._peer)
+        if leaving.outcome is not None:  # the other host will not have it
+            self._room.settle_moves()
+            raise MigrationError(leaving.outcome.why)
+        self._leaving[name] = leaving
+        self.migrations.append(leaving)
+        self.machines[name] = replace(kept, state=Life.MIGRATING)
+        return DONE
+
+    def _settle(self, name: str, leaving: Leaving) -> None:
+        """If a migration is over: take the machine off this host, or let it be as any other."""
+        outcome = leaving.outcome
+        if outcome is None:
+            return
+        del self._leaving[name]
+        if outcome.moved:
+            still = f"stood still for {outcome.downtime_cycles / 1000:,.1f} ms, after {len(outcome.rounds) - 1} rounds"
+            self._take_off(name)
+            self._running.remove(name)
+            del self.machines[name]
+            self._room.settle_moves()
+            self._tell_migration(name, still, DONE)
+        else:
+            self._is_here(name)
+            self._tell_migration(name, outcome.why, STAYS)
+
+    def _slow_down(self, name: str) -> str:
+        if name not in self._leaving:
+            raise InputError(f"{name} is not on its way to another host")
+        return DONE if self._leaving[name].help() else NO_CHANGE
+
+    def _stay(self, name: str, why: str) -> str:
+        self._allowed("stay", name)
+        self._leaving.pop(name).call_off()
+        self._is_here(name)
+        self._tell_migration(name, why, STAYS)
+        return DONE
+
+    def _tell_migration(self, name: str, why: str, result: str) -> None:
+        self.audit.append(Audited(self.clock, MIGRATION, why, f"move {name}", result))
+
+    def _is_here(self, name: str) -> None:
+        """A machine that was to move is one of this host again."""
+        self.machines[name] = replace(self.machines[name], state=Life.RUNNING)
+        self._room.settle_moves()
 
     def _snapshot(self, name: str, by: str) -> str:
         kept = self._allowed("snapshot", name)

@@ -27,6 +27,27 @@ class Run:
     """As they were when it was switched on."""
     deadline: int | None = None
     """Host clock at which it is switched off, if it has been asked to shut down."""
+    arrived: str | None = None
+    """File of what it was when it came from another host; its place is counted from there, and not from power-on."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that it needs besides its disks."""
+        return () if self.arrived is None else (self.arrived,)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A machine between two hosts: whether it is this one's stands in a record that both can read."""
+
+    is_leaving: bool
+    """From here to the other one; else it comes from there."""
+    shared: str
+    """Folder that both hosts see."""
+    record: str
+    """Name of the record in it."""
+    state: Life
+    """In which it is again if it stays, or goes on when it has come."""
 
 
 POWER_ON = Place(0, 0, False, 0)
@@ -64,6 +85,8 @@ class Kept:
     """Host cycles by state, over all runs."""
     console: str = ""
     """What its guest has printed in its last run, up to where it stands."""
+    move: Move | None = None
+    """Where it is on its way, if it is."""
 
 
 def written(kept: Kept) -> dict[str, Any]:
@@ -71,6 +94,7 @@ def written(kept: Kept) -> dict[str, Any]:
     return asdict(kept) | {
         "state": kept.state.value,
         "snapshots": {name: asdict(taken) | {"state": taken.state.value} for name, taken in kept.snapshots.items()},
+        "move": None if kept.move is None else asdict(kept.move) | {"state": kept.move.state.value},
     }
 
 
@@ -90,7 +114,12 @@ def understood(value: dict[str, Any]) -> Kept:
         str(value["ended"]),
         dict(value["spent"]),
         str(value["console"]),
+        _move(value.get("move")),
     )
+
+
+def _move(value: dict[str, Any] | None) -> Move | None:
+    return None if value is None else Move(**{**value, "state": Life(value["state"])})
 
 
 def _run(value: dict[str, Any] | None) -> Run | None:
@@ -98,12 +127,20 @@ def _run(value: dict[str, Any] | None) -> Run | None:
         return None
     place = dict(value["place"])
     place["asked_at"] = None if place["asked_at"] is None else tuple(place["asked_at"])
+    arrived = value.get("arrived")
+    if arrived is not None:
+        _check_inside(arrived)
     return Run(**{**value, "place": Place(**place), "disks": _disks(value["disks"])})
 
 
 def _disks(value: list[str | None]) -> Disks:
     first, second = value
     for name in (first, second):
-        if name is not None and os.path.basename(name) != name:
-            raise ValueError("a disk outside the folder")
+        if name is not None:
+            _check_inside(name)
     return first, second
+
+
+def _check_inside(name: str) -> None:
+    if os.path.basename(name) != name:
+        raise ValueError("a file outside the folder")

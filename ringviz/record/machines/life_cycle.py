@@ -21,6 +21,8 @@ class Life(Enum):
     """Switched on, and standing still."""
     SHUTTING_DOWN = "shutting-down"
     """Running, and asked to end its run; switched off when its time is up."""
+    MIGRATING = "migrating"
+    """On its way to another host, or from one: until a record that both can read says where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,6 @@ class Operation:
 
 
 _ON = frozenset({Life.RUNNING, Life.PAUSED, Life.SHUTTING_DOWN})
-_ANY = frozenset(Life)
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
@@ -52,10 +53,15 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             ),
             Operation("stop", "Switch off", _ON, Life.STOPPED),
             Operation(
+                "migrate", "Move it to another host while it runs; it is gone from here when it is there",
+                frozenset({Life.RUNNING}), Life.MIGRATING,
+            ),
+            Operation("stay", "Call its migration off", frozenset({Life.MIGRATING}), Life.RUNNING),
+            Operation(
                 "snapshot", "Keep what it is now under a name",
                 frozenset({Life.STOPPED, Life.RUNNING, Life.PAUSED}), None,
             ),
-            Operation("revert", "Go back to a snapshot, and its state then", _ANY, None),
+            Operation("revert", "Go back to a snapshot, and its state then", _ON | {Life.STOPPED}, None),
             Operation(
                 "clone", "Make another machine that stands where this one does",
                 frozenset({Life.STOPPED, Life.PAUSED}), None,

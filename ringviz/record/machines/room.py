@@ -16,23 +16,27 @@ from pathlib import Path
 
 from ringviz.engine.automation.rules import Automation
 from ringviz.engine.state_hash import guest_state_sha256
-from ringviz.errors import DiskError, InputError, UnsupportedError
+from ringviz.errors import DiskError, InputError, RingvizError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.disks import file_chain, open_disk
 from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
 from ringviz.guest.scenario import Scenario, with_disks
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.arrival import resolved
+from ringviz.record.machines.arrived import maker
 from ringviz.record.machines.audit import Audited
 from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.host_run import HostRun
 from ringviz.record.machines.inbox import remove_orders, waiting_orders, with_deed
-from ringviz.record.machines.kept import Disks, Kept, Snapshot, power_on, understood, written
+from ringviz.record.machines.kept import Disks, Kept, Move, Snapshot, power_on, understood, written
+from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.shares import Share
 from ringviz.vmm.registry import memory_bytes
+from ringviz.vmm.registry import power_on as power_on_guest
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
 
 DEFAULT_CPU, DEFAULT_MEMORY_MIB = "haswell", 512
@@ -71,6 +75,9 @@ class Room:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._store.close()
             raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
+        self._at_work: HostRun | None = None
+        """A run whose machines are not kept yet."""
+        self.settle_moves()
         self._remove_others()
         self.last_host: Host | None = None
         """The host of the last run, for whoever wants to look at it."""
@@ -107,13 +114,16 @@ class Room:
         self.scheduler = scheduler or self.scheduler
         self._commit()
 
-    def run(self, cycles: int, automation: Automation | None = None, *, is_dry: bool = False) -> Host:
+    def run(
+        self, cycles: int, automation: Automation | None = None, *, is_dry: bool = False, peer: Peer | None = None
+    ) -> Host:
         """Let the host run with all machines that are to, and keep where they stand then.
 
         Args:
             cycles: for how long.
             automation: rules and orders for this run; it is as long as was said then, also if no machine is on.
             is_dry: only tell what these would have done.
+            peer: the host to which machines can move.
 
         Returns:
             The host as it is at the end.
@@ -121,18 +131,21 @@ class Room:
         Raises:
             RingvizError: a machine cannot be switched on or found again; then nothing has changed.
         """
-        run = self.prepare(automation, is_dry=is_dry)
+        run = self.prepare(automation, is_dry=is_dry, peer=peer)
         run.go(cycles)
         self.keep(run)
         return run.host
 
-    def prepare(self, automation: Automation | None = None, *, is_dry: bool = False) -> HostRun:
+    def prepare(
+        self, automation: Automation | None = None, *, is_dry: bool = False, peer: Peer | None = None
+    ) -> HostRun:
         """Give a run of the host for whoever wants to go through it step by step, and then have it kept; see `run`."""
-        return HostRun(self, self._host(), automation, is_dry=is_dry)
+        self._at_work = HostRun(self, self._host(), automation, is_dry=is_dry, peer=peer)
+        return self._at_work
 
     def keep(self, run: HostRun) -> None:
         """Keep where the machines stand at the end of a run."""
-        self.machines = run.machines
+        self.machines, self._at_work = run.machines, None
         self.clock += run.host.clock
         self.audit = [*self.audit, *run.audit][-LONGEST_AUDIT:]
         self._commit()
@@ -166,7 +179,7 @@ class Room:
         """
         kept = self._allowed("start", name)
         self.check_memory(self.machines, name)
-        self._host().add(kept.definition.spec(name, self._scenario(kept)), paused=True)
+        self._host().add(kept.definition.spec(name, self.scenario(kept)), paused=True)
         self._put(name, replace(kept, state=Life.RUNNING, run=power_on(kept.disks), ended="", console=""))
 
     def pause(self, name: str) -> None:
@@ -268,7 +281,8 @@ class Room:
         """Let a host have a machine as it stands."""
         run = kept.run
         assert run is not None
-        machine = host.add(kept.definition.spec(name, self._scenario(kept, run.disks)), paused=True)
+        make = power_on_guest if run.arrived is None else maker(self.folder / run.arrived)
+        machine = host.add(kept.definition.spec(name, self.scenario(kept, run.disks)), paused=True, make=make)
         try:
             machine.go_to(run.place)
         except UnsupportedError as error:
@@ -313,15 +327,51 @@ class Room:
         host.pause(name)
         return self.switched_off(host, name, kept)
 
-    def _scenario(self, kept: Kept, disks: Disks | None = None) -> Scenario:
+    def spent(self, host: Host, name: str, kept: Kept) -> dict[str, int]:
+        """Say where a machine's time went, by state, over all runs."""
+        return _timed(host, name, kept).spent
+
+    def scenario(self, kept: Kept, disks: Disks | None = None) -> Scenario:
+        """Give a machine's scenario, with its disks in the machine."""
         paths = [None if disk is None else str(self._store.folder / disk) for disk in disks or kept.disks]
         return with_disks(kept.definition.load(), paths[0], paths[1])
 
+    # ---- machines that move ------------------------------------------------------------------------------------------
+
+    def let_leave(self, name: str, move: Move) -> None:
+        """Note that from now on a record says whether a machine is still here."""
+        self._put(name, replace(self.kept(name), state=Life.MIGRATING, move=replace(move, state=self.kept(name).state)))
+
+    def let_come(self, name: str, kept: Kept) -> None:
+        """Take in a machine of which a record says whether it is here."""
+        self._put(name, kept)
+
+    def settle_moves(self) -> None:
+        """Look up what became of machines between two hosts; where it cannot be looked up, it stays open."""
+        moving = {name: kept for name, kept in self.machines.items() if kept.move is not None}
+        for name, kept in moving.items():
+            with suppress(RingvizError):
+                settled = resolved(kept)
+                if settled is None:
+                    del self.machines[name]
+                else:
+                    self.machines[name] = settled
+        if any(self.machines.get(name) is not kept for name, kept in moving.items()):
+            self._commit()
+
     # ---- disks -------------------------------------------------------------------------------------------------------
 
-    def _next_disk(self) -> Path:
+    def now(self) -> int:
+        """Give the time stamp for a new disk image."""
+        return self._now()
+
+    def new_file(self, suffix: str) -> Path:
+        """Give the path of a file that was never there."""
         self._disk_number += 1
-        return self._store.folder / f"disk-{self._disk_number}.vhd"
+        return self._store.folder / f"disk-{self._disk_number}{suffix}"
+
+    def _next_disk(self) -> Path:
+        return self.new_file(".vhd")
 
     def _new_disk(self, source: Path) -> str:
         target = self._next_disk()
@@ -346,19 +396,22 @@ class Room:
             self._store.remove_others(self.needed_disks())
 
     def needed_disks(self) -> set[str]:
-        """Give every disk that some machine or snapshot names, and all that these are based on.
+        """Give every file that some machine or snapshot names, and all that these are based on.
 
         Raises:
             DiskError: one of them cannot be opened.
         """
         named: set[str] = set()
-        for kept in self.machines.values():
+        others: set[str] = set()
+        at_work = () if self._at_work is None else self._at_work.machines.values()
+        for kept in (*self.machines.values(), *at_work):
             holders: tuple[Kept | Snapshot, ...] = (kept, *kept.snapshots.values())
             for holder in holders:
                 named |= {disk for disk in holder.disks if disk is not None}
                 if holder.run is not None:
                     named |= {disk for disk in holder.run.disks if disk is not None}
-        return {path.name for disk in named for path in file_chain(self._store.folder / disk)}
+                    others |= set(holder.run.files)
+        return others | {path.name for disk in named for path in file_chain(self._store.folder / disk)}
 
     # ---- orders from outside -----------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ from ringviz.guest.disks.creating import sync_folder
 
 SCHEMA = 1
 FILE, NEW_FILE, LOCK = "machines.json", "machines.json.new", "lock"
-DISK_SUFFIX = ".vhd"
+SUFFIXES = (".vhd", ".arrived")
+"""Of files that are removed when nothing needs them: disks, and what machines were when they came."""
 FOLDER_VARIABLE = "RINGVIZ_MACHINES"
 """In the environment: the folder to keep machines in."""
 
@@ -101,9 +102,9 @@ class Store:
         self.content = json.loads(text)
 
     def remove_others(self, needed: Collection[str]) -> None:
-        """Remove the disks that are not needed: what a crash, or an operation, has left over."""
+        """Remove the files that are not needed: what a crash, or an operation, has left over."""
         for path in self.folder.iterdir():
-            if DISK_SUFFIX in path.name and path.name not in needed:
+            if any(suffix in path.name for suffix in SUFFIXES) and path.name not in needed:
                 with suppress(OSError):
                     path.unlink()
 

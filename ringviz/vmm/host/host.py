@@ -20,8 +20,8 @@ from ringviz.vmm.events import Event
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.records import WANTS_CPU, HostEvent, HostTurn, Period, State, Times
 from ringviz.vmm.host.shares import FULL_PERCENT, Share, ideal_rates
-from ringviz.vmm.host.virtual_machine import VirtualMachine, Why
-from ringviz.vmm.registry import choose
+from ringviz.vmm.host.virtual_machine import Make, VirtualMachine, Why
+from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
 
 MiB = 1 << 20
@@ -100,8 +100,13 @@ class Host:
         """The machines, in the order in which they came."""
         return tuple(self._seats)
 
-    def add(self, spec: MachineSpec, *, paused: bool = False) -> VirtualMachine:
+    def add(self, spec: MachineSpec, *, paused: bool = False, make: Make = power_on) -> VirtualMachine:
         """Admit a machine and power it on; it wants the CPU from now on, unless it is paused.
+
+        Args:
+            spec: what it is to be.
+            paused: it does not want the CPU yet.
+            make: gives the technique with its guest on it; one that comes from elsewhere is not powered on.
 
         Raises:
             UnsupportedError: it does not fit the CPU or the memory, or could not share the CPU; one line.
@@ -112,7 +117,7 @@ class Host:
         spec.share.check(spec.name)
         try:
             setup = choose(spec.technique, spec.mmu, self.cpu.id, spec.controls)
-            machine = VirtualMachine(spec.name, spec.scenario, spec.technique, setup, self.memory)
+            machine = VirtualMachine(spec.name, spec.scenario, spec.technique, setup, self.memory, make)
             why = machine.technique.no_preemption()
             if why:
                 raise UnsupportedError(f"{spec.technique} cannot share a host: {why}")
@@ -173,6 +178,17 @@ class Host:
             self._enter(seat, State.READY)
             self._policy.wake(name, self._in(State.READY, State.RUNNING))
         self._note(name, "resume", "")
+
+    def run_paused(self, name: str, cycles: int) -> None:
+        """Let a paused machine have a short turn all the same, because its VMM needs it to go on a little."""
+        seat = self._seat(name)
+        turn = seat.machine.run(cycles)
+        self._enter(seat, State.RUNNING)
+        self._policy.charge(name, turn.used_cycles, seat.share.weight)
+        seat.budget -= turn.used_cycles if seat.share.cap_percent else 0
+        self._pass_time(self.clock + turn.used_cycles)
+        self._enter(seat, State.PAUSED)
+        seat.wake_at = turn.sleep_cycles
 
     def set_share(self, name: str, share: Share) -> None:
         """Change what a machine may have; its next turn is already given by that, its cap from the next period on.

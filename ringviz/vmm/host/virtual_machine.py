@@ -35,6 +35,10 @@ _LONGEST_STRIDE = 500_000
 """Instructions between two looks at the bill."""
 
 
+Make = Callable[[Scenario, str, Setup], Technique]
+"""Gives a technique's machine with a guest on it."""
+
+
 class Why(Enum):
     """Why a turn is over."""
 
@@ -86,7 +90,7 @@ class VirtualMachine:
         technique: str,
         setup: Setup,
         memory: HostMemory,
-        make: Callable[[Scenario, str, Setup], Technique] = power_on,
+        make: Make = power_on,
     ) -> None:
         """Power on, with RAM within the host's.
 
@@ -115,6 +119,12 @@ class VirtualMachine:
         self._without_progress = 0
         self._answered = 0
         self._asked_at: tuple[int, int] | None = None
+        self.write_trap_cycles: int | None = None
+        """Price of the first write to a page while it is noted which are written to; None while it is not."""
+        self.write_traps = 0
+        """How many such writes there have been."""
+        self._written_pages = 0
+        """Of these, since the pages were last taken."""
         self._of_late = 0
         """What an instruction has cost between the last two looks at the bill."""
         self._looked_at = 0, 0
@@ -221,6 +231,11 @@ class VirtualMachine:
         if self._asked_at is None:
             self._asked_at = self.technique.machine.retired, self._answered
 
+    def take_written_pages(self) -> set[int]:
+        """Give the pages of its memory, the VMM's included, that were written to since the last call."""
+        self._written_pages = 0
+        return self.technique.machine.collect_dirty()
+
     def written_to_disk(self, number: int) -> dict[int, bytes]:
         """Give the sectors that the guest has changed since power-on on one of its two disks, by number."""
         ide = self.technique.machine.bus.device("ide")
@@ -250,6 +265,11 @@ class VirtualMachine:
 
     def _collect(self) -> bool:
         """Take the technique's new events onto the bill; tell whether all of them are the VMM's own affair."""
+        if self.write_trap_cycles is not None:
+            written = len(self.technique.machine.ram.dirty)
+            self.write_traps += max(0, written - self._written_pages)
+            self._event_cycles += max(0, written - self._written_pages) * self.write_trap_cycles
+            self._written_pages = written
         news = self.technique.events.copy()
         self.technique.events.clear()
         for event in news:

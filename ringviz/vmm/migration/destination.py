@@ -36,6 +36,8 @@ class Stage(Enum):
     """How far a migration has come, as the destination sees it."""
 
     GREETING = "waits for a greeting"
+    OFFER = "waits to be offered a machine"
+    DISKS = "takes disks in"
     HELLO = "waits to hear what machine it is"
     COPYING = "takes memory in"
     STATE = "waits for the end of the stream"
@@ -45,6 +47,8 @@ class Stage(Enum):
 
 
 _EXPECTED = {
+    Stage.OFFER: (Kind.OFFER,),
+    Stage.DISKS: (Kind.DISK, Kind.HELLO),
     Stage.HELLO: (Kind.HELLO,),
     Stage.COPYING: (Kind.PAGES, Kind.STATE),
     Stage.STATE: (Kind.END,),
@@ -68,19 +72,25 @@ class Destination:
             nonce: 16 bytes that have never been used.
             record: of where the machine is.
         """
+        self._begin(secret, nonce)
+        self._expect(scenario, technique, setup, record)
+
+    def _begin(self, secret: bytes, nonce: bytes) -> None:
         self.stage = Stage.GREETING
         self.machine: VirtualMachine | None = None
         """There as soon as everything is; it may run when `stage` says so."""
         self.refusal = ""
         """Why it has given up, in one line."""
-        self._scenario, self._technique, self._setup = scenario, technique, setup
-        self._secret, self._nonce, self._record = secret, nonce, record
-        self._identity = Identity.of(scenario, technique, setup)
-        self._memory = bytearray(scenario.guest.memory_bytes)
+        self._secret, self._nonce = secret, nonce
         self._state: tuple[Any, ...] = ()
         self._opener: Opener
         self._sealer: Sealer
         self._data = bytearray()
+
+    def _expect(self, scenario: Scenario, technique: str, setup: Setup, record: DecisionRecord) -> None:
+        self._scenario, self._technique, self._setup, self._record = scenario, technique, setup, record
+        self._identity = Identity.of(scenario, technique, setup)
+        self._memory = bytearray(scenario.guest.memory_bytes)
 
     @property
     def is_running(self) -> bool:
@@ -123,8 +133,10 @@ class Destination:
         key = session_key(self._secret, self._nonce, nonce_of(bytes(self._data[:GREETING_BYTES])))
         del self._data[:GREETING_BYTES]
         self._opener, self._sealer = Opener(key, TO_DESTINATION), Sealer(key, TO_SOURCE)
-        self.stage = Stage.HELLO
+        self.stage = self._after_greeting
         return b""
+
+    _after_greeting = Stage.HELLO
 
     def _next_frame(self) -> bytes | None:
         if self.stage in (Stage.OVER, Stage.RUNNING):
@@ -135,11 +147,13 @@ class Destination:
             return None
         if frame.kind not in _EXPECTED[self.stage]:
             raise MigrationError(f"a frame {frame.kind.name} came while this host {_said(self.stage)}")
-        takes: dict[Kind, Callable[[Frame, bytes], bytes]] = {
+        return self._takes()[frame.kind](frame, before)
+
+    def _takes(self) -> dict[Kind, Callable[[Frame, bytes], bytes]]:
+        return {
             Kind.HELLO: self._hello, Kind.PAGES: self._pages, Kind.STATE: self._take_state, Kind.END: self._end,
             Kind.COMMIT: self._commit,
         }  # fmt: skip
-        return takes[frame.kind](frame, before)
 
     def _hello(self, frame: Frame, before: bytes) -> bytes:
         del before
@@ -170,8 +184,12 @@ class Destination:
             self._scenario.id, self._scenario, self._technique, self._setup, host_memory,
             lambda scenario, technique, setup: arrived(scenario, technique, setup, bytes(self._memory), self._state),
         )  # fmt: skip
+        self._keep(self.machine)
         self.stage = Stage.READY
         return self._sealer.seal(Kind.READY)
+
+    def _keep(self, machine: VirtualMachine) -> None:
+        """Have it somewhere where a crash leaves it, before the source hears that it may let go."""
 
     def _commit(self, frame: Frame, before: bytes) -> bytes:
         """The source has let go. It says so only after it has written the record; nobody else can say it."""

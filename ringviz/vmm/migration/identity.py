@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import astuple, dataclass, fields
 
 from ringviz.errors import MigrationError
+from ringviz.guest.disks.content import content_sha256
 from ringviz.guest.image import read_image_file
 from ringviz.guest.scenario import Scenario
 from ringviz.vmm.migration import plain
@@ -48,17 +49,10 @@ class Identity:
 
 
 def _hash_of_disks(scenario: Scenario) -> str:
-    """Hash the files of all disks, those that a VHD is based on included."""
+    """Hash what a guest can read from its disks; the two hosts may keep it in images of different kinds."""
     digest = hashlib.sha256()
     for disk in scenario.disks:
-        paths = () if disk is None else tuple(path for path, _, _ in disk.files) or (disk.path,)
-        digest.update(len(paths).to_bytes(1, "little"))
-        for path in paths:
-            try:
-                with path.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-            except OSError as error:
-                raise MigrationError(f"{path.name}: cannot be read: {error.strerror}") from None
+        digest.update(b"none" if disk is None else content_sha256(disk.path, disk.size_bytes))
     return digest.hexdigest()
 
 

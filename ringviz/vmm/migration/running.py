@@ -6,18 +6,84 @@ ones, and the first write to each traps to the VMM: at the price of any other wa
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ringviz.errors import MigrationError
 from ringviz.facts.costs import cost_of
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.vmm.host.virtual_machine import VirtualMachine, Why
 from ringviz.vmm.migration.machine_state import MOST_STEPS, is_movable
+from ringviz.vmm.technique import Technique
 
 _SLICE_CYCLES = 10_000
 """How often the price of noting is added up: a tick of the scheduler."""
 
 
+class Guest(Protocol):
+    """A machine on the source host, as a migration sees it."""
+
+    machine: VirtualMachine
+
+    @property
+    def clock(self) -> int:
+        """Cycles of the host."""
+
+    @property
+    def logged(self) -> int:
+        """First writes to a page, over all rounds."""
+
+    @property
+    def throttle_percent(self) -> int:
+        """CPU time that is kept from it."""
+
+    @throttle_percent.setter
+    def throttle_percent(self, percent: int) -> None: ...
+
+    @property
+    def has_ended(self) -> bool:
+        """Its run is over."""
+
+    @property
+    def memory_pages(self) -> int:
+        """How many pages its memory has."""
+
+    def page(self, number: int) -> bytes:
+        """Give a page of the guest's memory."""
+
+    def begin_log(self) -> None:
+        """Forget what was written, and note it from now on."""
+
+    def end_log(self) -> None:
+        """Let it write again without a price, and run again if it was at rest."""
+
+    def take_dirty(self) -> list[int]:
+        """Give the guest's pages written to since the last call, in order; they are write-protected again."""
+
+    def is_dirty(self, page: int) -> bool:
+        """Tell whether a page has been written to since `take_dirty`."""
+
+    def pass_time(self, cycles: int) -> None:
+        """Let the host's clock go on, and the guest with it if it is not at rest."""
+
+    def come_to_rest(self) -> None:
+        """Go on to where its state can be told, a few instructions at most, and run no more.
+
+        Raises:
+            MigrationError: it does not come by such a place.
+        """
+
+
+def price_of_a_trap(technique: Technique) -> int:
+    """Give what the way out of a guest and back costs, found by going it once: no state changes."""
+    before = len(technique.events)
+    technique.preempt()
+    gone = technique.events[before:]
+    del technique.events[before:]
+    return sum(cost_of(technique.setup.cpu, cause).charged_cycles for event in gone for cause in event.charges)
+
+
 class RunningGuest:
-    """A machine on the source host, and the host's clock."""
+    """A machine on a source host that it has for itself, and the host's clock."""
 
     def __init__(self, machine: VirtualMachine) -> None:
         self.machine = machine
@@ -35,6 +101,7 @@ class RunningGuest:
         self._price = 0
         """Of the first write to a page."""
         self._is_logging = False
+        self._is_at_rest = False
         self._owed = 0
         """What its last turn has taken beyond the time that has passed."""
 
@@ -54,13 +121,13 @@ class RunningGuest:
 
     def begin_log(self) -> None:
         """Forget what was written, and note it from now on."""
-        self._price = self._price_of_a_trap()
+        self._price = price_of_a_trap(self.machine.technique)
         self.take_dirty()
         self._is_logging = True
 
     def end_log(self) -> None:
-        """Let it write again without a price."""
-        self._is_logging = False
+        """Let it write again without a price, and run again if it was at rest."""
+        self._is_logging = self._is_at_rest = False
 
     def take_dirty(self) -> list[int]:
         """Give the guest's pages written to since the last call, in order; they are write-protected again."""
@@ -75,8 +142,10 @@ class RunningGuest:
         return page + self._base in self.machine.technique.machine.ram.dirty
 
     def pass_time(self, cycles: int) -> None:
-        """Let the host's clock go on, and the guest with it; not beyond the end of its run."""
+        """Let the host's clock go on, and the guest with it if it is not at rest; not beyond the end of its run."""
         self.clock += cycles
+        if self._is_at_rest:
+            return
         left = cycles - self._owed
         self._owed = 0
         while left > 0 and not self.has_ended:
@@ -89,13 +158,14 @@ class RunningGuest:
         self._owed = max(0, -left)
 
     def come_to_rest(self) -> None:
-        """Go on to where its state can be told, a few instructions at most.
+        """Go on to where its state can be told, a few instructions at most, and run no more.
 
         Raises:
             MigrationError: it does not come by such a place.
         """
         for _ in range(MOST_STEPS):
             if self.has_ended or is_movable(self.machine.technique):
+                self._is_at_rest = True
                 return
             before = self.machine.spent_cycles
             self.machine.run(1)
@@ -107,15 +177,6 @@ class RunningGuest:
         while not self.has_ended and self.machine.technique.machine.retired < most_instructions:
             self.machine.run(_SLICE_CYCLES * 100)
             self.machine.events.clear()
-
-    def _price_of_a_trap(self) -> int:
-        """Give what the way out of the guest and back costs here, found by going it once: no state changes."""
-        technique = self.machine.technique
-        before = len(technique.events)
-        technique.preempt()
-        gone = technique.events[before:]
-        del technique.events[before:]
-        return sum(cost_of(technique.setup.cpu, cause).charged_cycles for event in gone for cause in event.charges)
 
     def _turn(self, left: int) -> int:
         """Let it have the CPU for a while, and give the time that passed."""

@@ -8,7 +8,8 @@ destination still hears of it over the link or has to look at the record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ from ringviz.vmm.migration.destination import encode_pages
 from ringviz.vmm.migration.identity import Identity
 from ringviz.vmm.migration.machine_state import cannot_move, state_of
 from ringviz.vmm.migration.rounds import DEFAULT_RULES, AutoConverge, Link, Round, make_rules
-from ringviz.vmm.migration.running import RunningGuest
+from ringviz.vmm.migration.running import Guest
 from ringviz.vmm.migration.stream import (
     GREETING_BYTES,
     TO_DESTINATION,
@@ -101,11 +102,35 @@ class Outcome:
         return self.result is Result.MOVED
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the round that goes on now has come, in pages."""
+
+    done_pages: int
+    due_pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a destination hears before it is told what machine it is, in words of whoever keeps machines."""
+
+    content: bytes
+    disks: tuple[bytes, ...] = ()
+    """What is on them, in pieces for a frame each."""
+
+
 class Source:
     """One migration of one machine."""
 
     def __init__(
-        self, guest: RunningGuest, plan: Plan, secret: bytes, nonce: bytes, record: DecisionRecord, wire: Wire
+        self,
+        guest: Guest,
+        plan: Plan,
+        secret: bytes,
+        nonce: bytes,
+        record: DecisionRecord,
+        wire: Wire,
+        offer: Offer | None = None,
     ) -> None:
         """Prepare.
 
@@ -116,6 +141,7 @@ class Source:
             nonce: 16 bytes that have never been used.
             record: of where the machine is.
             wire: to the destination.
+            offer: what a destination has to hear that does not know which machine comes.
 
         Raises:
             MigrationError: such a machine cannot move.
@@ -130,7 +156,13 @@ class Source:
         """Told of every round when it is over."""
         self.has_machine = True
         """The machine is this host's."""
+        self.has_help = plan.auto_converge
+        """A guest that writes faster than the link carries is slowed down."""
+        self.progress = Progress(0, 0)
+        self.dirtied: Counter[int] = Counter()
+        """In how many rounds each page was written to."""
         self._plan = plan
+        self._offer = offer
         self._link = Link(plan.mbit)
         self._rules = make_rules(plan.rules, self._link)
         self._help = AutoConverge()
@@ -141,19 +173,50 @@ class Source:
         self._opener: Opener
         self._received = bytearray()
 
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """Those that are over."""
+        return tuple(self._rounds)
+
+    @property
+    def sent_bytes(self) -> int:
+        """What has gone over the link so far."""
+        return self._sent
+
     def migrate(self) -> Outcome:
         """Move the machine, or find out that it stays: then it can run on here as if nothing had been."""
+        steps = self.steps()
+        try:
+            while True:
+                self.guest.pass_time(next(steps))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def steps(self) -> Generator[int, None, Outcome]:
+        """Move the machine in steps: each gives the cycles of the host that are to pass before the next.
+
+        Whoever does not want to go on closes the steps: the machine stays then.
+        """
+        try:
+            return (yield from self._steps())
+        except GeneratorExit:
+            self._give_up(Result.LINK_LOST)
+            self._let_it_run()
+            raise
+
+    def _steps(self) -> Generator[int, None, Outcome]:
         start, spent = self.guest.clock, self.guest.machine.spent_cycles
         downtime = 0
         try:
             self._introduce()
             self.guest.begin_log()
-            why = self._copy_while_it_runs()
+            why = yield from self._copy_while_it_runs()
             self.guest.come_to_rest()
             if self.guest.has_ended:
                 raise _EndedError
             stopped = self.guest.clock
-            self._copy_the_rest()
+            yield from self._copy_the_rest()
             downtime = self.guest.clock - stopped
             result = self._hand_over()
             why = why if result is Result.MOVED else _LOST
@@ -165,8 +228,8 @@ class Source:
             result, why = self._give_up(Result.GAVE_UP), str(error)
         except _EndedError:
             result, why = self._give_up(Result.ENDED), "the guest's run was over before the migration was"
-        self.guest.end_log()
-        self.guest.throttle_percent = 0
+        if result is not Result.MOVED:
+            self._let_it_run()
         guest_cycles = self.guest.machine.spent_cycles - spent
         total = self.guest.clock - start
         return Outcome(result, why, tuple(self._rounds), downtime, total, self._sent, guest_cycles)
@@ -179,13 +242,17 @@ class Source:
         key = session_key(self._secret, theirs, self._nonce)
         self._sealer, self._opener = Sealer(key, TO_DESTINATION), Opener(key, TO_SOURCE)
         self._send(greeting(self._nonce))
+        if self._offer is not None:
+            self._send(self._sealer.seal(Kind.OFFER, self._offer.content))
+            for part in self._offer.disks:
+                self._send(self._sealer.seal(Kind.DISK, part))
         technique = self.guest.machine.technique
         self._send(
             self._sealer.seal(Kind.HELLO, Identity.of(technique.scenario, technique.id, technique.setup).encode())
         )
         self._answer(Kind.WELCOME)
 
-    def _copy_while_it_runs(self) -> str:
+    def _copy_while_it_runs(self) -> Generator[int, None, str]:
         """Send all memory, and then, round by round, what has been written to meanwhile; say why that is over."""
         due = list(range(self.guest.memory_pages))
         while True:
@@ -195,20 +262,21 @@ class Source:
                 return why
             if len(self._rounds) >= self._plan.most_rounds:
                 raise _GaveUpError(f"after {len(self._rounds)} rounds {len(due):,} pages are left, and no fewer come")
-            due = self._round(due)
+            due = yield from self._round(due)
             if self.guest.has_ended:
                 raise _EndedError
-            if self._plan.auto_converge:
+            if self.has_help:
                 self._help.look(self._rounds[-1])
                 self.guest.throttle_percent = self._help.percent
 
-    def _round(self, due: list[int]) -> list[int]:
+    def _round(self, due: list[int]) -> Generator[int, None, list[int]]:
         """Send pages while the guest runs, and give those that it has written to."""
         start, sent_before, logged_before = self.guest.clock, self._sent, self.guest.logged
         rate = self._rules.rate(self._rounds)
         zero = skipped = 0
         for first in range(0, len(due), number("batch")):
             batch = due[first : first + number("batch")]
+            self.progress = Progress(first, len(due))
             fresh = [page for page in batch if not (self._rules.skips_hot_pages and self.guest.is_dirty(page))]
             skipped += len(batch) - len(fresh)
             pages = [(page, self.guest.page(page)) for page in fresh]
@@ -216,10 +284,11 @@ class Source:
             if pages:
                 before = self._sent
                 self._send(self._sealer.seal(Kind.PAGES, encode_pages(pages)))
-                self.guest.pass_time(self._link.cycles_for(self._sent - before, rate))
+                yield self._link.cycles_for(self._sent - before, rate)
             if self.guest.has_ended:
                 break
         dirtied = self.guest.take_dirty()
+        self.dirtied.update(dirtied)
         logged, throttle = self.guest.logged - logged_before, self.guest.throttle_percent
         self._note(Round(
             len(self._rounds) + 1, len(due), len(due) - skipped - zero, zero, skipped, self._sent - sent_before,
@@ -227,7 +296,7 @@ class Source:
         ))  # fmt: skip
         return dirtied
 
-    def _copy_the_rest(self) -> None:
+    def _copy_the_rest(self) -> Iterator[int]:
         """Send what is left, and everything that is not memory; the guest stands still."""
         start, sent_before = self.guest.clock, self._sent
         due = sorted({*self._due, *self.guest.take_dirty()})
@@ -238,7 +307,7 @@ class Source:
         self._send(self._sealer.seal(Kind.STATE, plain.encode(state_of(technique))))
         everything = hashlib.sha256(technique.guest_ram()).digest() + self._sealer.digest.digest()
         self._send(self._sealer.seal(Kind.END, everything))
-        self.guest.clock += self._link.cycles_for(self._sent - sent_before)
+        yield self._link.cycles_for(self._sent - sent_before)
         zero = sum(1 for _, content in pages if not any(content))
         self._note(Round(
             len(self._rounds) + 1, len(due), len(due) - zero, zero, 0, self._sent - sent_before,
@@ -260,6 +329,10 @@ class Source:
         if self._record.decide(Decision.STAYS) is Decision.MOVED:
             raise AssertionError("nobody but the source says that a machine has moved")
         return result
+
+    def _let_it_run(self) -> None:
+        self.guest.end_log()
+        self.guest.throttle_percent = 0
 
     # ---- the wire ----------------------------------------------------------------------------------------------------
 

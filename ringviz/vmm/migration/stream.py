@@ -30,7 +30,7 @@ MOST_CONTENT_BYTES = 1 << 24
 
 
 class Kind(IntEnum):
-    """Of frames; the first five go to the destination, the others come back."""
+    """Of frames; those below 16 go to the destination, the others come back."""
 
     HELLO = 1
     """What machine it is."""
@@ -42,6 +42,10 @@ class Kind(IntEnum):
     """Hash of all memory and of all frames before: has everything arrived?"""
     COMMIT = 5
     """The machine is the destination's."""
+    OFFER = 6
+    """Comes first, if the destination does not know which machine is to come: name, definition, record."""
+    DISK = 7
+    """What is on its disks, in pieces: number of the disk, and bytes of its image."""
     WELCOME = 16
     """Such a machine may come."""
     REFUSED = 17

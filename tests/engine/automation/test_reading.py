@@ -52,7 +52,7 @@ def _complaint(text: str) -> str:
         (_with(over="nan"), "rules[1]: over: found nan, expected a number"),
         (_with(release="61"), "rules[1] r: release: found 61, expected a number from 0 to 60, as it fires over"),
         (_with(for_cycles="-1"), "rules[1]: for_cycles: found -1, expected a whole number, at least 0"),
-        (_with(do='"migrate"'), "rules[1] r: do: migrate is not possible: this host knows of no other"),
+        (_with(do='"migrate"'), "rules[1] r: value: migrate takes no value"),
         (_with(do='"reboot"'), 'rules[1] r: do: found "reboot", expected one of weight, cap, start'),
         (_with(value=None), "rules[1] r: value: missing, expected a cap in percent, 0 for none"),
         (_with(value="101"), "rules[1] r: value: found 101, expected a cap in percent, 0 for none, 0 to 100"),
