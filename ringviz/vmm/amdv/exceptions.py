@@ -14,14 +14,10 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
 )
+from ringviz.machine.svm.intercepts import event_word, exception_exit, instruction_exit
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
-    SvmReport,
-    event_word,
-    exception_exit,
-    instruction_exit,
-)
 from ringviz.vmm.amdv.memory import SHADOW_NEEDS, MemoryExits
 from ringviz.vmm.escapes import escape, escaped_shutdown
 from ringviz.vmm.events import Event

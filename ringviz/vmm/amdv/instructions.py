@@ -22,14 +22,11 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
+from ringviz.machine.svm.intercepts import SVM_FORMS, instruction_exit
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.exceptions import ExceptionExits
-from ringviz.vmm.amdv.intercepts import (
-    SVM_FORMS,
-    SvmReport,
-    instruction_exit,
-)
 from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.hardware import HALTED, RETURNS, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome

@@ -14,8 +14,8 @@ from dataclasses import replace
 from ringviz.facts.svm import VINTR_FIELDS
 from ringviz.machine.delivery import Interruption, Shutdown
 from ringviz.machine.stops import ExternalInterrupt, InterruptWindow
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm.amdv.instructions import InstructionExits
-from ringviz.vmm.amdv.intercepts import SvmReport
 from ringviz.vmm.hardware import hardware_event
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.technique import TURN_ENDS

@@ -14,13 +14,10 @@ from ringviz.machine.stops import (
     Stop,
     has_completed,
 )
+from ringviz.machine.svm.intercepts import event_word, exception_exit
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
-    SvmReport,
-    event_word,
-    exception_exit,
-)
 from ringviz.vmm.amdv.nested_tables import NestedTables
 from ringviz.vmm.amdv.world_switch import WorldSwitch
 from ringviz.vmm.events import Kind

@@ -29,11 +29,11 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
-from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
+from ringviz.machine.svm.intercepts import (
     SVM_FORMS,
     possible_intercepts,
 )
+from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.interrupts import InterruptExits
 from ringviz.vmm.amdv.panel import vmcb_panel
 from ringviz.vmm.amdv.policy import controls as policy_controls
@@ -54,6 +54,7 @@ class AmdV(InterruptExits):
 
     id: ClassVar[str] = "amd-v"
     nested_mode = PagingMode.FOUR_LEVEL
+    no_svm: ClassVar[str] = "this VMM keeps AMD-V to itself"
 
     @classmethod
     def controls(cls, setup: Setup) -> Mapping[str, Control]:
