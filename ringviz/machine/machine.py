@@ -34,7 +34,7 @@ from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.observation import FLUSHING_FORMS, Observer
 from ringviz.machine.paging import Access, walk
-from ringviz.machine.state import ADDRESS_32, ADDRESS_64, EAX, ESP, SS, CpuState
+from ringviz.machine.state import ADDRESS_32, ADDRESS_64, ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
     BudgetSpent,
@@ -51,12 +51,11 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
-from ringviz.machine.svm.checks import refusal
 from ringviz.machine.svm.exits import SHUTDOWN_EXIT, Entered, Exited, exit_for, injection_of
 from ringviz.machine.svm.intercepts import exception_exit, watched_forms
 from ringviz.machine.svm.registers import GuestMode, guest_time
 from ringviz.machine.svm.report import SvmReport
-from ringviz.machine.svm.world_switch import has_interrupt_shadow, injected, leave
+from ringviz.machine.svm.world_switch import has_interrupt_shadow, injected, leave, why_refused
 
 _NOT_OFFERED = frozenset(
     {"rdrand", "rdseed", "clac", "stac", "monitor", "mwait", "xsetbv"}
@@ -839,22 +838,23 @@ class Machine:
         guest = self.guest_mode
         if guest is None:
             return Entered(broken)
-        event = self.begin_guest(guest)
+        event = self.begin_guest(guest, self)
         return Entered() if event is None else Entered("", event, self._deliver_in_guest(guest, event))
 
-    def begin_guest(self, guest: GuestMode) -> Interruption | None:
+    def begin_guest(self, guest: GuestMode, space: PhysicalSpace) -> Interruption | None:
         """Stop at what a VMCB intercepts from now on; give the event that it injects, which is still to be delivered.
 
         Args:
             guest: that VMRUN has just entered.
+            space: the physical memory in which its VMCB lies.
         """
         forms = watched_forms(guest.intercepts)
         if not forms <= self._always_watched:
             self._always_watched |= forms
             self.watch(self._watched)
-        if has_interrupt_shadow(self, guest.vmcb):
+        if has_interrupt_shadow(space, guest.vmcb):
             self.inhibited_at = self.retired
-        return injection_of(injected(self, guest.vmcb))
+        return injection_of(injected(space, guest.vmcb))
 
     def take_virtual_interrupt(self) -> int:
         """Take the virtual interrupt of the guest's VMCB: give its vector; a CPU that slept is awake."""
@@ -866,11 +866,6 @@ class Machine:
         self.is_halted = False
         return guest.v_vector
 
-    def why_refused(self, state: CpuState) -> str:
-        """Say what is wrong with the VMCB that VMRUN is about to take; empty if nothing."""
-        broken = refusal(self.read_physical(state.gpr[EAX] & ~(PAGE - 1), PAGE))
-        return "" if broken is None else broken.title
-
     def _byte(self, address: int) -> int:
         return self.read_physical(address, 1)[0]
 
@@ -879,7 +874,7 @@ class Machine:
         state = self.cpu.state
         attempt = state.copy()
         env = RealEnvironment(self, attempt)
-        broken = self.why_refused(state) if instruction.form == "vmrun" and state.svm is not None else ""
+        broken = why_refused(self, state) if instruction.form == "vmrun" and state.svm is not None else ""
         try:
             effect = routine(env) or Effect.DONE
         except GuestFault as fault:

@@ -16,6 +16,7 @@ from ringviz.facts.segments import SegmentCache, Selector, load_cache, null_cach
 from ringviz.facts.svm import SAVE_AREA_OFFSET, VMCB_CONTROL, VMCB_SAVE
 from ringviz.machine.descriptors import find_entry
 from ringviz.machine.linear import LinearMemory, PageFault, PhysicalSpace
+from ringviz.machine.memory import PAGE
 from ringviz.machine.state import CS, DS, EAX, ES, ESP, FS, GS, SS, CpuState, TableRegister, segment
 from ringviz.machine.svm.checks import Check, refusal
 from ringviz.machine.svm.control_area import field, guest_mode, write_exit
@@ -107,6 +108,12 @@ def enter(state: CpuState, space: PhysicalSpace, vmcb: int) -> Check | None:
     state.cpl = _ring_of(state, area.get("CPL"))
     state.svm = state.svm._replace(gif=True, guest=guest)
     return None
+
+
+def why_refused(space: PhysicalSpace, state: CpuState) -> str:
+    """Say what is wrong with the VMCB that VMRUN is about to take; empty if nothing."""
+    broken = refusal(space.read_physical(state.gpr[EAX] & ~(PAGE - 1), PAGE))
+    return "" if broken is None else broken.title
 
 
 def _ring_of(state: CpuState, saved: int) -> int:

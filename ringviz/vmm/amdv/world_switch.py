@@ -160,7 +160,7 @@ class WorldSwitch(HardwarePaging):
             form=instruction.form if instruction is not None else None,
             kind=Kind.EXIT,
             cause=report.exit_name,
-            rule=f"the VMCB intercepts it: {report.intercept}",
+            rule=f"{'VMCB02' if state.is_guest_mode else 'the VMCB'} intercepts it: {report.intercept}",
             handler=_HANDLER,
             action="",
             charges=("exit", "vmm-work"),
