@@ -30,11 +30,13 @@ class Ending:
 
 def boot_in_qemu(scenario: Scenario) -> Ending:
     """Boot the image and wait for it to write to the exit port."""
-    qemu = QEMU_64 if scenario.guest.long else QEMU
+    qemu = QEMU_64 if scenario.guest.long or scenario.guest.svm else QEMU
     assert qemu is not None
     command = [qemu, "-kernel", str(scenario.image_path), "-m", str(scenario.guest.memory_mib)]
     command += ["-accel", "tcg", "-display", "none", "-serial", "stdio", "-no-reboot", "-net", "none"]
     command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
+    if scenario.guest.svm:
+        command += ["-cpu", "qemu64,+svm"]
     for number, disk in enumerate(scenario.disks):
         if disk is not None:  # what a guest writes goes to a snapshot, which ends with the run
             command += ["-drive", f"file={disk.path},format=raw,if=ide,index={number},snapshot=on"]

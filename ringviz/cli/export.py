@@ -109,7 +109,7 @@ def _pieces(
     from ringviz.engine.stream import Stream
     from ringviz.vmm.registry import choose
 
-    setup = choose(technique, mmu, cpu, controls)
+    setup = choose(technique, mmu, cpu, controls, scenario)
     match export_format:
         case "svg":
             return iter([_picture(Session(scenario, technique, mmu, cpu, controls), at, size)])

@@ -66,7 +66,7 @@ def trace(
     from ringviz.vmm.registry import choose
 
     found = chosen(scenario, disk, disk2, memory, limit, console_input, keys)
-    run = Stream(found, technique, choose(technique, mmu, cpu, control or ()))
+    run = Stream(found, technique, choose(technique, mmu, cpu, control or (), found))
     with opened(output) as stream:
         write_text([writer.head(head_of(run))], stream)
         for news in events_of(run):

@@ -75,7 +75,7 @@ def compare(
             if techniques:
                 raise
             refused.append((technique, str(error)))
-    cpu_id = cpu or choose(_DEFAULT).cpu.id
+    cpu_id = cpu or choose(_DEFAULT, scenario=scenario).cpu.id
     return Comparison(scenario.id, cpu_id, tuple(runs), tuple(refused))
 
 

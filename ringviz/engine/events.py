@@ -139,7 +139,7 @@ def _price(event: Event) -> str:
     return "" if event.cycles is None else f" Modelled price: {event.cycles:,} cycles."
 
 
-_NO_VMM = ("guest kernel", "the CPU", "device")
+_NO_VMM = ("guest kernel", "guest hypervisor (L1)", "the CPU", "device")
 
 
 def _by_whom(event: Event) -> str:

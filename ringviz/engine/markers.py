@@ -100,7 +100,7 @@ def check_at_markers(
     Raises:
         RingvizError: the technique cannot run the scenario.
     """
-    setup = setup or choose(technique)
+    setup = setup or choose(technique, scenario=scenario)
     here = MarkerRun(scenario, technique, setup)
     native = MarkerRun(scenario, NATIVE, choose(NATIVE, cpu=setup.cpu.id))
     leftovers = dict(scenario.leftovers)
@@ -209,4 +209,4 @@ def marker_track(scenario: Scenario, technique: str, setup: Setup) -> MarkerTrac
 
 @lru_cache(maxsize=8)
 def _track(scenario: Scenario, technique: str, mmu: str | None, cpu: str, controls: tuple[str, ...]) -> MarkerTrack:
-    return MarkerTrack(scenario, technique, choose(technique, mmu, cpu, controls))
+    return MarkerTrack(scenario, technique, choose(technique, mmu, cpu, controls, scenario))

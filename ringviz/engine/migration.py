@@ -188,7 +188,7 @@ def migrate(
     Raises:
         RingvizError: the choices do not go together, or such a machine cannot move.
     """
-    setup = choose(technique, mmu, cpu)
+    setup = choose(technique, mmu, cpu, scenario=scenario)
     machine = new_machine(scenario, technique, setup)
     guest, record, secret = RunningGuest(machine), MemoryRecord(), secrets.token_bytes(NONCE_BYTES)
     destination = Destination(scenario, technique, setup, secret, secrets.token_bytes(NONCE_BYTES), record)

@@ -65,7 +65,7 @@ class Session:
         """
         self.scenario = scenario
         self.technique: TechniqueFacts = technique_facts(technique)
-        self.setup = choose(technique, mmu, cpu, controls)
+        self.setup = choose(technique, mmu, cpu, controls, scenario)
         self._recording = Recording(scenario, technique, self.setup)
         self._source: SourceMap = load_source_map(scenario, variant_for(technique))
         self._marks = Marks()

@@ -126,7 +126,7 @@ def stat(
     Raises:
         RingvizError: the choices do not go together, or the guest cannot be loaded.
     """
-    setup = choose(technique, mmu, cpu, controls)
+    setup = choose(technique, mmu, cpu, controls, scenario)
     profile = setup.cpu
     check_fits(scenario, technique)
     counted = None

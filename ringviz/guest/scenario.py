@@ -86,6 +86,8 @@ class GuestSpec:
     """The guest sets CR0.PG. A technique that cannot shadow its page tables refuses the scenario."""
     long: bool = False
     """The guest enters long mode: its CPU is a 64-bit one. A technique that cannot run such a guest refuses it."""
+    svm: bool = False
+    """The guest is a hypervisor itself: it finds AMD-V on its CPU where that has it and the VMM lends it on."""
     paravirt: bool = False
     """There is a second build of the kernel, recompiled for a VMM: `guest.paravirt.bin` beside `guest.bin`."""
     disk: str | None = None
@@ -135,8 +137,8 @@ class Scenario:
 
     @property
     def requires(self) -> frozenset[str]:
-        """What a technique must offer to run this guest: "paging", "long", both or nothing."""
-        return frozenset(name for name in ("paging", "long") if getattr(self.guest, name))
+        """What a technique must offer to run this guest: "paging", "long", "svm", or nothing."""
+        return frozenset(name for name in ("paging", "long", "svm") if getattr(self.guest, name))
 
     @property
     def source_path(self) -> Path:
@@ -197,6 +199,7 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         start=cast(str | None, values["guest.start"]),
         paging=cast(bool, values["guest.paging"]),
         long=cast(bool, values["guest.long"]) or values["guest.start"] == "long",
+        svm=cast(bool, values["guest.svm"]),
         paravirt=cast(bool, values["guest.paravirt"]),
         disk=cast(str | None, values["guest.disk"]),
         disk2=cast(str | None, values["guest.disk2"]),
@@ -213,6 +216,10 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         limits=Limits(cast(int, values["limits.instructions"])),
         leftovers=cast(tuple[tuple[str, frozenset[str]], ...], values["leftovers"]),
     )
+    if guest.svm and guest.long:
+        raise ScenarioError(
+            f"{where}: guest.svm: found true, expected false where guest.long is true: no 64-bit hypervisors"
+        )
     _check_names(scenario, where)
     _check_file(scenario, where, "guest.source", scenario.source_path)
     if is_built:

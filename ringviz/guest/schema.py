@@ -102,6 +102,7 @@ KEYS = (
     Key("guest", "start", str, _one_of(START_MODES), formats=("flat",)),
     Key("guest", "paging", bool, _anything, default=False, is_optional=True),
     Key("guest", "long", bool, _anything, default=False, is_optional=True),
+    Key("guest", "svm", bool, _anything, default=False, is_optional=True),
     Key("guest", "paravirt", bool, _anything, default=False, is_optional=True),
     Key("guest", "disk", str, _file_name, is_optional=True),
     Key("guest", "disk2", str, _file_name, is_optional=True),

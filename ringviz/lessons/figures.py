@@ -187,9 +187,9 @@ class Figures:
 
     def _events(self, run: _Run) -> Counter[tuple[Kind, str]]:
         if run not in self._counts:
-            recording = Recording(
-                self._scenario(run), run.technique, choose(run.technique, run.mmu, run.cpu, run.controls)
-            )
+            scenario = self._scenario(run)
+            setup = choose(run.technique, run.mmu, run.cpu, run.controls, scenario)
+            recording = Recording(scenario, run.technique, setup)
             recording.play_to_the_end()
             self._counts[run] = Counter((event.kind, event.cause) for event in recording.log.raw)
         return self._counts[run]

@@ -49,6 +49,7 @@ from ringviz.machine.frames import FrameMap
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.native_hooks import NONE, Hooks, Reason, Slot, TableFullError, block_key
 from ringviz.machine.state import ADDRESS_32, CS, EAX, CpuState, TableRegister, same_but_plain, segment
+from ringviz.machine.svm.registers import SvmRegisters
 from ringviz.machine.trace_hooks import TraceHooks
 from ringviz.machine.vmcb import encode_save_area
 
@@ -281,6 +282,8 @@ class Cpu:
         """Count of retired instructions right after one was completed from outside: the emulator's one-instruction
         states are over by then, though it does not know."""
         self._efer, self._sysenter = 0, [0, 0, 0]
+        self._svm: SvmRegisters | None = None
+        """The emulator's own guest mode is something else: this machine is always in it."""
         self._trace: TraceHooks | None = None
         self._real_rf = False
         """RF as the emulator held it when the state was read."""
@@ -358,6 +361,11 @@ class Cpu:
             self._state = self._read_state()
             self._clean = self._state.copy()
         return self._state
+
+    @property
+    def svm(self) -> SvmRegisters | None:
+        """The registers of SVM; None without AMD-V."""
+        return self._svm if self._state is None else self._state.svm
 
     def load(self, state: CpuState) -> None:
         """Put the CPU into a state, whatever it was before."""
@@ -453,17 +461,17 @@ class Cpu:
         # Loading a register marks it as in use: the tags come last.
         write(x86.UC_X86_REG_FPTAG, registers[_FPU_CONTROL.index(x86.UC_X86_REG_FPTAG)])
 
-    def save(self) -> tuple[bytes, int, int, int, int, tuple[int, ...], int]:
+    def save(self) -> tuple[bytes, int, int, int, int, tuple[int, ...], int, SvmRegisters | None]:
         """Give everything the emulated CPU holds, to the last hidden bit; only for `restore` in this process."""
         self._write_back()
         self._update_context()
         sysenter = tuple(self._sysenter)
         counts = self.retired, self.tally, self.work
-        return bytes(self._view), *counts, self._efer, sysenter, self._completed_outside
+        return bytes(self._view), *counts, self._efer, sysenter, self._completed_outside, self._svm
 
-    def restore(self, saved: tuple[bytes, int, int, int, int, tuple[int, ...], int]) -> None:
+    def restore(self, saved: tuple[bytes, int, int, int, int, tuple[int, ...], int, SvmRegisters | None]) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, *counts, self._efer, sysenter, self._completed_outside = saved
+        image, *counts, self._efer, sysenter, self._completed_outside, self._svm = saved
         self.retired, self.slots[Slot.TALLY], self.slots[Slot.WORK] = counts
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
@@ -1003,6 +1011,8 @@ class Cpu:
             dr,
             self._efer,
             self._sysenter.copy(),
+            None,
+            self._svm,
         )
 
     def _write_back(self) -> int:
@@ -1044,7 +1054,7 @@ class Cpu:
         gpr[EAX] = layout.VMCB
         self._pack_registers(host, gpr)
         self.uc.mem_write(layout.VMCB + 0x400, encode_save_area(state))
-        self._efer, self._sysenter = state.efer, state.sysenter.copy()
+        self._efer, self._sysenter, self._svm = state.efer, state.sysenter.copy(), state.svm
         self.uc.context_restore(self._host)
         self.flush_tlb()
         slots = self.slots

@@ -5,8 +5,9 @@ the emulated CPU executes it, so software that asks first never meets an instruc
 round is not held: the emulated CPU is newer than most profiles, and an instruction that is not advertised may still
 execute (SSSE3 on the Pentium 4) where a real one would raise #UD. Nothing here depends on the host.
 
-VMX and SVM are never advertised, not even on bare metal: they belong to the VMM, no virtual CPU of this laboratory
-lends them on, and a guest must find the same CPU under every technique for its runs to be comparable.
+VMX is never advertised, not even on bare metal: no virtual CPU of this laboratory lends it on, and a guest must find
+the same CPU under every technique for its runs to be comparable. SVM is advertised to guests that are hypervisors
+themselves (`svm` in their scenario), on CPUs that have it, by the techniques that lend it on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ XEN_NAME = "XenVMMXenVMM"
 _CODE_AT = 0x1000
 _EXTENDED, _HYPERVISOR = 0x8000_0000, 0x4000_0000
 _NOTHING = (0, 0, 0, 0)
+_SVM_LEAF = 0x8000_000A
+_SVM_BIT, _SVM_REVISION, _SVM_LOCK = 1 << 2, 1, 1 << 2
+SVM_ASIDS = 64
+"""Address space identifiers there are, 0 included; ringviz chose the number, for none is scarce here."""
 
 
 def _bits(*numbers: int) -> int:
@@ -90,6 +95,25 @@ def host_cpuid(leaf: int, subleaf: int) -> tuple[int, int, int, int]:
     hidden = _NOT_OFFERED.get(leaf, (0, 0, 0, 0))
     eax, ebx, ecx, edx = (int(uc.reg_read(register)) & ~mask for register, mask in zip(registers, hidden, strict=True))
     return eax, ebx, ecx, edx
+
+
+def svm_cpuid(inner: Cpuid) -> Cpuid:
+    """Give the CPUID of a CPU that offers AMD-V: revision 1, and none of what came later.
+
+    There is no nested paging, no saved address of the next instruction, no LBR virtualization; VM_CR can be locked, and
+    no key opens it.
+
+    Args:
+        inner: the CPU without it.
+    """
+
+    def cpuid(leaf: int, subleaf: int) -> Registers:
+        if leaf == _SVM_LEAF:
+            return _SVM_REVISION, SVM_ASIDS, 0, _SVM_LOCK
+        a, b, c, d = inner(leaf, subleaf)
+        return (a, b, c | _SVM_BIT, d) if leaf == _EXTENDED + 1 else (a, b, c, d)
+
+    return cpuid
 
 
 def profile_cpuid(profile: CpuProfile, *, has_long_mode: bool = False) -> Cpuid:

@@ -23,7 +23,7 @@ from ringviz.machine.cpu import GATES, Cpu
 from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown, deliver
 from ringviz.machine.device_window import DeviceWindow
-from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
+from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault, PhysicalSpace
 from ringviz.machine.long_cpu import LongCpu
 from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interrupts, owes_step_trap
@@ -51,6 +51,11 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
+from ringviz.machine.svm.exits import SHUTDOWN_EXIT, Entered, Exited, exit_for, injection_of
+from ringviz.machine.svm.intercepts import exception_exit, watched_forms
+from ringviz.machine.svm.registers import GuestMode, guest_time
+from ringviz.machine.svm.report import SvmReport
+from ringviz.machine.svm.world_switch import has_interrupt_shadow, injected, leave, why_refused
 
 _NOT_OFFERED = frozenset(
     {"rdrand", "rdseed", "clac", "stac", "monitor", "mwait", "xsetbv"}
@@ -101,8 +106,16 @@ class MachineState:
     bus_settled_at: int
 
 
-Completion = Delivered | Shutdown | Effect
+Completion = Delivered | Shutdown | Effect | Exited | Entered
 """What bare hardware did about a stop."""
+
+
+class _Intercepted(Exception):  # noqa: N818 - control flow, never an error of ours
+    """An exception on the way to a handler leaves guest mode."""
+
+    def __init__(self, report: SvmReport) -> None:
+        super().__init__(report.exit_name)
+        self.report = report
 
 
 class Machine:
@@ -363,7 +376,9 @@ class Machine:
             The count of retired instructions, and whether the one next instruction will hold interrupts off after it.
         """
         self._is_at_gate = False
-        self.cpu.stops_at_gates = waits = self.bus.is_requesting
+        guest = self.guest_mode
+        offers = guest is not None and guest.offers_interrupt
+        self.cpu.stops_at_gates = waits = self.bus.is_requesting or offers
         due = self.bus.next_event()
         event = None if due is None else due - self.idle
         following = self.retired + 1
@@ -376,8 +391,10 @@ class Machine:
             return (following if self.inhibited_at == self.retired else goal), False
         eip = self.cpu.state.eip
         is_breakpoint = eip in self._breakpoints and (eip, self.retired) != self._broke_at
-        self._is_at_gate = self.cpu.stands_at_gate and instruction.form not in self._watched and not is_breakpoint
-        return following, holds_interrupts(instruction, had_if=self.interrupt_flag())
+        is_stop = is_breakpoint or instruction.form in self._watched or instruction.form in self._always_watched
+        self._is_at_gate = self.cpu.stands_at_gate and not is_stop
+        had_if = self.interrupt_flag() if guest is None else bool(self.cpu.state.eflags & Eflags.IF)
+        return following, holds_interrupts(instruction, had_if=had_if)
 
     def _interruption(self) -> Stop | None:
         """Let devices act, and say what comes before the next instruction: an interrupt, or nothing."""
@@ -387,7 +404,9 @@ class Machine:
         has_risen, self._has_risen = self.bus.advance(self.now) or self._has_risen, False
         if has_risen and self.reports_devices and not was_halted:
             return ExternalInterrupt(self.next_instruction())
-        return InterruptWindow(self.next_instruction()) if self.can_interrupt() else None
+        if self.can_interrupt():
+            return InterruptWindow(self.next_instruction())
+        return InterruptWindow(self.next_instruction(), is_virtual=True) if self._can_interrupt_virtually() else None
 
     def catch_up_with_devices(self) -> None:
         """Let devices do what is due now, as `run` would first do; whoever is to hear of it does so all the same."""
@@ -395,7 +414,19 @@ class Machine:
 
     def can_interrupt(self) -> bool:
         """Tell whether INTR is asserted and the guest lets interrupts in."""
-        return self.bus.is_requesting and self.inhibited_at != self.retired and self.interrupt_flag()
+        if not self.bus.is_requesting or not self.interrupt_flag():
+            return False
+        # What the guest of a hypervisor does to its own IF does not hold off what is masked by the hypervisor's.
+        guest = self.guest_mode
+        return self.inhibited_at != self.retired or (guest is not None and guest.v_intr_masking)
+
+    def _can_interrupt_virtually(self) -> bool:
+        """Tell whether a hypervisor's guest takes the virtual interrupt that its VMCB holds."""
+        guest = self.guest_mode
+        if guest is None or not guest.offers_interrupt or self.inhibited_at == self.retired:
+            return False
+        state = self.cpu.state
+        return bool(state.eflags & Eflags.IF) and state.svm is not None and state.svm.gif
 
     def acknowledge(self) -> int:
         """Take the interrupt that is requested: give its vector; a CPU that slept is awake."""
@@ -409,13 +440,16 @@ class Machine:
 
     def can_wake(self) -> bool:
         """Tell whether an interrupt could wake the CPU, if it slept now."""
+        guest = self.guest_mode
+        if guest is not None and guest.offers_interrupt and self.cpu.state.eflags & Eflags.IF:
+            return True
         is_expected = self.bus.is_requesting or self.bus.next_wake(self.now) is not None
         return is_expected and self.interrupt_flag()
 
     def _sleep(self) -> bool:
         """Let time pass until an interrupt wakes the CPU; False if none will come."""
         for _ in range(_MOST_FALSE_ALARMS):
-            if self.can_interrupt():
+            if self.can_interrupt() or self._can_interrupt_virtually():
                 return True
             wakes = self.bus.next_wake(self.now)
             if wakes is None:
@@ -425,7 +459,18 @@ class Machine:
         return False
 
     def _has_interrupt_flag(self) -> bool:
+        svm = self.cpu.svm
+        if svm is not None and not svm.gif:
+            return False
+        if svm is not None and svm.guest is not None and svm.guest.v_intr_masking:
+            return svm.guest.host_if
         return bool(self.cpu.state.eflags & Eflags.IF)
+
+    @property
+    def guest_mode(self) -> GuestMode | None:
+        """What VMRUN has read, while the guest of a hypervisor in this machine runs; else None."""
+        svm = self.cpu.svm
+        return None if svm is None else svm.guest
 
     def _run(self, limit: int, *, skip: bool) -> Stop:
         """Run until `limit` with `BudgetSpent`, or until something other than a device needs an answer.
@@ -630,9 +675,13 @@ class Machine:
             return Fault(Vector.UD, None, None, None)
         if self.cpu.stops_at_gates:
             following = self.next_instruction()
-            if following is not None and following.form in GATES - self._watched:
+            if following is not None and following.form in GATES - self._watched - self._always_watched:
                 return BudgetSpent()
-        if instruction is not None and instruction.form == "pushf" and "pushf" not in self._watched:
+        if (
+            instruction is not None
+            and instruction.form == "pushf"
+            and "pushf" not in self._watched | self._always_watched
+        ):
             # A point that the CPU has by itself: see `cpu._SHOWS_VM`.
             return SensitiveInsn("pushf", instruction) if self.cpu.state.eflags & Eflags.VM else None
         if instruction is None or instruction.form not in self._watched | self._always_watched:
@@ -714,6 +763,10 @@ class Machine:
             TaskGateError, UnsupportedError: a hardware task switch, which this machine does not have.
         """
         state = self.state
+        guest = self.guest_mode
+        report = None if guest is None else exit_for(stop, state, guest, self._byte)
+        if report is not None:
+            return self.leave_guest(report)
         match stop:
             case Fault():
                 return self.raise_event(Interruption(stop.vector, stop.error_code, stop.linear))
@@ -735,19 +788,93 @@ class Machine:
             case ProtectedAccess():
                 return self.raise_event(Interruption(Vector.GP, 0))
             case InterruptWindow():
-                return self.raise_event(Interruption(self.acknowledge(), is_external=True))
+                vector = self.take_virtual_interrupt() if stop.is_virtual else self.acknowledge()
+                return self.raise_event(Interruption(vector, is_external=True))
             case _:
                 raise ValueError(f"bare hardware has nothing to complete at {stop}")
 
-    def raise_event(self, event: Interruption) -> Delivered | Shutdown:
-        """Deliver an event through the real interrupt descriptor table."""
-        return deliver(self.cpu.state, self.memory, event)
+    def raise_event(self, event: Interruption) -> Delivered | Shutdown | Exited:
+        """Deliver an event through the real interrupt descriptor table; in a hypervisor's guest it may exit instead."""
+        guest = self.guest_mode
+        if guest is None:
+            return deliver(self.cpu.state, self.memory, event)
+        report = None if event.is_external else exception_exit(guest.intercepts, event)
+        return self._deliver_in_guest(guest, event) if report is None else self.leave_guest(report)
+
+    # ---- guests of a hypervisor in this machine ----------------------------------------------------------------------
+
+    def _deliver_in_guest(self, guest: GuestMode, event: Interruption) -> Delivered | Shutdown | Exited:
+        """Deliver an event to a hypervisor's guest; an exception on the way may be intercepted."""
+
+        def met(first: Interruption, second: Interruption) -> None:
+            report = exception_exit(guest.intercepts, second, first)
+            if report is not None:
+                raise _Intercepted(report)
+
+        try:
+            outcome = deliver(self.cpu.state, self.memory, event, met)
+        except _Intercepted as intercepted:
+            return self.leave_guest(intercepted.report)
+        if isinstance(outcome, Shutdown) and SHUTDOWN_EXIT.intercept in guest.intercepts:
+            return self.leave_guest(SHUTDOWN_EXIT)
+        return outcome
+
+    def leave_guest(self, report: SvmReport) -> Exited | Shutdown:
+        """Carry #VMEXIT out: the hypervisor goes on behind its VMRUN, if it can be taken up again."""
+        attempt = self.cpu.state.copy()
+        is_up = leave(attempt, self, report, interrupt_shadow=self.has_interrupt_shadow)
+        self.cpu.adopt(attempt)
+        self.is_halted = self.step_trap_due = False
+        self.flush_tlb()
+        return Exited(report) if is_up else Shutdown(())
+
+    @property
+    def has_interrupt_shadow(self) -> bool:
+        """The last instruction, STI or a load of SS, keeps interrupts out until the next one has completed."""
+        return self.inhibited_at == self.retired or self.cpu.interrupt_shadow
+
+    def _after_vmrun(self, broken: str) -> Entered:
+        """Begin a guest: with interrupts held off if its VMCB says so, and with the event that it is to be given."""
+        guest = self.guest_mode
+        if guest is None:
+            return Entered(broken)
+        event = self.begin_guest(guest, self)
+        return Entered() if event is None else Entered("", event, self._deliver_in_guest(guest, event))
+
+    def begin_guest(self, guest: GuestMode, space: PhysicalSpace) -> Interruption | None:
+        """Stop at what a VMCB intercepts from now on; give the event that it injects, which is still to be delivered.
+
+        Args:
+            guest: that VMRUN has just entered.
+            space: the physical memory in which its VMCB lies.
+        """
+        forms = watched_forms(guest.intercepts)
+        if not forms <= self._always_watched:
+            self._always_watched |= forms
+            self.watch(self._watched)
+        if has_interrupt_shadow(space, guest.vmcb):
+            self.inhibited_at = self.retired
+        return injection_of(injected(space, guest.vmcb))
+
+    def take_virtual_interrupt(self) -> int:
+        """Take the virtual interrupt of the guest's VMCB: give its vector; a CPU that slept is awake."""
+        state = self.cpu.state
+        assert state.svm is not None
+        assert state.svm.guest is not None
+        guest = state.svm.guest
+        state.svm = state.svm._replace(guest=guest._replace(v_irq=False))
+        self.is_halted = False
+        return guest.v_vector
+
+    def _byte(self, address: int) -> int:
+        return self.read_physical(address, 1)[0]
 
     def _perform(self, instruction: Instruction, routine: Callable[[RealEnvironment], Effect | None]) -> Completion:
         """Execute an instruction by microcode on the real CPU; what it raises is delivered."""
         state = self.cpu.state
         attempt = state.copy()
         env = RealEnvironment(self, attempt)
+        broken = why_refused(self, state) if instruction.form == "vmrun" and state.svm is not None else ""
         try:
             effect = routine(env) or Effect.DONE
         except GuestFault as fault:
@@ -760,10 +887,13 @@ class Machine:
             return self.raise_event(Interruption(Vector.PF, fault.error_code, fault.linear))
         self.conclude_instruction(state, instruction, effect)
         self.cpu.adopt(attempt)
+        done: Completion = effect
         if effect is not Effect.UNFINISHED:
             self.retire(instruction)
+            if instruction.form == "vmrun":
+                done = self._after_vmrun(broken)
             self.prefetch()
-        return effect
+        return done
 
     def conclude_instruction(self, before: CpuState, instruction: Instruction, effect: Effect) -> None:
         """Note what follows at the boundary behind an instruction that microcode has executed, before it is retired.
@@ -855,6 +985,7 @@ class RealEnvironment:
         self._machine = machine
         self.state = state
         self.memory = LinearMemory(state, machine, machine.on_own_access)
+        self.physical: PhysicalSpace = machine
 
     def read_port(self, port: int, size: int) -> int:
         """Input from the bus."""
@@ -874,7 +1005,7 @@ class RealEnvironment:
 
     def time_stamp(self) -> int:
         """One tick a retired instruction, or as long in HLT, so that it shows the same under every technique."""
-        return self._machine.now
+        return guest_time(self.state.svm, self._machine.now)
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """What the emulated CPU says of itself."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ringviz.facts.registers import EFER_MSR, Efer
 from ringviz.machine.state import FS, GS, CpuState, is_canonical, segment
+from ringviz.machine.svm.msr import SVM_MSRS, can_switch_on, read_svm_msr, write_svm_msr
 
 TSC, APIC_BASE = 0x10, 0x1B
 _SYSENTER_FIRST, _SYSENTER_LAST = 0x174, 0x176
@@ -38,6 +39,8 @@ def read_msr(state: CpuState, number: int, time_stamp: int) -> int | None:
             return int(getattr(state.long, _LONG_NAMES[number]))
         if number in _SEGMENT_BASES:
             return state.segments[_SEGMENT_BASES[number]].base
+    if number in SVM_MSRS:
+        return read_svm_msr(state.svm, number)
     return {EFER_MSR: state.efer, TSC: time_stamp, APIC_BASE: _APIC_BASE_VALUE}.get(number)
 
 
@@ -54,7 +57,12 @@ def write_msr(state: CpuState, number: int, value: int) -> bool:
         return value == _APIC_BASE_VALUE
     if state.long is not None:
         return _write_long_msr(state, number, value)
-    if number == EFER_MSR and not value & ~Efer.NXE:  # long mode and SYSCALL are not offered to 32-bit guests
+    if state.svm is not None and number in SVM_MSRS:
+        written = write_svm_msr(state.svm, number, value, is_on=bool(state.efer & Efer.SVME))
+        state.svm = state.svm if written is None else written
+        return written is not None
+    efer_bits = Efer.NXE | (Efer.SVME if can_switch_on(state.svm) else 0)
+    if number == EFER_MSR and not value & ~efer_bits:  # long mode and SYSCALL are not offered to 32-bit guests
         state.efer = value
         return True
     return False

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64, Cr0, Efer
 from ringviz.facts.segments import Descriptor, SegmentCache
+from ringviz.machine.svm.registers import SvmRegisters
 
 ES, CS, SS, DS, FS, GS = range(6)
 """Segment registers in encoding order; indexes into `CpuState.segments`."""
@@ -75,6 +76,8 @@ class CpuState:
     """SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP."""
     long: LongRegisters | None = None
     """None on a CPU without long mode."""
+    svm: SvmRegisters | None = None
+    """None on a CPU without AMD-V, or with one that its VMM does not lend on."""
 
     def copy(self) -> CpuState:
         """Give an independent copy; segment caches are immutable and shared."""
@@ -96,6 +99,7 @@ class CpuState:
             self.efer,
             self.sysenter.copy(),
             self.long,
+            self.svm,
         )
 
     @property
@@ -144,6 +148,11 @@ class CpuState:
         return 0 if self.long is None else self.long.cr8
 
     @property
+    def is_guest_mode(self) -> bool:
+        """The CPU runs the guest of a hypervisor that is itself in this machine: VMRUN has been, #VMEXIT not yet."""
+        return self.svm is not None and self.svm.guest is not None
+
+    @property
     def gpr_names(self) -> tuple[str, ...]:
         """Names of the general registers this CPU has, at their full width."""
         return GPR_NAMES if self.long is None else GPR_NAMES_64
@@ -183,6 +192,7 @@ def same_but_plain(a: CpuState, b: CpuState) -> bool:
         and a.efer == b.efer
         and a.sysenter == b.sysenter
         and a.long == b.long
+        and a.svm == b.svm
     )
 
 
@@ -207,6 +217,8 @@ def fields_of(state: CpuState) -> dict[str, int]:
         fields[name] = value
     if state.long is not None:
         fields |= state.long._asdict()
+    if state.svm is not None:
+        fields |= state.svm.fields()
     return fields
 
 

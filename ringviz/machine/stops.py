@@ -123,6 +123,8 @@ class InterruptWindow:
 
     instruction: Instruction | None
     """The one it came before."""
+    is_virtual: bool = False
+    """It is one that a hypervisor in this machine has put into its guest's VMCB: no device knows of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ _MEMORY_BYTES = 16
 
 def _fidelity(seen: Observed, technique: str) -> Value:
     session = seen.session
-    own = session.setup if technique == session.technique.id else choose(technique)
+    own = session.setup if technique == session.technique.id else choose(technique, scenario=session.scenario)
     return check_fidelity(session.scenario, technique, own).identical
 
 

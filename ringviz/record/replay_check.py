@@ -98,7 +98,7 @@ def _settled(guest: Scenario, before: Machine, change: Machine) -> Machine:
         change.cpu or (before.cpu if stays else None),
         change.controls if change.controls is not None else (before.controls if stays else ()),
     )
-    choose(technique, machine.mmu, machine.cpu, machine.controls or ())
+    choose(technique, machine.mmu, machine.cpu, machine.controls or (), guest)
     check_fits(guest, technique)
     return machine
 

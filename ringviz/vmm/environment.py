@@ -9,6 +9,7 @@ from ringviz.machine.cpuid import Cpuid, host_cpuid
 from ringviz.machine.linear import LinearMemory, PhysicalSpace
 from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.state import CpuState
+from ringviz.machine.svm.registers import guest_time
 
 
 class VirtualEnvironment:
@@ -35,6 +36,7 @@ class VirtualEnvironment:
         """
         self.state = state
         self.memory = LinearMemory(state, space)
+        self.physical = space
         self._bus = bus
         self._now = now
         self._flush = flush
@@ -51,7 +53,7 @@ class VirtualEnvironment:
 
     def read_msr(self, number: int) -> int | None:
         """Read a virtual model-specific register."""
-        return read_msr(self.state, number, self._now)
+        return read_msr(self.state, number, self.time_stamp())
 
     def write_msr(self, number: int, value: int) -> bool:
         """Write a virtual model-specific register."""
@@ -59,7 +61,7 @@ class VirtualEnvironment:
 
     def time_stamp(self) -> int:
         """The virtual time-stamp counter: retired guest instructions."""
-        return self._now
+        return guest_time(self.state.svm, self._now)
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """What the virtual CPU says of itself."""

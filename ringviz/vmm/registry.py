@@ -66,8 +66,14 @@ def choose_mmu(technique: str, mmu: str | None, cpu: CpuProfile | None = None) -
     return mmu
 
 
-def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
+def choose_cpu(technique: str, mmu: str | None, cpu: str | None, scenario: Scenario | None = None) -> CpuProfile:
     """Settle the CPU: the one asked for, or the technique's default, which has what a way of memory asks for.
+
+    Args:
+        technique: id.
+        mmu: way of memory virtualization that was asked for.
+        cpu: id; None is the default.
+        scenario: the guest, if it is known: one that is a hypervisor itself has a CPU with AMD-V by default.
 
     Raises:
         InputError: no such profile.
@@ -75,7 +81,7 @@ def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
     """
     row = technique_facts(technique)
     if cpu is None:
-        cpu = _default_cpu(row, mmu)
+        cpu = _default_cpu(row, mmu, scenario)
     if cpu not in CPU_PROFILES:
         raise InputError(f'CPU "{cpu}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
     profile = CPU_PROFILES[cpu]
@@ -87,24 +93,39 @@ def choose_cpu(technique: str, mmu: str | None, cpu: str | None) -> CpuProfile:
     return profile
 
 
-def _default_cpu(technique: TechniqueFacts, mmu: str | None) -> str:
+def _default_cpu(technique: TechniqueFacts, mmu: str | None, scenario: Scenario | None) -> str:
     """Name the CPU for a technique when none is asked for: for nested paging the oldest that has it."""
     default = _CPU_BY_FEATURE.get(technique.needs_feature or "", _DEFAULT_CPU)
+    if scenario is not None and scenario.guest.svm and not technique.needs_feature:
+        default = _DEFAULT_CPU if _CLASSES[technique.id].no_svm else _CPU_BY_FEATURE["amd-v"]
     if mmu != "nested" or CPU_PROFILES[default].features & SECOND_LEVEL:
         return default
     able = [p for p in BUILT_IN_CPUS.values() if technique.needs_feature in p.features and p.features & SECOND_LEVEL]
     return min(able, key=lambda profile: profile.year).id if able else default
 
 
-def choose(technique: str, mmu: str | None = None, cpu: str | None = None, controls: Iterable[str] = ()) -> Setup:
+def choose(
+    technique: str,
+    mmu: str | None = None,
+    cpu: str | None = None,
+    controls: Iterable[str] = (),
+    scenario: Scenario | None = None,
+) -> Setup:
     """Settle all choices about a technique; what is not asked for is the technique's own default.
+
+    Args:
+        technique: id.
+        mmu: way of memory virtualization; None is the default.
+        cpu: id; None is the default.
+        controls: `+name` and `-name`.
+        scenario: the guest, if it is known: some guests need a CPU of their own.
 
     Raises:
         InputError: a name is unknown.
         UnsupportedError: the choices do not go together; one line says which rule is broken.
     """
     asked = None if mmu is None else choose_mmu(technique, mmu)
-    profile = choose_cpu(technique, asked, cpu)
+    profile = choose_cpu(technique, asked, cpu, scenario)
     setup = Setup(choose_mmu(technique, mmu, profile), profile, tuple(sorted(controls)))
     _CLASSES[technique].check_setup(setup)
     return setup
@@ -172,7 +193,7 @@ def power_on(scenario: Scenario, technique: str, setup: Setup | None = None) -> 
         ScenarioError: the image cannot be loaded.
         UnsupportedError: the technique cannot run this guest.
     """
-    setup = setup or choose(technique)
+    setup = setup or choose(technique, scenario=scenario)
     made = built(scenario, technique, setup)
     image = load_image(scenario, variant_for(technique))
     if variant_for(technique) is Variant.ORIGINAL:  # a recompiled guest asks its hypervisor, and no firmware

@@ -22,7 +22,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.bus import Bus, Device
-from ringviz.machine.cpuid import profile_cpuid
+from ringviz.machine.cpuid import profile_cpuid, svm_cpuid
 from ringviz.machine.delivery import TaskGateError
 from ringviz.machine.devices import pc_devices
 from ringviz.machine.linear import LinearMemory
@@ -40,6 +40,7 @@ from ringviz.machine.state import (
     same_but_plain,
 )
 from ringviz.machine.stops import Stop
+from ringviz.machine.svm.registers import SvmRegisters
 from ringviz.vmm.controls import Control, take
 from ringviz.vmm.events import Change, Event, Kind
 from ringviz.vmm.outcome import RESUME, Ended, Outcome
@@ -60,6 +61,8 @@ class Technique(ABC):
     """Ways of memory virtualization that it has; the first is the default."""
     no_long_mode: ClassVar[str] = ""
     """Why it cannot run a 64-bit guest; empty where it can."""
+    no_svm: ClassVar[str] = ""
+    """Why it does not lend AMD-V on to a guest that is a hypervisor itself; empty where it does."""
     guest_base: ClassVar[int] = 0
     """RAM address at which guest-physical 0 lies."""
 
@@ -70,6 +73,8 @@ class Technique(ABC):
         ram_bytes = self.guest_base + self.guest_bytes
         is_long = scenario.guest.long
         cpuid = profile_cpuid(setup.cpu, has_long_mode=is_long)
+        if self.lends_svm:
+            cpuid = svm_cpuid(cpuid)
         self.machine = Machine(
             Bus(_devices_of(scenario)), ram_bytes, cpuid, has_long_mode=is_long, weights=setup.cpu.weights
         )
@@ -84,6 +89,11 @@ class Technique(ABC):
     def facts(self) -> TechniqueFacts:
         """The table row of this technique."""
         return TECHNIQUES[self.id]
+
+    @property
+    def lends_svm(self) -> bool:
+        """The guest is a hypervisor, and finds AMD-V on its CPU."""
+        return self.scenario.guest.svm and not self.no_svm and "amd-v" in self.setup.cpu.features
 
     @classmethod
     def controls(cls, setup: Setup) -> Mapping[str, Control]:
@@ -109,7 +119,9 @@ class Technique(ABC):
             self.machine.ram.write(self.guest_base + segment.address, segment.data)
         for port, value in image.ports:
             self.machine.bus.write(port, 1, value, 0)
-        self.power_on(initial_state(image, has_long_mode=self.scenario.guest.long))
+        state = initial_state(image, has_long_mode=self.scenario.guest.long)
+        state.svm = SvmRegisters() if self.lends_svm else None
+        self.power_on(state)
 
     @abstractmethod
     def power_on(self, state: CpuState) -> None:
@@ -158,7 +170,7 @@ class Technique(ABC):
     @property
     def is_entangled(self) -> bool:
         """The VMM is in the middle of something that `guest_state` does not tell: the guest cannot move just now."""
-        return False
+        return self.machine.cpu.svm is not None  # a guest that runs guests does not move at all
 
     @abstractmethod
     def guest_state(self) -> CpuState:

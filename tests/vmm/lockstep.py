@@ -37,7 +37,7 @@ class Run:
         controls: Sequence[str] = (),
         mmu: str | None = None,
     ) -> None:
-        self.technique: Technique = power_on(scenario, technique, choose(technique, mmu, cpu, controls))
+        self.technique: Technique = power_on(scenario, technique, choose(technique, mmu, cpu, controls, scenario))
         self.limit = scenario.limits.instructions
         self.events: list[Event] = []
         self.ended: Ended | None = None
@@ -97,9 +97,9 @@ class Run:
         return self._written
 
 
-def default_cpu(technique: str) -> str:
+def default_cpu(technique: str, scenario: Scenario | None = None) -> str:
     """The CPU that a technique runs on unless told otherwise: whatever it is compared with runs on the same one."""
-    return choose(technique).cpu.id
+    return choose(technique, scenario=scenario).cpu.id
 
 
 def difference(one: Run, other: Run) -> str | None:
@@ -188,7 +188,7 @@ def assert_lockstep(
     Returns:
         The run in question, at its end.
     """
-    cpu = cpu or default_cpu(technique)
+    cpu = cpu or default_cpu(technique, scenario)
     one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls, mmu)
     seen: Counter[int] = Counter()
     while one.ended is None and other.ended is None and other.position < other.limit:
@@ -211,7 +211,7 @@ def assert_lockstep(
 
 def assert_same_at_every_event(scenario: Scenario, technique: str, against: str = "native") -> Run:
     """Run both freely, compare wherever the one in question has an event, and at the end."""
-    cpu = default_cpu(technique)
+    cpu = default_cpu(technique, scenario)
     other = Run(scenario, technique, cpu)
     other.finish()
     places = sorted({event.at for event in other.events} | {event.at + 1 for event in other.events})

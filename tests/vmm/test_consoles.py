@@ -53,6 +53,8 @@ def oracle(scenario_id: str, technique: str) -> bytes:
 @pytest.mark.parametrize(("scenario_id", "technique"), PAIRS)
 def test_a_guest_prints_and_ends_as_expected(scenario_id: str, technique: str) -> None:
     run = Run(find_scenario(scenario_id), technique)
+    if run.technique.scenario.guest.svm and not run.technique.lends_svm:
+        pytest.skip("it keeps AMD-V to itself: see test_nested_svm")
     run.finish()
     bus = run.technique.machine.bus
     assert comparable(scenario_id, bus.console.encode("latin-1")) == oracle(scenario_id, technique)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol
 
-from ringviz.machine.linear import LinearMemory
+from ringviz.machine.linear import LinearMemory, PhysicalSpace
 from ringviz.machine.state import CpuState
 
 
@@ -24,6 +24,8 @@ class Environment(Protocol):
 
     state: CpuState
     memory: LinearMemory
+    physical: PhysicalSpace
+    """Physical memory as this CPU sees it: where a VMCB lies."""
 
     def read_port(self, port: int, size: int) -> int:
         """Input from a port."""

@@ -22,7 +22,7 @@ def owes_step_trap(before: CpuState, instruction: Instruction, effect: Effect) -
         effect: how it ended. A repeated string instruction is stepped through round by round, unfinished; a CPU that
             halts stays halted, for nothing in this machine wakes it.
     """
-    if not before.eflags & Eflags.TF or effect is Effect.HALTED:
+    if not before.eflags & Eflags.TF or effect is Effect.HALTED or instruction.form == "vmrun":
         return False
     # MOV and POP to SS hold debug exceptions off until the next instruction is through; LSS does not.
     return not _loads_ss(instruction)

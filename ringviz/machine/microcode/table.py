@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ringviz.guest.instruction import Instruction
-from ringviz.machine.microcode import control, flags, identity, ports, segments, system_calls, tables, transfer
+from ringviz.machine.microcode import control, flags, identity, ports, segments, svm, system_calls, tables, transfer
 from ringviz.machine.microcode.canonical import faulting
 from ringviz.machine.microcode.environment import Effect, Environment
 
@@ -55,13 +55,13 @@ FORMS: Mapping[str, Routine] = MappingProxyType(
         "monitor": identity.undefined,
         "mwait": identity.undefined,
         "xsetbv": identity.undefined,
-        "vmrun": identity.undefined,
-        "vmload": identity.undefined,
-        "vmsave": identity.undefined,
-        "stgi": identity.undefined,
-        "clgi": identity.undefined,
+        "vmrun": svm.vmrun,
+        "vmload": svm.vmload,
+        "vmsave": svm.vmsave,
+        "stgi": svm.stgi,
+        "clgi": svm.clgi,
         "skinit": identity.undefined,
-        "invlpga": identity.undefined,
+        "invlpga": svm.invlpga,
         "in": ports.port_io,
         "out": ports.port_io,
         "ins": ports.port_io,

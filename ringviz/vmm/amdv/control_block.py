@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from ringviz.facts.svm import INTERCEPTS, SAVE_AREA_OFFSET, SVM_EXITS, VINTR_FIELDS, VMCB_CONTROL
 from ringviz.machine.memory import Ram
 from ringviz.machine.state import CpuState
+from ringviz.machine.svm.report import SvmReport
 from ringviz.machine.vmcb import SAVE_AREA_BYTES, encode_save_area
-from ringviz.vmm.amdv.intercepts import SvmReport
 
 _ASID = 1
 _EXIT_CODES = {row.name: code for code, row in SVM_EXITS.items()}

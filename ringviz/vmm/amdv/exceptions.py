@@ -14,14 +14,11 @@ from ringviz.machine.stops import (
     SoftInterrupt,
     Stop,
 )
+from ringviz.machine.svm.exits import SHUTDOWN_EXIT, Exited
+from ringviz.machine.svm.intercepts import event_word, exception_exit, instruction_exit
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm import describe
-from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
-    SvmReport,
-    event_word,
-    exception_exit,
-    instruction_exit,
-)
+from ringviz.vmm.amdv.levels import ReflectedError
 from ringviz.vmm.amdv.memory import SHADOW_NEEDS, MemoryExits
 from ringviz.vmm.escapes import escape, escaped_shutdown
 from ringviz.vmm.events import Event
@@ -40,7 +37,7 @@ class ExceptionExits(MemoryExits):
         """An exception of the guest: an exit if it is intercepted, else through the guest's own table."""
         report = exception_exit(self.vmcb.intercepts, self._as_raised(what))
         if report is not None:
-            return self._reflect(report, what, instruction)
+            return self._exception_exit(report, what, instruction)
         before, at = self.machine.state.copy(), self.machine.retired
         return self._told_in_guest(stop, before, at, self._deliver(what, instruction))
 
@@ -51,11 +48,13 @@ class ExceptionExits(MemoryExits):
         next_eip = (before.eip + instruction.size) & before.address_mask
         what = Interruption(stop.vector, is_software=not stop.is_privileged_gate_exempt, next_eip=next_eip)
         if instruction.form in ("int", "int1"):
-            maps = (layout.IO_MAP, layout.MSR_MAP)
-            report = instruction_exit(self.vmcb.intercepts, instruction, before, None, maps, self._byte)
+            report = instruction_exit(self.vmcb.intercepts, instruction, before, None, self._maps, self._byte)
         else:
             report = exception_exit(self.vmcb.intercepts, what)
         if report is not None:
+            wanted = self._wanted_by_l1(stop)
+            if wanted is not None:
+                return self._reflect_into_l1(self._exit(report, instruction), wanted, before)
             return self._reflect(report, what, instruction)
         completion = self._deliver(what, instruction)
         has_retired = isinstance(completion, Delivered) and len(completion.chain) == 1
@@ -67,17 +66,37 @@ class ExceptionExits(MemoryExits):
         """The guest's own tables refuse: its kernel gets the fault that its own CPU would have raised."""
         report = exception_exit(self.vmcb.intercepts, raised)
         assert report is not None, SHADOW_NEEDS
-        return self._reflect(report, replace(raised, error_code=error_code), instruction)
+        return self._exception_exit(report, replace(raised, error_code=error_code), instruction)
+
+    def _exception_exit(self, report: SvmReport, what: Interruption, instruction: Instruction | None) -> Outcome:
+        """An exception has left the guest: it is for L1, if L2 has raised it and L1 intercepts it, else for the guest.
+
+        Args:
+            report: of the exit.
+            what: the exception as the guest's own CPU would have raised it.
+            instruction: at which.
+        """
+        l2 = self._l2
+        wanted = None if l2 is None else exception_exit(l2.intercepts, what)
+        if wanted is not None:
+            before = self.machine.state.copy()
+            return self._reflect_into_l1(self._exit(report, instruction), wanted, before)
+        return self._reflect(report, what, instruction)
 
     # ---- delivery by the CPU -----------------------------------------------------------------------------------------
 
-    def _deliver(self, what: Interruption, instruction: Instruction | None) -> Delivered | Shutdown:
+    def _deliver(self, what: Interruption, instruction: Instruction | None) -> Delivered | Shutdown | Exited:
         """The CPU delivers an event through the guest's table; exceptions on the way may exit."""
 
         def met(first: Interruption, second: Interruption) -> None:
             report = exception_exit(self.vmcb.intercepts, self._as_raised(second), first)
             if report is None:
                 return
+            wanted = None if self._l2 is None else exception_exit(self._l2.intercepts, second, first)
+            if wanted is not None:
+                before = self.machine.state.copy()
+                self._reflect_into_l1(self._exit(report, instruction), wanted, before)
+                raise ReflectedError(wanted)
             before = self.machine.state.copy()
             event = self._exit(report, instruction)
             match combines(first.vector, second.vector):
@@ -91,12 +110,17 @@ class ExceptionExits(MemoryExits):
                     action = "both together are a triple fault"
             self._tell(event, action, before)
 
-        return deliver(self.machine.state, self._memory_of_the_cpu(instruction, what), what, met)
+        try:
+            return deliver(self.machine.state, self._memory_of_the_cpu(instruction, what), what, met)
+        except ReflectedError as reflected:
+            return Exited(reflected.report)
 
     def _told_in_guest(
         self, stop: Stop, before: CpuState, at: int, completion: Completion, *, has_retired: bool = False
     ) -> Outcome:
         """Record what the CPU did without an exit, where a learner would call it an event."""
+        if isinstance(completion, Exited):
+            return RESUME  # into L1, and told
         event = hardware_event(self, stop, before, self.machine.state, at, completion)
         if event is not None:
             self.events.append(escape(event, stop, completion, _MISSING))
@@ -135,6 +159,9 @@ class ExceptionExits(MemoryExits):
             self.machine.retire()
             self._prefetch()
             self.emulated += 1
+        if isinstance(result, Exited):
+            self.events.insert(place, replace(event, action=f"injected, and {result.report.exit_name} on the way"))
+            return RESUME
         text = f"exception injected, {describe.delivered_text(result, self.machine.state)}"
         if what.is_software:
             text = text.replace("exception", describe.interruption_name(what, self.machine.bus))
@@ -144,9 +171,11 @@ class ExceptionExits(MemoryExits):
     def _shutdown(self, instruction: Instruction | None) -> Outcome:
         """The guest is dead: an exit, or without the intercept the end of the real CPU."""
         before = self.machine.state.copy()
+        if self._l2 is not None and SHUTDOWN_EXIT.intercept in self._l2.intercepts:
+            return self._reflect_into_l1(self._exit(SHUTDOWN_EXIT, instruction), SHUTDOWN_EXIT, before)
         if "SHUTDOWN" not in self.vmcb.intercepts:
             self.events.append(escaped_shutdown(before, self.machine.retired, text_of(instruction), _MISSING))
             return TRIPLE_FAULT
-        event = self._exit(SvmReport("VMEXIT_SHUTDOWN", "SHUTDOWN"), instruction)
+        event = self._exit(SHUTDOWN_EXIT, instruction)
         self._tell(event, "the guest is dead: nothing to resume", before)
         return TRIPLE_FAULT

@@ -9,7 +9,7 @@ from ringviz.facts.exceptions import Vector
 from ringviz.facts.registers import EFER_MSR, Efer
 from ringviz.guest.instruction import Instruction
 from ringviz.machine import microcode
-from ringviz.machine.delivery import Interruption
+from ringviz.machine.delivery import Interruption, Shutdown
 from ringviz.machine.linear import PageFault
 from ringviz.machine.microcode import Effect, GuestFault
 from ringviz.machine.microcode.ports import PORT_FORMS, port_of
@@ -22,16 +22,14 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
+from ringviz.machine.svm.exits import Entered
+from ringviz.machine.svm.intercepts import SVM_FORMS, event_word, instruction_exit
+from ringviz.machine.svm.report import SvmReport
+from ringviz.machine.svm.world_switch import why_refused
 from ringviz.vmm import describe
-from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.exceptions import ExceptionExits
-from ringviz.vmm.amdv.intercepts import (
-    SVM_FORMS,
-    SvmReport,
-    instruction_exit,
-)
 from ringviz.vmm.environment import VirtualEnvironment
-from ringviz.vmm.hardware import HALTED, RETURNS, watched_return
+from ringviz.vmm.hardware import HALTED, RETURNS, entry_action, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 
 
@@ -45,11 +43,16 @@ class InstructionExits(ExceptionExits):
         if port is None and instruction.form in PORT_FORMS:
             number, size, is_input = port_of(state, instruction)
             port = PortIo(is_input, number, size, instruction)
-        maps = (layout.IO_MAP, layout.MSR_MAP)
-        report = instruction_exit(self.vmcb.intercepts, instruction, state, port, maps, self._byte)
+        report = instruction_exit(self.vmcb.intercepts, instruction, state, port, self._maps, self._byte)
         if report is None:
             return self._runs(stop, instruction)
-        if instruction.form in SVM_FORMS:
+        wanted = self._wanted_by_l1(stop)
+        if wanted is not None:
+            before = self.machine.state.copy()
+            return self._reflect_into_l1(self._exit(report, instruction), wanted, before)
+        if instruction.form == "vmrun" and state.svm is not None:
+            return self._vmrun(report, instruction)
+        if instruction.form in SVM_FORMS and (state.svm is None or instruction.form not in microcode.FORMS):
             event = self._exit(report, instruction)
             return self._inject(event, Interruption(Vector.UD), self.machine.state.copy())
         return self._emulate(report, instruction)
@@ -94,6 +97,33 @@ class InstructionExits(ExceptionExits):
         self._prefetch()
         return HALTED if effect is Effect.HALTED and not self.machine.halt() else self.conclude()
 
+    def _vmrun(self, report: SvmReport, instruction: Instruction) -> Outcome:
+        """L1 enters its guest: the VMM does to the virtual CPU what VMRUN does, and runs L2 with a VMCB of its own."""
+        machine = self.machine
+        before, old = machine.state.copy(), self.guest_state()
+        event = self._exit(report, instruction)
+        broken = why_refused(self._physical, old)
+        effect = self._execute(instruction)
+        if isinstance(effect, Interruption):
+            return self._inject(event, effect, before)
+        self.emulated += 1
+        l2 = self._l2
+        if l2 is None:
+            self._tell(event, f"refused for L1, with EXITCODE −1: {broken}", before, old=old)
+            self._prefetch()
+            return self.conclude()
+        self._enter_l2(l2)
+        entered, place = Entered(), len(self.events)
+        injection = machine.begin_guest(l2, self._physical)
+        if injection is not None:
+            self.vmcb.put("EVENTINJ", event_word(injection))
+            entered = Entered("", injection, self._deliver(injection, None))
+        self._tell(event, f"VMCB02 made; {entry_action(machine.state, entered)}", before, place, old=old)
+        if isinstance(entered.outcome, Shutdown):
+            return self._shutdown(None)
+        self._prefetch()
+        return self.conclude()
+
     def _action(self, instruction: Instruction, before: CpuState) -> str:
         """What the VMM did, in a few words."""
         form, after = instruction.form or "", self.guest_state()
@@ -117,6 +147,10 @@ class InstructionExits(ExceptionExits):
             "popf": f"flags popped: {after.eflags:X}",
             "iret": f"on to {after.segments[1].selector:04X}:{after.eip:08X}",
             "rdtsc": "time-stamp counter of the virtual machine",
+            "stgi": "the virtual CPU's global interrupt flag is 1",
+            "clgi": "the virtual CPU's global interrupt flag is 0",
+            "vmload": "the virtual CPU's FS, GS, TR and LDTR loaded from L1's VMCB",
+            "vmsave": "the virtual CPU's FS, GS, TR and LDTR saved into L1's VMCB",
         }.get(form, "emulated on the virtual CPU")
 
     def _port_map_outside(self, instruction: Instruction) -> Outcome:

@@ -7,6 +7,9 @@ IO_MAP, IO_MAP_BYTES = 0x0000_2000, 0x3000
 MSR_MAP, MSR_MAP_BYTES = 0x0000_6000, 0x2000
 OPEN_BUS = 0x0000_8000
 """A page of ones, shown where nothing answers."""
+VMCB_02 = 0x0000_A000
+"""For the guest of a guest."""
+IO_MAP_02, MSR_MAP_02 = 0x0000_B000, 0x0000_E000
 NESTED_TABLES = 0x0010_0000
 """With nested paging: its tables."""
 FLAT_DIRECTORY = 0x0000_9000

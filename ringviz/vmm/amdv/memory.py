@@ -14,15 +14,12 @@ from ringviz.machine.stops import (
     Stop,
     has_completed,
 )
+from ringviz.machine.svm.intercepts import event_word, exception_exit
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm import describe
 from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
-    SvmReport,
-    event_word,
-    exception_exit,
-)
+from ringviz.vmm.amdv.levels import Levels
 from ringviz.vmm.amdv.nested_tables import NestedTables
-from ringviz.vmm.amdv.world_switch import WorldSwitch
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
@@ -32,7 +29,7 @@ from ringviz.vmm.outcome import RESUME, Outcome
 SHADOW_NEEDS = "page faults exit while the real page tables are the VMM's"
 
 
-class MemoryExits(WorldSwitch):
+class MemoryExits(Levels):
     """What the second level of address translation, or the VMM's first, does not allow."""
 
     # ---- beyond the guest's memory, with nested paging ---------------------------------------------------------------

@@ -39,10 +39,10 @@ _FIRST = (
 _FIELDS: Mapping[str, ByteField] = {**VMCB_CONTROL, **VMCB_SAVE}
 
 
-def vmcb_panel(address: int, now: bytes, images: Images) -> Side:
+def vmcb_panel(address: int, now: bytes, images: Images, name: str = "VMCB") -> Side:
     """Make the panel."""
     rows = tuple(_row(field, now, images) for field in _in_order(len(now)))
-    return Side("VMCB", f"VMCB at {address:08X}h: control area, and state save area from 400h on", rows)
+    return Side("VMCB", f"{name} at {address:08X}h: control area, and state save area from 400h on", rows)
 
 
 def _in_order(size_bytes: int) -> Iterator[ByteField]:

@@ -29,11 +29,8 @@ from ringviz.machine.stops import (
     Stop,
     Watched,
 )
-from ringviz.vmm.amdv import layout
-from ringviz.vmm.amdv.intercepts import (
-    SVM_FORMS,
-    possible_intercepts,
-)
+from ringviz.machine.svm.exits import is_svm_instruction
+from ringviz.machine.svm.intercepts import possible_intercepts
 from ringviz.vmm.amdv.interrupts import InterruptExits
 from ringviz.vmm.amdv.panel import vmcb_panel
 from ringviz.vmm.amdv.policy import controls as policy_controls
@@ -76,7 +73,7 @@ class AmdV(InterruptExits):
                 return self._page_fault(self._shadow, stop)
             case SoftInterrupt():
                 return self._soft_interrupt(stop)
-            case Fault() if _is_svm_instruction(stop):
+            case Fault() if is_svm_instruction(stop):
                 assert stop.instruction is not None
                 return self._instruction(stop, stop.instruction)
             case Fault():
@@ -113,10 +110,5 @@ class AmdV(InterruptExits):
 
     def side(self) -> Side:
         """The VMCB: what the last #VMEXIT wrote, and what the VMM has changed since."""
-        return vmcb_panel(layout.VMCB, self.vmcb.image(), self._images)
-
-
-def _is_svm_instruction(stop: Fault) -> bool:
-    """The CPU raised #UD for an instruction of AMD-V itself: on a CPU that has it, the intercept comes first."""
-    instruction = stop.instruction
-    return stop.vector == Vector.UD and instruction is not None and instruction.form in SVM_FORMS
+        name = "VMCB" if self._l2 is None else "VMCB02, for the guest's own guest"
+        return vmcb_panel(self.vmcb.address, self.vmcb.image(), self._images, name)

@@ -17,15 +17,11 @@ from ringviz.guest.scenario import Scenario
 from ringviz.machine.cpuid import hypervisor_cpuid
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.memory import PAGE
-from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.state import CpuState
+from ringviz.machine.svm.intercepts import watched_forms
+from ringviz.machine.svm.report import SvmReport
 from ringviz.vmm.amdv import layout
 from ringviz.vmm.amdv.control_block import ControlBlock
-from ringviz.vmm.amdv.intercepts import (
-    FORMS,
-    SVM_FORMS,
-    SvmReport,
-)
 from ringviz.vmm.amdv.nested_tables import NestedTables
 from ringviz.vmm.amdv.panel import Images
 from ringviz.vmm.amdv.policy import Policy
@@ -38,12 +34,6 @@ from ringviz.vmm.technique import changes_between, text_of
 
 _HOST = -1
 _HANDLER = "VMM in host mode (“ring −1”)"
-_STOPS_BY_ITSELF = (
-    SVM_FORMS
-    | PORT_FORMS
-    | frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr", "int", "int1"})
-)
-"""The machine stops at these in any case; to watch them would be to pass them."""
 
 
 class PagingRegisters(NamedTuple):
@@ -85,7 +75,7 @@ class WorldSwitch(HardwarePaging):
         if policy.shows_itself and "CPUID" in policy.intercepts:
             self.machine.cpuid = hypervisor_cpuid(self.machine.cpuid)
         self.machine.reports_devices = "INTR" in policy.intercepts
-        self.machine.watch(RETURNS | _watched_forms(policy.intercepts))
+        self.machine.watch(RETURNS | watched_forms(policy.intercepts))
         self._images = Images(b"", b"")
 
     def boot(self, image: Image) -> None:
@@ -170,7 +160,7 @@ class WorldSwitch(HardwarePaging):
             form=instruction.form if instruction is not None else None,
             kind=Kind.EXIT,
             cause=report.exit_name,
-            rule=f"the VMCB intercepts it: {report.intercept}",
+            rule=f"{'VMCB02' if state.is_guest_mode else 'the VMCB'} intercepts it: {report.intercept}",
             handler=_HANDLER,
             action="",
             charges=("exit", "vmm-work"),
@@ -209,23 +199,3 @@ class WorldSwitch(HardwarePaging):
             changes += tuple(change for change in guest_changes if change.name not in names)
         told = replace(event, action=action, to_ring=after.cpl, resume=after.eip, changes=changes)
         self.events.insert(len(self.events) if place is None else place, told)
-
-
-def _watched_forms(intercepts: frozenset[str]) -> frozenset[str]:
-    """Forms that some intercept of these may catch, and at which the machine does not stop by itself."""
-    by_form = {
-        "pushf": "PUSHF", "popf": "POPF", "iret": "IRET", "invd": "INVD", "wbinvd": "WBINVD", "invlpg": "INVLPG",
-        "sidt": "IDTR_READ", "sgdt": "GDTR_READ", "sldt": "LDTR_READ", "str": "TR_READ",
-        "lidt": "IDTR_WRITE", "lgdt": "GDTR_WRITE", "lldt": "LDTR_WRITE",
-    }  # fmt: skip
-    forms = {form for form, name in by_form.items() if name in intercepts}
-    crs = {name for name in intercepts if name.startswith("CR")}
-    if any(name.endswith("_WRITE") for name in crs):
-        forms.add("mov-to-cr")
-    if any(name.endswith("_READ") for name in crs):
-        forms |= {"mov-from-cr", "smsw"}
-    if any(name.startswith("DR") and name.endswith("_WRITE") for name in intercepts):
-        forms.add("mov-to-dr")
-    if any(name.startswith("DR") and name.endswith("_READ") for name in intercepts):
-        forms.add("mov-from-dr")
-    return frozenset(forms) & FORMS - _STOPS_BY_ITSELF

@@ -88,6 +88,7 @@ class Paravirt(Technique):
 
     id: ClassVar[str] = "paravirt"
     mmus: ClassVar[tuple[str, ...]] = ("direct",)
+    no_svm: ClassVar[str] = "a kernel in ring 1 asks its hypervisor for everything, and this one has no such call"
     no_long_mode: ClassVar[str] = (
         "Xen ran 64-bit kernels in ring 3, and this VMM is the one for 32-bit kernels, in ring 1"
     )

@@ -127,6 +127,7 @@ class RingCompression(Technique):
 
     guest_base: ClassVar[int] = layout.GUEST_BASE
     mmus: ClassVar[tuple[str, ...]] = ("shadow",)
+    no_svm: ClassVar[str] = "its virtual CPU is one without hardware assistance, which came when such VMMs went"
     no_long_mode: ClassVar[str] = (
         "64-bit mode has no segment limits, which are what keeps the guest out of this VMM's memory"
     )

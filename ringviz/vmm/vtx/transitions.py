@@ -100,6 +100,8 @@ class Transitions(HardwarePaging):
         self.vmx = VmxUnit(ram, self.policy.capabilities)
         self._prepare()
 
+    no_svm: ClassVar[str] = "VT-x runs on Intel's CPUs, and these have no AMD-V to lend on"
+
     def power_on(self, state: CpuState) -> None:
         """Write the guest's state into the VMCS, and launch it."""
         made = self._compose(state)

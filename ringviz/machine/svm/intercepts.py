@@ -21,6 +21,7 @@ from ringviz.machine.microcode.operands import read_register
 from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.state import ADDRESS_32, ECX, CpuState
 from ringviz.machine.stops import PortIo
+from ringviz.machine.svm.report import SvmReport
 
 ReadByte = Callable[[int], int]
 """A byte of host-physical memory: for the permission maps."""
@@ -30,17 +31,6 @@ _FREE_BITS = Cr0.TS | Cr0.MP
 _MSR_RANGES = ((0x0000_0000, 0x0000), (0xC000_0000, 0x0800), (0xC001_0000, 0x1000))
 """First register of each range of the MSR permission map, and where its bits begin."""
 _MSR_RUN = 0x2000
-
-
-@dataclass(frozen=True, slots=True)
-class SvmReport:
-    """What #VMEXIT writes into the VMCB about one exit, and the intercept that asked for it."""
-
-    exit_name: str
-    intercept: str
-    info1: int = 0
-    info2: int = 0
-    exit_int_info: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +245,31 @@ def event_word(event: Interruption) -> int:
     value = EVENTINJ_FIELDS["EV"].put(value, int(event.error_code is not None))
     value = EVENTINJ_FIELDS["V"].put(value, 1)
     return EVENTINJ_FIELDS["ERRORCODE"].put(value, event.error_code or 0)
+
+
+_STOPS_BY_ITSELF = (
+    SVM_FORMS
+    | PORT_FORMS
+    | frozenset({"cpuid", "hlt", "rdtsc", "rdpmc", "rdmsr", "wrmsr", "clts", "lmsw", "ltr", "int", "int1"})
+)
+"""The machine stops at these in any case; to watch them would be to pass them."""
+
+
+def watched_forms(intercepts: frozenset[str]) -> frozenset[str]:
+    """Give the forms that some intercept of these may catch, and at which the machine does not stop by itself."""
+    by_form = {
+        "pushf": "PUSHF", "popf": "POPF", "iret": "IRET", "invd": "INVD", "wbinvd": "WBINVD", "invlpg": "INVLPG",
+        "sidt": "IDTR_READ", "sgdt": "GDTR_READ", "sldt": "LDTR_READ", "str": "TR_READ",
+        "lidt": "IDTR_WRITE", "lgdt": "GDTR_WRITE", "lldt": "LDTR_WRITE",
+    }  # fmt: skip
+    forms = {form for form, name in by_form.items() if name in intercepts}
+    crs = {name for name in intercepts if name.startswith("CR")}
+    if any(name.endswith("_WRITE") for name in crs):
+        forms.add("mov-to-cr")
+    if any(name.endswith("_READ") for name in crs):
+        forms |= {"mov-from-cr", "smsw"}
+    if any(name.startswith("DR") and name.endswith("_WRITE") for name in intercepts):
+        forms.add("mov-to-dr")
+    if any(name.startswith("DR") and name.endswith("_READ") for name in intercepts):
+        forms.add("mov-from-dr")
+    return frozenset(forms) & FORMS - _STOPS_BY_ITSELF
