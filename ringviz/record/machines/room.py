@@ -268,7 +268,9 @@ class Room:
         try:
             for each in (*on, name):
                 definition = machines[each].definition
-                memory.lend(each, memory_bytes(definition.load(), definition.technique))
+                scenario = definition.load()
+                size = memory_bytes(scenario, definition.technique)
+                memory.reserve(each, size, size - scenario.guest.memory_bytes)
         except UnsupportedError as error:
             raise UnsupportedError(f"{name}: {error}") from None
 
