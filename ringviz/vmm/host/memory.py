@@ -28,6 +28,7 @@ from ringviz.vmm.host.reclaiming import HIGH, next_state, wanted_free
 from ringviz.vmm.host.swap_file import SwapFile
 
 _SEED = "ringviz: pages of a host"
+_VMM_PAGES = number("vmm-pages")
 _SCAN, _SAMPLE, _SAMPLE_PERIODS = number("scan-pages"), number("sample-pages"), number("sample-periods")
 
 
@@ -65,7 +66,7 @@ class HostMemory:
         Args:
             owner: the machine.
             size_bytes: of its RAM, with its VMM.
-            vmm_bytes: the part of it that is its VMM's: that is always set aside.
+            vmm_bytes: the part of it that is its VMM's: much of it is never used.
             allotment: what it may have.
 
         Raises:
@@ -75,7 +76,7 @@ class HostMemory:
         guest_pages = (size_bytes - vmm_bytes) // PAGE
         needed = size_bytes
         if self.rules.overcommits:
-            needed = vmm_bytes + PAGE * allotment.min_pages(guest_pages, overcommits=True)
+            needed = min(vmm_bytes, PAGE * _VMM_PAGES) + PAGE * allotment.min_pages(guest_pages, overcommits=True)
         if needed > self.free_bytes:
             least = " at the least" if self.rules.overcommits else ""
             raise UnsupportedError(

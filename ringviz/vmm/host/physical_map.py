@@ -175,7 +175,7 @@ class PhysicalMap:
         self.counts.cycles += cycles
 
     def random_page(self, chance: random.Random) -> int | None:
-        """Give a page of the guest's that has a frame of its own, each as likely as the other; None if there is none."""
+        """Give a page of the guest's that has a frame of its own, each as likely as another; None if there is none."""
         for _ in range(32):
             page = chance.randrange(self.first_guest_page, self.pages)
             frame = self.frames.get(page)

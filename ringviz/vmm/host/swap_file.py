@@ -25,7 +25,7 @@ class SwapFile:
     def store(self, data: bytes) -> int:
         """Write a page and give its slot."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="ringviz-swap-", buffering=0)
+            self._file = tempfile.TemporaryFile(prefix="ringviz-swap-", buffering=0)  # noqa: SIM115 - as long as the host
         if self._free:
             slot = heapq.heappop(self._free)
         else:
