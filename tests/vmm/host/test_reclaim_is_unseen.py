@@ -140,7 +140,7 @@ def test_no_guest_finds_what_another_has_left_in_a_frame() -> None:
     scenario = find_scenario("migration-writer")
     memory = HostMemory(64 << 20, MemoryRules(overcommits=True, shares_pages=True))
     one = on_host(memory, "one", scenario, ("vt-x", "nested", "haswell"))
-    one.technique.machine.ram.write(one.technique.guest_base + 0x80_0000, b"secret" * 3000)
+    one.technique.machine.ram.write(one.technique.guest_base + 0x30_0000, b"secret" * 3000)
     pages = memory.maps["one"]
     for page in list(pages.frames):
         if page >= pages.first_guest_page:
