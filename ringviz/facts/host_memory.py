@@ -53,17 +53,20 @@ class PageState:
     glyph: str
     """One character, told apart without colour."""
     title: str
+    source: Source
 
+
+_SIGN = Source.ringviz("a sign for a cell of a page map, told apart without colour")
 
 PAGE_STATES: Mapping[str, PageState] = by(
     "id",
-    PageState("vmm", "V", "a VMM's own: tables, translated code"),
-    PageState("private", "#", "one machine's alone"),
-    PageState("shared", "=", "the same bytes for several pages, copied when one of them is written"),
-    PageState("ballooned", "o", "given up by its guest's balloon driver: no frame"),
-    PageState("swapped", "s", "its bytes are in the host's swap file: no frame"),
-    PageState("untouched", " ", "never used yet: no frame"),
-    PageState("free", ".", "nobody's"),
+    PageState("vmm", "V", "a VMM's own: tables, translated code", _SIGN),
+    PageState("private", "#", "one machine's alone", _SIGN),
+    PageState("shared", "=", "the same bytes for several pages, copied when one of them is written", _SIGN),
+    PageState("ballooned", "o", "given up by its guest's balloon driver: no frame", _SIGN),
+    PageState("swapped", "s", "its bytes are in the host's swap file: no frame", _SIGN),
+    PageState("untouched", " ", "never used yet: no frame", _SIGN),
+    PageState("free", ".", "nobody's", _SIGN),
 )
 
 
@@ -107,6 +110,8 @@ HOST_MEMORY_NUMBERS: Mapping[str, HostMemoryNumber] = by(
                      Source.ringviz("an instruction may need some ten pages at once; fewer would make no progress")),
     HostMemoryNumber("vmm-pages", 64, "pages", "Set aside for a machine's VMM on a host that overcommits",
                      Source.ringviz("twice what the VMMs of the scenarios that come with ringviz were seen to use")),
+    HostMemoryNumber("guest-mib", 256, "MiB", "Most memory that a guest can believe to have",
+                     Source.ringviz("the limit of scenarios")),
     HostMemoryNumber("shares-per-page", 1, "shares", "Shares of a machine that says nothing, for each of its pages",
                      Source.ringviz("machines then count by their size")),
     HostMemoryNumber("hash-cycles", 1_024, "cycles", "Hashing a page", Source.ringviz(_PAGE_WORK)),
@@ -127,4 +132,5 @@ def number(name: str) -> int:
 
 
 DEFAULT_TAX_PERCENT = number("idle-tax")
+MOST_GUEST_MIB = number("guest-mib")
 LEAST_PAGES = number("least-pages")
