@@ -84,7 +84,11 @@ class Technique(ABC):
         self.balloon = self.machine.bus.find(Balloon)
         """The guest's balloon; None where the scenario has none."""
         if self.balloon is not None:
-            self.balloon.connect(self.give_up_page, self.give_page_back)
+            self.balloon.connect(
+                self.give_up_page,
+                self.give_page_back,
+                lambda address, size: self.machine.ram.read(self.guest_base + address, size),
+            )
         self.emulated = 0
         """Instructions completed by the VMM and not by the CPU."""
         self._weight_of_vmm = 0

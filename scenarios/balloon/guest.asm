@@ -36,21 +36,22 @@ EXIT_PANIC      equ 0x7F
 
 BALLOON_SIGN    equ 0x5F0           ; reads "BALN" where there is a balloon
 BALLOON_TARGET  equ 0x5F4           ; reads how many pages the host wants in it
-BALLOON_IN      equ 0x5F8           ; write a page's number: it goes in; reads how many are in
-BALLOON_OUT     equ 0x5FC           ; write a page's number: it comes out; reads 0 if that was done
+BALLOON_RESULT  equ 0x5FC           ; reads 0 if what was last written was done
+BALLOON_IN      equ 0x600           ; write the address of a list of pages: they go in
+BALLOON_OUT     equ 0x604           ; the same: they come out
 SIGNATURE       equ 'BALN'
 
 PAGE            equ 4096
 PAGE_SHIFT      equ 12
 POOL            equ 0x200000        ; the allocator's memory: from 2 MiB on
-POOL_PAGES      equ 224
-BLOCKS          equ 192             ; of the device; all of them fit, if nobody wants memory
+POOL_PAGES      equ 320
+BLOCKS          equ 288             ; of the device; all of them fit, if nobody wants memory
 NONE            equ -1
 
 REQUESTS        equ 12000           ; blocks asked for, in all
 TOLD            equ 2000            ; of so many requests one is told
-POLL            equ 32              ; requests between two looks at the balloon: a power of 2
-MOST_A_POLL     equ 8               ; pages that go in or come out at one look
+POLL            equ 8               ; requests between two looks at the balloon: a power of 2
+MOST_A_LOOK     equ 64              ; pages that go in or come out at one look
 SLOWNESS        equ 1500            ; turns of an empty loop while the device "seeks"
 STRIDE          equ 64              ; of a block every so many bytes are summed up
 
@@ -252,52 +253,78 @@ find_balloon:
     sete [has_balloon]
     ret
 
-; Bring the balloon some pages nearer to its target. Changes EAX, EBX, ECX, EDX, ESI and EDI.
+; Bring the balloon some pages nearer to its target. All of them go over in one list: each
+; access to a port leaves the guest, and that is dear. Changes EAX, EBX, ECX, EDX, ESI and EDI.
 look_at_balloon:
     cmp byte [has_balloon], 0
     je .done
-    mov ebx, MOST_A_POLL
-.more:
     mov edx, BALLOON_TARGET
 .marker_asked:
     in eax, dx
-    cmp [in_balloon], eax
+    mov ebx, [in_balloon]
+    cmp ebx, eax
     je .done
     ja .deflate
 
-    ; One page more: taken from the allocator, as by anyone who needs memory.
-    cmp dword [in_balloon], POOL_PAGES - 1 ; the cache needs a page to work with
-    jae .done
+    ; More: pages taken from the allocator, as by anyone who needs memory.
+    mov edi, eax                    ; the target
+    mov dword [list], 0
+.take:
+    cmp dword [list], MOST_A_LOOK
+    jae .inflate
+    cmp ebx, edi
+    jae .inflate
+    cmp ebx, POOL_PAGES - 1         ; the cache needs a page to work with
+    jae .inflate
     call allocate
     cmp eax, NONE
+    je .inflate
+    mov [balloon_pages + ebx * 4], eax
+    inc ebx
+    call put_on_list
+    jmp .take
+.inflate:
+    cmp dword [list], 0
     je .done
+    mov [in_balloon], ebx
+    mov eax, list
     mov edx, BALLOON_IN
 .marker_inflate:
     out dx, eax
     call check_result
-    mov ecx, [in_balloon]
-    mov [balloon_pages + ecx * 4], eax
-    inc dword [in_balloon]
     cmp byte [has_looked], 0
-    jne .next
+    jne .done
     mov byte [has_looked], 1        ; once: what is there now? It is no crime to look, only of no use
-    mov edi, eax
+    mov edi, [list + 4]
     shl edi, PAGE_SHIFT
 .marker_touch:
     cmp dword [edi], 0
     jne panic
-    jmp .next
+    ret
 
-    ; One page fewer: it holds nothing but zeros, and is free.
+    ; Fewer: those that went in last come out first. They hold nothing but zeros, and are free.
 .deflate:
-    mov ecx, [in_balloon]
-    dec ecx
-    mov [in_balloon], ecx
-    mov eax, [balloon_pages + ecx * 4]
+    mov edi, eax                    ; the target
+    mov dword [list], 0
+.give:
+    cmp dword [list], MOST_A_LOOK
+    jae .out
+    cmp ebx, edi
+    jbe .out
+    dec ebx
+    mov eax, [balloon_pages + ebx * 4]
+    call put_on_list
+    jmp .give
+.out:
+    mov [in_balloon], ebx
+    mov eax, list
     mov edx, BALLOON_OUT
 .marker_deflate:
     out dx, eax
     call check_result
+    mov ebx, [list]
+.free:
+    mov eax, [list + ebx * 4]
     mov edi, eax
     shl edi, PAGE_SHIFT
     cmp dword [edi], 0
@@ -305,19 +332,24 @@ look_at_balloon:
     cmp dword [edi + PAGE - 4], 0
     jne panic
     call free
-.next:
     dec ebx
-    jnz .more
+    jnz .free
 .done:
     ret
 
-; Panic if the VMM has refused the last page. Changes EDX.
+; Page EAX goes on the list for the VMM. Changes ECX.
+put_on_list:
+    mov ecx, [list]
+    inc ecx
+    mov [list + ecx * 4], eax
+    mov [list], ecx
+    ret
+
+; Panic if the VMM has refused a page. Changes EAX and EDX.
 check_result:
-    push eax
-    mov edx, BALLOON_OUT
+    mov edx, BALLOON_RESULT
     in eax, dx
     test eax, eax
-    pop eax
     jnz panic
     ret
 
@@ -380,7 +412,7 @@ has_balloon:    db 0
 has_looked:     db 0
 
 text_welcome:
-    db "I read 192 blocks, over and over, and keep those I have memory for. Their sum:", 10, 0
+    db "I read 288 blocks, over and over, and keep those I have memory for. Their sum:", 10, 0
 text_sum:
     db "  ", 0
 text_done:
@@ -431,6 +463,7 @@ page_of:        resd BLOCKS         ; by block: the number of its page, or NONE
 used_at:        resd BLOCKS         ; by block: the request that asked for it last
 free_pages:     resd POOL_PAGES     ; a stack
 balloon_pages:  resd POOL_PAGES     ; another: what is in the balloon
+list:           resd MOST_A_LOOK + 1 ; for the VMM: how many, and their numbers
 alignb 4096
     resb 4096
 kernel_stack_top:

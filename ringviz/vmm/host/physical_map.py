@@ -77,7 +77,7 @@ class PhysicalMap:
         self.counts = PageCounts()
         self.working_set = WorkingSet()
         self.has_driver = False
-        """The guest has a balloon driver that has answered."""
+        """The guest has a balloon driver that looks at its target."""
         self.resident = 0
         """Pages of the guest with a frame."""
         self._withdraw: Callable[[], Callable[[Set[int], bool], None] | None] = lambda: None
@@ -120,7 +120,6 @@ class PhysicalMap:
 
     def inflate(self, page: int) -> None:
         """Take a page from the guest's balloon driver."""
-        self.has_driver = True
         self.balloon.add(page)
         self.counts.inflated += 1
         self.discard(page)

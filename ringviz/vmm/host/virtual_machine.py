@@ -169,6 +169,8 @@ class VirtualMachine:
             return self._run(cycles, start)
         finally:
             self._paid_cycles = self.pages.counts.cycles
+            balloon = self.technique.balloon
+            self.pages.has_driver = balloon is not None and balloon.has_driver
 
     def _run(self, cycles: int, start: int) -> Turn:
         machine = self.technique.machine
