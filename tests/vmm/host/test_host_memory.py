@@ -166,8 +166,8 @@ def test_half_of_the_pages_in_use_is_estimated_as_such() -> None:
 # ---- the balloon -----------------------------------------------------------------------------------------------------
 
 
-def _reader(host: Host, name: str, technique: str, **more: Allotment) -> VirtualMachine:
-    return host.add(MachineSpec(name, find_scenario("balloon"), technique, **more))
+def _reader(host: Host, name: str, technique: str) -> VirtualMachine:
+    return host.add(MachineSpec(name, find_scenario("balloon"), technique))
 
 
 @pytest.mark.parametrize("technique", ["vt-x", "binary-translation"])
