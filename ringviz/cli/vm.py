@@ -5,7 +5,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +21,14 @@ from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
 from ringviz.cli.vm_migrate import After, ForCycles, PeerPort, PeerShared, Port, Shared, To, peer_of
+from ringviz.cli.vm_pages import allotment_words, memory_words, pages
 from ringviz.cli.vm_policy import policy
 from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
+from ringviz.facts.host_memory import HOST_MEMORY_NUMBERS, HostMemoryNumber
 from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS
-from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS
+from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS, SchedulingNumber
+from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.record.machines.inbox import check_order, leave_order, with_deed
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
 from ringviz.record.machines.store import FOLDER_VARIABLE, InUseError, default_folder
@@ -34,8 +37,11 @@ if TYPE_CHECKING:
     from ringviz.engine.automation.rules import Automation
     from ringviz.record.machines.kept import Kept
     from ringviz.record.machines.room import Room
+    from ringviz.vmm.host.allotment import MemoryRules
 
 SCHEMA = 1
+_SETTINGS = {"memory": "balloon", "weight": "weight", "cap": "cap"}
+_MOST_DIGITS = 9
 DEFAULT_CYCLES = 10_000_000
 
 vm = typer.Typer(
@@ -45,6 +51,7 @@ vm = typer.Typer(
 )
 
 vm.command()(demo)
+vm.command()(pages)
 vm.add_typer(policy, name="policy")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The machine.")]
@@ -236,19 +243,48 @@ def destroy(name: Name) -> int:
 @vm.command()
 def share(name: Name, weight: Weight = None, cap: Cap = None) -> int:
     """Change a machine's share of the host's CPU; a host at work takes it when its accounting period is over."""
-    deeds = [Deed(action, name, value) for action, value in (("weight", weight), ("cap", cap)) if value is not None]
+    given = (("weight", weight), ("cap", cap))
+    return _carry_out(name, [Deed(action, name, value) for action, value in given if value is not None])
+
+
+@vm.command("set")
+def set_values(
+    name: Name,
+    values: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY=VALUE ...", help="memory=MIB (0: all of it), weight=N, cap=PERCENT (0: none)."),
+    ],
+) -> int:
+    """Change what a machine may have of the host; a host at work takes it when its accounting period is over.
+
+    Less memory means that the guest's balloon driver is asked for the rest.
+    """
+    return _carry_out(name, [_deed(name, value) for value in values])
+
+
+def _deed(name: str, given: str) -> Deed:
+    key, _, text = given.partition("=")
+    if key not in _SETTINGS:
+        expected = ", ".join(f"{each}=" for each in _SETTINGS)
+        raise InputError(f"{clipped(given)}: expected one of {expected}{did_you_mean(key, _SETTINGS)}")
+    if not text.isascii() or not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise InputError(f"{key}: found {clipped(repr(text))}, expected a whole number")
+    return Deed(_SETTINGS[key], name, int(text))
+
+
+def _carry_out(name: str, deeds: list[Deed]) -> int:
     try:
         with _room() as room:
-            share = room.kept(name).definition.share
+            definition = room.kept(name).definition
             for deed in deeds:
-                share = with_deed(share, deed)
-            room.set_share(name, share)
+                definition = with_deed(definition, deed)
+            room.set_definition(name, definition)
             _tell(room, name)
     except InUseError:
         folder = default_folder()
         check_order(folder, name, deeds)
         leave_order(folder, deeds, time.time_ns())
-        print_lines([f"{name}: the host is at work; it takes the new share when its accounting period is over"])
+        print_lines([f"{name}: the host is at work; it takes the change when its accounting period is over"])
     return Exit.DONE
 
 
@@ -259,11 +295,21 @@ def host(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", metavar="ID", help="credit, stride or round-robin.")
     ] = None,
+    overcommit: Annotated[
+        bool | None,
+        typer.Option("--overcommit/--no-overcommit", help="Machines may have more memory together than the host."),
+    ] = None,
+    sharing: Annotated[
+        bool | None, typer.Option("--sharing/--no-sharing", help="Keep pages of the same bytes once.")
+    ] = None,
+    idle_tax: Annotated[
+        int | None, typer.Option("--idle-tax", metavar="PERCENT", help="Tax on memory that a machine does not use.")
+    ] = None,
 ) -> int:
     """Show the host, or change it while all machines are off."""
     with _room() as room:
-        if (cpu, memory, scheduler) != (None, None, None):
-            room.set_host(cpu, memory, scheduler)
+        if any(value is not None for value in (cpu, memory, scheduler, overcommit, sharing, idle_tax)):
+            room.set_host(cpu, memory, scheduler, _with_rules(room.memory_rules, overcommit, sharing, idle_tax))
         print_lines([_host_line(room), *_scheduling_lines(room)])
     return Exit.DONE
 
@@ -333,6 +379,17 @@ def audit(json: Json = False) -> int:
     return Exit.DONE
 
 
+def _with_rules(
+    rules: "MemoryRules", overcommit: bool | None, sharing: bool | None, idle_tax: int | None
+) -> "MemoryRules":
+    return replace(
+        rules,
+        overcommits=rules.overcommits if overcommit is None else overcommit,
+        shares_pages=rules.shares_pages if sharing is None else sharing,
+        tax_percent=rules.tax_percent if idle_tax is None else idle_tax,
+    )
+
+
 def _automation(file: Path, room: "Room") -> "Automation":
     """Give the rules and orders of a file, all about machines that are there."""
     from ringviz.engine.automation.reading import check_machines, read_automation
@@ -389,7 +446,7 @@ _SHARES = (
 
 def _host_line(room: "Room") -> str:
     return (
-        f"Host: {room.cpu}, {room.memory_mib:,} MiB, scheduler {room.scheduler}; "
+        f"Host: {room.cpu}, {room.memory_mib:,} MiB{memory_words(room.memory_rules)}, scheduler {room.scheduler}; "
         f"its clock stands at {room.clock:,} cycles"
     )
 
@@ -406,7 +463,9 @@ def _scheduling_lines(room: "Room") -> Iterator[str]:
         Column("What it is", wraps=True),
         Column("Source", wraps=True),
     )
-    rows = [(row.id, f"{row.value:,}", row.title, str(row.source)) for row in SCHEDULING_NUMBERS.values()]
+    numbers: tuple[SchedulingNumber | HostMemoryNumber, ...]
+    numbers = (*SCHEDULING_NUMBERS.values(), *HOST_MEMORY_NUMBERS.values())
+    rows = [(row.id, f"{row.value:,}", row.title, str(row.source)) for row in numbers]
     yield from table(columns, rows, width_cells())
 
 
@@ -434,6 +493,7 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
     yield f"Scenario {definition.scenario} under {how}"
     cap = f"{definition.cap_percent} %" if definition.cap_percent else "none"
     yield f"Weight {definition.weight}, cap {cap}"
+    yield from textwrap.wrap(allotment_words(definition.allotment), width_cells())
     if kept.run is not None:
         place = kept.run.place
         yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} cycles"
@@ -498,6 +558,9 @@ def _machine_json(kept: "Kept") -> dict[str, Any]:
         "technique": definition.technique,
         "mmu": definition.mmu,
         "weight": definition.weight,
+        "memory_min_mib": definition.memory_min_mib,
+        "memory_max_mib": definition.memory_max_mib,
+        "memory_shares": definition.memory_shares,
         "cap_percent": definition.cap_percent,
         "retired": None if run_now is None else run_now.place.retired,
         "spent_cycles": None if run_now is None else run_now.place.spent_cycles,

@@ -27,6 +27,7 @@ _STATES = {
     "sleep": State.SLEEPING,
     "wake": State.READY,
     "park": State.PARKED,
+    "block": State.PARKED,
     "release": State.READY,
     "pause": State.PAUSED,
     "resume": State.READY,

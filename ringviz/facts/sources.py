@@ -156,6 +156,12 @@ XEN_CREDIT = Work(
     "and the commit on accurate accounting",
     Status.SEEN,
 )
+WALDSPURGER02 = Work(
+    "WALDSPURGER02",
+    "Waldspurger 2002",
+    "Carl A. Waldspurger: Memory Resource Management in VMware ESX Server. OSDI 2002",
+    Status.SEEN,
+)
 CLARK05 = Work(
     "CLARK05",
     "Clark et al. 2005",
@@ -243,6 +249,7 @@ WORKS: Mapping[str, Work] = by(
     XEN_CPUID,
     STRIDE,
     XEN_CREDIT,
+    WALDSPURGER02,
     CLARK05,
     XEN_SAVE,
     QEMU_MIGRATION,

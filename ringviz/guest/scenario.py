@@ -15,7 +15,7 @@ from typing import cast
 from ringviz.errors import DiskError, ImageError, InputError, ScenarioError
 from ringviz.guest.disk import DiskFile, find_disk
 from ringviz.guest.recognize import recognize
-from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean, problem_with
+from ringviz.guest.schema import LEVELS, check, clipped, did_you_mean, problem_with, read_orders
 
 SCENARIO_FILE = "scenario.toml"
 FOLDERS_VARIABLE = "RINGVIZ_SCENARIOS"
@@ -98,6 +98,13 @@ class GuestSpec:
     """What a terminal at the UART sends, a file name in the scenario's folder."""
     keys: str = ""
     """What is typed at the keyboard."""
+    balloon: str | None = None
+    """What is asked of the guest's balloon driver, and when; None for a machine without a balloon."""
+
+    @property
+    def balloon_orders(self) -> tuple[tuple[int, int], ...] | None:
+        """Device time and pages of each order to the balloon driver."""
+        return None if self.balloon is None else read_orders(self.balloon)
 
     @property
     def memory_bytes(self) -> int:
@@ -205,6 +212,7 @@ def load_scenario(path: Path, *, is_built: bool = True) -> Scenario:
         disk2=cast(str | None, values["guest.disk2"]),
         input=cast(str | None, values["guest.input"]),
         keys=cast(str, values["guest.keys"]),
+        balloon=cast(str | None, values["guest.balloon"]),
     )
     scenario = Scenario(
         id=folder.name,

@@ -84,6 +84,27 @@ def _file_name(value: object) -> Problem:
     return None if is_plain else "the name of a file in the same folder"
 
 
+def read_orders(text: str) -> tuple[tuple[int, int], ...]:
+    """Understand orders to a balloon driver: "TICKS: PAGES, ...", the times rising; nothing is no order.
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+    orders = tuple((int(time), int(pages)) for time, pages in (part.split(":") for part in text.split(",") if text))
+    times = [time for time, _ in orders]
+    if times != sorted(set(times)) or any(time < 0 or pages < 0 for time, pages in orders):
+        raise ValueError(text)
+    return orders
+
+
+def _orders(value: object) -> Problem:
+    try:
+        read_orders(str(value))
+    except ValueError:
+        return 'device time and pages of each order to the balloon driver, as "20000: 64, 90000: 0", or ""'
+    return None
+
+
 def _anything(value: object) -> Problem:
     return None
 
@@ -108,6 +129,7 @@ KEYS = (
     Key("guest", "disk2", str, _file_name, is_optional=True),
     Key("guest", "input", str, _file_name, is_optional=True),
     Key("guest", "keys", str, _anything, default="", is_optional=True),
+    Key("guest", "balloon", str, _orders, is_optional=True),
     Key("limits", "instructions", int, _between(1, 10**12)),
 )
 

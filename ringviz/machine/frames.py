@@ -8,6 +8,7 @@ a VMM's dirty logging does, without showing in a single bit that a guest or a VM
 from __future__ import annotations
 
 import struct
+from collections.abc import Set
 
 from unicorn import Uc
 
@@ -55,6 +56,20 @@ class FrameMap:
         """Forget every page. The caller flushes the CPU's TLB."""
         for page in list(self._entries):
             self.drop(page)
+
+    def withdraw(self, frames: Set[int], *, may_read: bool) -> None:
+        """Forget every page that leads to one of these frames, or only that it may be written.
+
+        The caller flushes the CPU's TLB.
+        """
+        for page, entry in list(self._entries.items()):
+            if entry >> PAGE_SHIFT not in frames:
+                continue
+            if not may_read:
+                self.drop(page)
+            elif entry & _WRITABLE:
+                self._entries[page] = entry & ~_WRITABLE
+                self._put(page, entry & ~_WRITABLE)
 
     def watch_writes(self) -> None:
         """Make every page read-only, so that its next write is noticed. The caller flushes the CPU's TLB."""

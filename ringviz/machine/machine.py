@@ -7,7 +7,7 @@ here. Nothing in this file knows which technique is running.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -145,6 +145,8 @@ class Machine:
         self.cpu: Cpu = (LongCpu if has_long_mode else Cpu)(self.ram, self._fetch, weights)
         self._always_watched = _ALWAYS_WATCHED | _LONG_MICROCODED if has_long_mode else _ALWAYS_WATCHED
         self.cpu.check_layout()
+        if self.ram.keeper is not None:
+            self.ram.keeper.attach(self.withdraw)
         self.second_level: SecondLevel | None = None
         self.protected_pages: frozenset[int] = frozenset()
         """Physical pages beyond the limit of every segment a guest can load: see `ProtectedAccess`."""
@@ -597,6 +599,7 @@ class Machine:
                 )
             target = translated
         frame = target >> PAGE_SHIFT
+        is_free = target >= self.ram.size or self.ram.may_write(frame, is_write=is_write)
         if self.code_cache is not None and self.code_cache.may_be_mapped(gpa, is_fetch=is_fetch, is_write=is_write):
             self.cpu.frames.fill(page, frame, writable=not is_fetch)
             if not is_fetch:
@@ -611,7 +614,7 @@ class Machine:
         elif target < self.ram.size:
             if is_write:
                 self.ram.dirty.add(frame)
-            self.cpu.frames.fill(page, frame, writable=is_write or frame in self.ram.dirty)
+            self.cpu.frames.fill(page, frame, writable=(is_write or frame in self.ram.dirty) and is_free)
         else:
             # A device or nothing answers there: lend a page for this one instruction, of ones if it is nothing.
             shown = None if is_fetch else self.show_device(gpa, self.instruction_here(), is_write=is_write)
@@ -949,6 +952,14 @@ class Machine:
         self.cpu.frames.watch_writes()
         self.cpu.flush_tlb()
         return dirty
+
+    def withdraw(self, frames: Set[int], may_read: bool) -> None:
+        """Let the CPU ask before it next uses these pages of RAM, or before it next writes to them.
+
+        For whoever has the frames behind them: what the guest or its VMM can see stays as it is.
+        """
+        self.cpu.frames.withdraw(frames, may_read=may_read)
+        self.cpu.flush_tlb()
 
     def forget_translations(self) -> None:
         """Drop everything cached about physical pages: after second-level tables or protected pages changed."""

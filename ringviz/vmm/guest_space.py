@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from ringviz.machine.memory import PAGE_SHIFT, Ram
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 
 MOST_PAGES_LENT = 16
 """Pages outside the guest shown to one instruction before it has to ask again: a repeated one may want millions."""
@@ -54,6 +54,16 @@ class GuestSpace:
         old = self.read_physical(first, size)
         self._ram.write(self.base + address, data)
         self._on_written(first, old, self.read_physical(first, size))
+
+    def give_up(self, page: int) -> None:
+        """Let a page hold zeros that the guest's balloon driver gives up, by its number."""
+        self.touched.add(page)
+        first, is_heard = page << PAGE_SHIFT, self._on_written is not None and page in self._frames
+        old = self.peek_physical(first, PAGE) if is_heard else b""
+        self._ram.inflate((self.base >> PAGE_SHIFT) + page)
+        if is_heard:
+            assert self._on_written is not None
+            self._on_written(first, old, bytes(PAGE))
 
 
 class Overlay:

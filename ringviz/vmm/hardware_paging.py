@@ -56,6 +56,11 @@ class HardwarePaging(Technique):
         self.machine.cpu.frames.never_written = table_pages
         self.machine.on_fetch_fault = self._repair_fetch
 
+    def give_up_page(self, page: int) -> bool:
+        """Let a page hold zeros; what was derived from it is dropped."""
+        self._space.give_up(page)
+        return True
+
     def instruction_here(self) -> Instruction | None:
         """The guest instruction about to run, found through the guest's own tables."""
         if self._shadow is None:

@@ -24,9 +24,10 @@ from ringviz.machine import microcode
 from ringviz.machine.bus import Bus, Device
 from ringviz.machine.cpuid import profile_cpuid, svm_cpuid
 from ringviz.machine.delivery import TaskGateError
-from ringviz.machine.devices import pc_devices
+from ringviz.machine.devices import Balloon, pc_devices
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.machine import Completion, Machine
+from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.paging import Access
 from ringviz.machine.state import (
     CS,
@@ -80,6 +81,14 @@ class Technique(ABC):
         )
         self.events: list[Event] = []
         """Filled by `handle`; whoever runs the technique takes them out."""
+        self.balloon = self.machine.bus.find(Balloon)
+        """The guest's balloon; None where the scenario has none."""
+        if self.balloon is not None:
+            self.balloon.connect(
+                self.give_up_page,
+                self.give_page_back,
+                lambda address, size: self.machine.ram.read(self.guest_base + address, size),
+            )
         self.emulated = 0
         """Instructions completed by the VMM and not by the CPU."""
         self._weight_of_vmm = 0
@@ -211,6 +220,17 @@ class Technique(ABC):
         """Take back what `save_vmm` gave; nothing by default."""
         del saved
 
+    # ---- the guest's balloon -----------------------------------------------------------------------------------------
+
+    def give_up_page(self, page: int) -> bool:
+        """Let a page of the guest's, by its number, hold zeros and have no frame; tell whether that can be."""
+        self.machine.ram.inflate((self.guest_base >> PAGE_SHIFT) + page)
+        return True
+
+    def give_page_back(self, page: int) -> None:
+        """Let the guest use such a page again."""
+        self.machine.ram.deflate((self.guest_base >> PAGE_SHIFT) + page)
+
     # ---- shared ------------------------------------------------------------------------------------------------------
 
     def guest_ram(self) -> bytes:
@@ -307,7 +327,11 @@ def _devices_of(scenario: Scenario) -> tuple[Device, ...]:
     """
     try:
         return pc_devices(
-            scenario.guest.memory_bytes, read_disks(scenario.disks), scenario.console_input, scenario.keys
+            scenario.guest.memory_bytes,
+            read_disks(scenario.disks),
+            scenario.console_input,
+            scenario.keys,
+            scenario.guest.balloon_orders,
         )
     except ValueError as error:
         raise InputError(f"{scenario.id}: keys: {error}") from None

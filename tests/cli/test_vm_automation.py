@@ -90,7 +90,7 @@ def test_a_policy_is_followed_and_what_it_did_is_kept(web: Program) -> None:
 @needs_nasm
 def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) -> None:
     at_work = Room(tmp_path / "room", lambda: 0)
-    assert "it takes the new share when its accounting period is over" in web("vm", "share", "web", "--cap", "25")
+    assert "it takes the change when its accounting period is over" in web("vm", "share", "web", "--cap", "25")
     assert "another ringviz is at work" in web.complaint("vm", "pause", "web")
     assert web.complaint("vm", "share", "wob", "--cap", "25").startswith('no machine "wob"; there are web')
     assert web.complaint("vm", "share", "web", "--cap", "250").startswith("web: cap_percent: found 250")
@@ -141,6 +141,10 @@ def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(progr
 
 
 def test_the_hosts_are_listed(program: Program) -> None:
-    assert [host["id"] for host in program.json("vm", "demo")["hosts"]] == ["noisy-neighbour", "policy-failover"]
+    assert [host["id"] for host in program.json("vm", "demo")["hosts"]] == [
+        "noisy-neighbour",
+        "overcommit",
+        "policy-failover",
+    ]
     assert "noisy-neighbour" in program("vm", "demo")
     assert program.complaint("vm", "demo", "noisy").startswith('host "noisy" unknown; choose one of noisy-neighbour')

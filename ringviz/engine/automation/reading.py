@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 
 from ringviz.engine.automation.rules import Automation, Condition, Deed, Order, Rule
-from ringviz.engine.automation.words import ACTIONS, EXIT_CODE, METRICS, NOT_HERE, STATES, Action, Metric, Shape
+from ringviz.engine.automation.words import ACTIONS, EXIT_CODE, METRICS, STATES, Action, Metric, Shape
 from ringviz.errors import InputError
 from ringviz.guest.schema import clipped, did_you_mean
 
@@ -238,8 +238,6 @@ class _Table:
 
     def _deed(self, target: str) -> Deed:
         name = self._needed_text("do")
-        if name in NOT_HERE:
-            raise self._error("do", f"{name} is not possible: {NOT_HERE[name]}; expected {self._keys['do']}")
         if name not in ACTIONS:
             near = did_you_mean(name, ACTIONS)
             raise self._error("do", f'found "{clipped(name)}", expected {self._keys["do"]}{near}')

@@ -24,6 +24,8 @@ class Deed:
             return f"{self.action} {self.target}"
         if self.action == "cap":
             return f"cap {self.target} {self.value} %" if self.value else f"cap {self.target} none"
+        if self.action == "balloon":
+            return f"balloon {self.target} to {self.value:,} MiB" if self.value else f"balloon {self.target} empty"
         return f"{self.action} {self.target} {self.value:,}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from ringviz.facts.host_memory import MOST_GUEST_MIB
 from ringviz.facts.scheduling import LEAST_WEIGHT, MOST_WEIGHT
 from ringviz.facts.source import Source, by
 
@@ -103,9 +104,10 @@ ACTIONS: Mapping[str, Action] = by(
     Action("auto-converge", "Slow it down while it moves, if it writes faster than the link carries", "migration"),
     Action("stay", "Call its migration off", "life"),
     Action("snapshot", "Keep what it is under a name: the rule's and a number", "snapshot"),
+    Action(
+        "balloon",
+        "Leave it so much of its memory; 0 is all of it",
+        "memory",
+        Value(0, MOST_GUEST_MIB, "a size in MiB, 0 for all of its memory"),
+    ),
 )
-
-NOT_HERE: Mapping[str, str] = {
-    "balloon": "no guest has a balloon yet",
-}
-"""Actions that one would look for, and why they are refused."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ringviz.machine.bus import Device
+from ringviz.machine.devices.balloon import Balloon, Order
 from ringviz.machine.devices.cmos import Cmos
 from ringviz.machine.devices.debug_console import DebugConsole
 from ringviz.machine.devices.exit_port import ExitPort
@@ -16,6 +17,7 @@ from ringviz.machine.devices.uart import Uart
 from ringviz.machine.devices.vga import Vga
 
 __all__ = [
+    "Balloon",
     "Cmos",
     "DebugConsole",
     "ExitPort",
@@ -32,7 +34,11 @@ __all__ = [
 
 
 def pc_devices(
-    memory_bytes: int, disks: Sequence[bytes | None] = (), console_input: bytes = b"", keys: str = ""
+    memory_bytes: int,
+    disks: Sequence[bytes | None] = (),
+    console_input: bytes = b"",
+    keys: str = "",
+    balloon: Sequence[Order] | None = None,
 ) -> tuple[Device, ...]:
     """Give every device of a PC at power-on; the console comes first, the exit port last.
 
@@ -41,6 +47,7 @@ def pc_devices(
         disks: images of the two disks; None or nothing where there is none.
         console_input: what somebody sends from the terminal at the UART, as soon as the guest uses it.
         keys: what somebody types at the keyboard, from `keyboard.FIRST_KEY_AT` on.
+        balloon: what is asked of the guest's balloon driver, and when; None for a machine without a balloon.
 
     Raises:
         ValueError: there is no key for a character of `keys`.
@@ -51,4 +58,5 @@ def pc_devices(
     pic, io_apic = PicPair(), IoApic()
     controllers = (LocalApic(pic, io_apic), io_apic, pic)
     machine = (uart, DebugConsole(), *controllers, Pit(), keyboard, Vga(), Cmos(memory_bytes), Ide(disks))
-    return (*machine, ExitPort())
+    balloons = () if balloon is None else (Balloon(memory_bytes, balloon),)
+    return (*machine, *balloons, ExitPort())

@@ -11,6 +11,7 @@ from pathlib import Path
 from ringviz.errors import InputError
 from ringviz.guest.scenario import Scenario, find_scenario, with_limits
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.vmm.host.allotment import Allotment
 from ringviz.vmm.host.host import MachineSpec
 from ringviz.vmm.host.shares import Share
 
@@ -34,6 +35,12 @@ class Definition:
     disk2: str | None = None
     weight: int = Share().weight
     cap_percent: int = 0
+    memory_min_mib: int | None = None
+    """Of the host's memory it keeps so much whatever happens."""
+    memory_max_mib: int | None = None
+    """It is to have no more, however much it believes to have."""
+    memory_shares: int | None = None
+    """How it stands against others when memory is short."""
     patience_cycles: int = DEFAULT_PATIENCE_CYCLES
     """How long a guest that is asked to shut down has for it, in cycles of the host."""
 
@@ -41,6 +48,21 @@ class Definition:
     def share(self) -> Share:
         """Its share of the host's CPU."""
         return Share(self.weight, self.cap_percent)
+
+    @property
+    def allotment(self) -> Allotment:
+        """What it may have of the host's memory."""
+        return Allotment(self.memory_min_mib, self.memory_max_mib, self.memory_shares)
+
+    def check(self, where: str) -> None:
+        """Refuse shares and sizes that no machine can have.
+
+        Raises:
+            RingvizError: one line that begins with `where`, or its scenario cannot be loaded.
+        """
+        self.share.check(where)
+        if self.allotment != Allotment():
+            self.allotment.check(where, self.load().guest.memory_mib)
 
     def load(self) -> Scenario:
         """Give its scenario, with its size of memory.
@@ -52,7 +74,7 @@ class Definition:
 
     def spec(self, name: str, scenario: Scenario) -> MachineSpec:
         """Say what a host is to make of it."""
-        return MachineSpec(name, scenario, self.technique, self.mmu, self.controls, self.share)
+        return MachineSpec(name, scenario, self.technique, self.mmu, self.controls, self.share, self.allotment)
 
 
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -66,6 +88,9 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "disk2": (str, "the path of a disk image"),
     "weight": (int, "a number"),
     "cap_percent": (int, "a number of percent"),
+    "memory_min_mib": (int, "a number of MiB"),
+    "memory_max_mib": (int, "a number of MiB"),
+    "memory_shares": (int, "a number"),
     "patience_cycles": (int, "a number of cycles of the host, at least 1"),
 }
 _NEEDED = ("schema", "scenario", "technique")
@@ -108,12 +133,13 @@ def make_definition(values: Mapping[str, object], where: str, folder: Path) -> D
     definition = Definition(**given)  # type: ignore[arg-type]
     if definition.patience_cycles < 1:
         raise InputError(f"{where}: patience_cycles: found {definition.patience_cycles}, expected at least 1")
-    definition.share.check(where)
-    return replace(
+    definition = replace(
         definition,
         scenario=_scenario(definition.scenario, folder),
         **{key: str(folder / str(values[key])) for key in _PATHS if key in values},  # type: ignore[arg-type]
     )
+    definition.check(where)
+    return definition
 
 
 def check_name(name: str) -> str:

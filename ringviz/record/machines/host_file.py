@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 from ringviz.engine.automation.reading import ORDERS, RULES, SCHEMA, check_machines, make_automation, parsed
 from ringviz.engine.automation.rules import Automation
 from ringviz.errors import InputError
+from ringviz.facts.host_memory import DEFAULT_TAX_PERCENT
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.record.machines.definition import Definition, check_name, make_definition
 from ringviz.record.machines.room import DEFAULT_CPU, DEFAULT_MEMORY_MIB, Now, Room
+from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER
 
 MAX_FILE_BYTES = 65_536
@@ -26,6 +29,9 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "summary": (str, "a line of text"),
     "cpu": (str, "a CPU's id"),
     "memory_mib": (int, "a number of MiB"),
+    "overcommit": (bool, "true or false"),
+    "sharing": (bool, "true or false"),
+    "idle_tax_percent": (int, "a number of percent"),
     "scheduler": (str, "credit, stride or round-robin"),
     "cycles": (int, f"cycles to run for, 1 to {MAX_CYCLES:,}"),
     "machines": (dict, "a table for each machine: [machines.NAME]"),
@@ -45,6 +51,7 @@ class HostDefinition:
     summary: str
     cpu: str
     memory_mib: int
+    memory_rules: MemoryRules
     scheduler: str
     cycles: int
     machines: Mapping[str, Definition]
@@ -135,12 +142,19 @@ def read_host(text: str, where: str, folder: Path) -> HostDefinition:
     check_machines(automation, tuple(machines), where)
     memory_mib = values.get("memory_mib", DEFAULT_MEMORY_MIB)
     assert isinstance(memory_mib, int)
+    rules = MemoryRules(
+        bool(values.get("overcommit", False)),
+        bool(values.get("sharing", False)),
+        cast(int, values.get("idle_tax_percent", DEFAULT_TAX_PERCENT)),
+    )
+    rules.check(where)
     return HostDefinition(
         where.removesuffix(_SUFFIX),
         str(values["title"]),
         str(values.get("summary", "")),
         str(values.get("cpu", DEFAULT_CPU)),
         memory_mib,
+        rules,
         str(values.get("scheduler", DEFAULT_SCHEDULER)),
         cycles,
         machines,
@@ -157,7 +171,7 @@ def open_host(definition: HostDefinition, folder: Path, now: Now) -> Room:
     """
     room = Room(folder, now)
     try:
-        room.set_host(definition.cpu, definition.memory_mib, definition.scheduler)
+        room.set_host(definition.cpu, definition.memory_mib, definition.scheduler, definition.memory_rules)
         for name, machine in definition.machines.items():
             room.define(name, machine)
             if name not in definition.off:

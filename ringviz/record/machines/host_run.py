@@ -228,6 +228,7 @@ class HostRun:
         return {
             "weight": self._set_share,
             "cap": self._set_share,
+            "balloon": self._set_share,
             "start": lambda deed: self._start(deed.target),
             "pause": lambda deed: self._pause(deed.target),
             "resume": lambda deed: self._resume(deed.target),
@@ -249,17 +250,21 @@ class HostRun:
     def _set_share(self, deed: Deed) -> str:
         name = deed.target
         kept = self.machines[name]
-        old = kept.definition.share
-        share = with_deed(old, deed)
-        if share == old:
+        old = kept.definition
+        new = with_deed(old, deed)
+        if new == old:
             return NO_CHANGE
-        share.check(name)
+        new.check(name)
         if name in self._leaving:
-            self._leaving[name].set_share(share)
+            if new.allotment != old.allotment:
+                raise InputError(f"{name} is on its way to another host: its memory stays as it is until it is there")
+            self._leaving[name].set_share(new.share)
         elif name in self.host.names:
-            self.host.set_share(name, share)
-        definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
-        self.machines[name] = replace(kept, definition=definition)
+            if new.share != old.share:
+                self.host.set_share(name, new.share)
+            if new.allotment != old.allotment:
+                self.host.set_allotment(name, new.allotment)
+        self.machines[name] = replace(kept, definition=new)
         return DONE
 
     def _start(self, name: str) -> str:

@@ -17,11 +17,12 @@ from ringviz.engine.automation.rules import Deed
 from ringviz.errors import InputError
 from ringviz.guest.disks.creating import sync_folder
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.definition import Definition
+from ringviz.record.machines.kept import definition_of
 from ringviz.record.machines.store import read_content
-from ringviz.vmm.host.shares import Share
 
 PREFIX, SUFFIX = "order-", ".json"
-TAKEN_FROM_OUTSIDE = ("weight", "cap")
+TAKEN_FROM_OUTSIDE = ("weight", "cap", "balloon")
 """What can be ordered so."""
 
 
@@ -60,10 +61,10 @@ def check_order(folder: Path, name: str, deeds: Sequence[Deed]) -> None:
     if name not in machines:
         known = ", ".join(machines) or "none yet"
         raise InputError(f'no machine "{clipped(name)}"; there are {known}{did_you_mean(name, machines)}')
-    share = Share()
+    definition = definition_of(machines[name])
     for deed in deeds:
-        share = with_deed(share, deed)
-    share.check(name)
+        definition = with_deed(definition, deed)
+    definition.check(name)
 
 
 def waiting_orders(folder: Path) -> Iterator[tuple[Path, tuple[Deed, ...]]]:
@@ -79,10 +80,16 @@ def remove_orders(paths: Iterable[Path]) -> None:
             path.unlink()
 
 
-def with_deed(share: Share, deed: Deed) -> Share:
-    """Give the share of a machine after its weight or its cap was set."""
+def with_deed(definition: Definition, deed: Deed) -> Definition:
+    """Give the definition of a machine after its weight, its cap or the size of its memory was set."""
     value = deed.value or 0
-    return replace(share, weight=value) if deed.action == "weight" else replace(share, cap_percent=value)
+    match deed.action:
+        case "weight":
+            return replace(definition, weight=value)
+        case "cap":
+            return replace(definition, cap_percent=value)
+        case _:
+            return replace(definition, memory_max_mib=value or None)
 
 
 def _read(path: Path) -> tuple[Deed, ...]:

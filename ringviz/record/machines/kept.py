@@ -100,10 +100,8 @@ def written(kept: Kept) -> dict[str, Any]:
 
 def understood(value: dict[str, Any]) -> Kept:
     """Understand what `written` gave."""
-    definition = dict(value["definition"])
-    definition["controls"] = tuple(definition["controls"])
     return Kept(
-        Definition(**definition),
+        definition_of(value),
         Life(value["state"]),
         _disks(value["disks"]),
         _run(value["run"]),
@@ -122,6 +120,13 @@ def _move(value: dict[str, Any] | None) -> Move | None:
     return None if value is None else Move(**{**value, "state": Life(value["state"])})
 
 
+def definition_of(value: dict[str, Any]) -> Definition:
+    """Understand the definition in what `written` gave."""
+    definition = dict(value["definition"])
+    definition["controls"] = tuple(definition["controls"])
+    return Definition(**definition)
+
+
 def _run(value: dict[str, Any] | None) -> Run | None:
     if value is None:
         return None
@@ -130,6 +135,7 @@ def _run(value: dict[str, Any] | None) -> Run | None:
     arrived = value.get("arrived")
     if arrived is not None:
         _check_inside(arrived)
+    place["balloon_orders"] = tuple(tuple(order) for order in place.get("balloon_orders", ()))
     return Run(**{**value, "place": Place(**place), "disks": _disks(value["disks"])})
 
 

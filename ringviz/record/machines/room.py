@@ -32,6 +32,7 @@ from ringviz.record.machines.kept import Disks, Kept, Move, Snapshot, power_on, 
 from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.record.machines.store import Store
+from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.shares import Share
@@ -65,6 +66,7 @@ class Room:
         self.cpu: str = content.get("cpu", DEFAULT_CPU)
         self.memory_mib: int = content.get("memory_mib", DEFAULT_MEMORY_MIB)
         self.scheduler: str = content.get("scheduler", DEFAULT_SCHEDULER)
+        self.memory_rules = MemoryRules(**content.get("memory_rules", {}))
         self.clock: int = content.get("clock", 0)
         """Of the host, over all its runs."""
         self._disk_number: int = content.get("disk_number", 0)
@@ -95,7 +97,9 @@ class Room:
 
     # ---- the host ----------------------------------------------------------------------------------------------------
 
-    def set_host(self, cpu: str | None, memory_mib: int | None, scheduler: str | None) -> None:
+    def set_host(
+        self, cpu: str | None, memory_mib: int | None, scheduler: str | None, memory_rules: MemoryRules | None = None
+    ) -> None:
         """Change the host, while no machine is switched on.
 
         Raises:
@@ -112,6 +116,9 @@ class Room:
             make_policy(scheduler)
         self.cpu, self.memory_mib = cpu or self.cpu, memory_mib or self.memory_mib
         self.scheduler = scheduler or self.scheduler
+        if memory_rules is not None:
+            memory_rules.check("memory")
+            self.memory_rules = memory_rules
         self._commit()
 
     def run(
@@ -252,10 +259,13 @@ class Room:
 
     def set_share(self, name: str, share: Share) -> None:
         """Change what a machine may have of the host's CPU."""
-        share.check(name)
-        kept = self.kept(name)
-        definition = replace(kept.definition, weight=share.weight, cap_percent=share.cap_percent)
-        self._put(name, replace(kept, definition=definition))
+        definition = replace(self.kept(name).definition, weight=share.weight, cap_percent=share.cap_percent)
+        self.set_definition(name, definition)
+
+    def set_definition(self, name: str, definition: Definition) -> None:
+        """Change what a machine may have of the host's CPU and memory."""
+        definition.check(name)
+        self._put(name, replace(self.kept(name), definition=definition))
 
     def check_memory(self, machines: Mapping[str, Kept], name: str) -> None:
         """Refuse a machine for which those that are on leave no memory.
@@ -263,19 +273,21 @@ class Room:
         Raises:
             UnsupportedError: one line.
         """
-        memory = HostMemory(self.memory_mib << 20)
+        memory = HostMemory(self.memory_mib << 20, self.memory_rules)
         on = [other for other, kept in machines.items() if kept.state is not Life.STOPPED and other != name]
         try:
             for each in (*on, name):
                 definition = machines[each].definition
-                memory.lend(each, memory_bytes(definition.load(), definition.technique))
+                scenario = definition.load()
+                size = memory_bytes(scenario, definition.technique)
+                memory.reserve(each, size, size - scenario.guest.memory_bytes, definition.allotment)
         except UnsupportedError as error:
             raise UnsupportedError(f"{name}: {error}") from None
 
     # ---- machines that are on ----------------------------------------------------------------------------------------
 
     def _host(self) -> Host:
-        return Host(self.cpu, self.memory_mib, self.scheduler)
+        return Host(self.cpu, self.memory_mib, self.scheduler, memory_rules=self.memory_rules)
 
     def seat(self, host: Host, name: str, kept: Kept) -> None:
         """Let a host have a machine as it stands."""
@@ -422,8 +434,8 @@ class Room:
             return
         for _, deeds in orders:
             for deed in deeds:
-                with suppress(InputError):  # the machine may be gone by now
-                    self.set_share(deed.target, with_deed(self.kept(deed.target).definition.share, deed))
+                with suppress(RingvizError):  # the machine may be gone by now
+                    self.set_definition(deed.target, with_deed(self.kept(deed.target).definition, deed))
         remove_orders(path for path, _ in orders)
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
@@ -454,6 +466,7 @@ class Room:
             "cpu": self.cpu,
             "memory_mib": self.memory_mib,
             "scheduler": self.scheduler,
+            "memory_rules": asdict(self.memory_rules),
             "clock": self.clock,
             "disk_number": self._disk_number,
             "audit": [asdict(entry) for entry in self.audit],

@@ -17,6 +17,7 @@ from ringviz.facts.scheduling import PERIOD_CYCLES, TIME_SLICE_CYCLES
 from ringviz.guest.scenario import Scenario
 from ringviz.guest.schema import did_you_mean
 from ringviz.vmm.events import Event
+from ringviz.vmm.host.allotment import Allotment, MemoryRules
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.records import WANTS_CPU, HostEvent, HostTurn, Period, State, Times
 from ringviz.vmm.host.shares import FULL_PERCENT, Share, ideal_rates
@@ -37,6 +38,8 @@ class MachineSpec:
     mmu: str | None = None
     controls: tuple[str, ...] = ()
     share: Share = field(default_factory=Share)
+    allotment: Allotment = field(default_factory=Allotment)
+    """What it may have of the host's memory."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,8 @@ class _Seat:
     """Cycles that its cap leaves it in this period; below 0, what it owes the next."""
     wake_at: int = 0
     """While it sleeps: when it will want the CPU. While it is paused: for how long it was still to sleep, or 0."""
+    is_blocked: bool = False
+    """It is parked until there is memory again."""
     was_present: bool = True
     """It has wanted the CPU in this period."""
 
@@ -67,6 +72,7 @@ class Host:
         scheduler: str = DEFAULT_SCHEDULER,
         time_slice: int = TIME_SLICE_CYCLES,
         period: int = PERIOD_CYCLES,
+        memory_rules: MemoryRules | None = None,
     ) -> None:
         """Switch on, with no machines yet.
 
@@ -76,7 +82,8 @@ class Host:
         if cpu not in CPU_PROFILES:
             raise InputError(f'CPU "{cpu}" is unknown; choose one of {", ".join(CPU_PROFILES)}')
         self.cpu = CPU_PROFILES[cpu]
-        self.memory = HostMemory(memory_mib * MiB)
+        self.memory = HostMemory(memory_mib * MiB, memory_rules)
+        self.memory.on_news = self._note
         self.scheduler = scheduler
         self.time_slice = time_slice
         self.period = period
@@ -115,9 +122,12 @@ class Host:
         if spec.name in self._seats:
             raise InputError(f'a machine "{spec.name}" is on this host already')
         spec.share.check(spec.name)
+        spec.allotment.check(spec.name, spec.scenario.guest.memory_mib)
         try:
             setup = choose(spec.technique, spec.mmu, self.cpu.id, spec.controls)
-            machine = VirtualMachine(spec.name, spec.scenario, spec.technique, setup, self.memory, make)
+            machine = VirtualMachine(
+                spec.name, spec.scenario, spec.technique, setup, self.memory, make, allotment=spec.allotment
+            )
             why = machine.technique.no_preemption()
             if why:
                 raise UnsupportedError(f"{spec.technique} cannot share a host: {why}")
@@ -201,11 +211,24 @@ class Host:
         was = self._allowance(seat)
         seat.share = share
         seat.budget += self._allowance(seat) - was
-        if seat.state is State.PARKED and seat.budget > 0:
+        if seat.state is State.PARKED and seat.budget > 0 and not seat.is_blocked:
             self._release(seat)
         self._rates = None
         cap = f"{share.cap_percent} %" if share.cap_percent else "none"
         self._note(name, "share", f"weight {share.weight}, cap {cap}")
+
+    def set_allotment(self, name: str, allotment: Allotment) -> None:
+        """Change what a machine may have of the memory; its balloon driver is asked in its next turn.
+
+        Raises:
+            InputError: no such machine, or no such allotment.
+            UnsupportedError: its minimum is not left.
+        """
+        machine = self._seat(name).machine
+        allotment.check(name, machine.technique.guest_bytes // MiB)
+        self.memory.set_allotment(name, allotment)
+        most = "all of it" if allotment.max_mib is None else f"{allotment.max_mib} MiB"
+        self._note(name, "allot", f"at most {most}")
 
     def machine(self, name: str) -> VirtualMachine:
         """Give a machine.
@@ -250,7 +273,15 @@ class Host:
         while self.clock < clock:
             ready = self._in(State.READY)
             if ready:
-                self._take_turn(self._policy.pick(ready, self._weights()))
+                name = self._policy.pick(ready, self._weights())
+                if len(ready) > 1 and self.memory.must_wait(name):
+                    self._seats[name].is_blocked = True
+                    self._enter(self._seats[name], State.PARKED)
+                    self._note(name, "block", "memory is almost gone, and it has more than it is to have")
+                    continue
+                self._take_turn(name)
+                self.memory.after_turn()
+                self._unblock()
                 continue
             self._pass_time(min(clock, self._next_wake(clock), self._period_start + self.period))
 
@@ -341,12 +372,23 @@ class Host:
         self.periods.append(Period(self._period_start, self.period, dict(self._used)))
         self._used = dict.fromkeys(self._used, 0)
         self._period_start = self.clock
+        self.memory.after_period()
+        self._unblock()
         for name, seat in self._seats.items():
             seat.was_present = seat.state in WANTS_CPU
             seat.budget = self._allowance(seat) + min(0, seat.budget)
-            if seat.state is State.PARKED and seat.budget > 0:
+            if seat.state is State.PARKED and seat.budget > 0 and not seat.is_blocked:
                 self._release(seat)
                 self._note(name, "release", "a new period begins")
+
+    def _unblock(self) -> None:
+        """Let machines run again that had to wait for memory."""
+        for name, seat in self._seats.items():
+            if seat.is_blocked and not self.memory.must_wait(name):
+                seat.is_blocked = False
+                if seat.state is State.PARKED and (not seat.share.cap_percent or seat.budget > 0):
+                    self._release(seat)
+                    self._note(name, "release", "there is memory again")
 
     # ---- books -------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ class State(Enum):
     SLEEPING = "sleeping"
     """Its guest waits in HLT, or has blocked."""
     PARKED = "parked"
-    """It wants the CPU, and has had what its cap allows in this accounting period."""
+    """It wants the CPU, and has had what its cap allows in this accounting period, or memory is almost gone."""
     PAUSED = "paused"
     """It is not to run."""
     ENDED = "ended"
@@ -34,7 +34,8 @@ class HostEvent:
     """Host cycles."""
     machine: str
     what: str
-    """A word: start, turn, sleep, wake, park, release, share, pause, resume, off, end, remove, account."""
+    """A word: start, turn, sleep, wake, park, release, share, pause, resume, off, end, remove, account; of memory:
+    allot, memory (a state of the host), merge, swap, block."""
     text: str
 
     def line(self) -> str:

@@ -19,10 +19,11 @@ from ringviz.machine.devices import ExitPort, Ide
 from ringviz.machine.memory import lent_by
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event
+from ringviz.vmm.host.allotment import Allotment
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
-from ringviz.vmm.registry import power_on
+from ringviz.vmm.registry import memory_bytes, power_on
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 
@@ -78,6 +79,8 @@ class Place:
     spent_cycles: int
     asked_at: tuple[int, int] | None = None
     """Instructions and answers at which it was asked to shut down."""
+    balloon_orders: tuple[tuple[int, int, int], ...] = ()
+    """Instructions and answers at which its balloon driver was asked for something, and for how many pages."""
 
 
 class VirtualMachine:
@@ -91,6 +94,7 @@ class VirtualMachine:
         setup: Setup,
         memory: HostMemory,
         make: Make = power_on,
+        allotment: Allotment | None = None,
     ) -> None:
         """Power on, with RAM within the host's.
 
@@ -101,13 +105,25 @@ class VirtualMachine:
             setup: what `registry.choose` gave.
             memory: the host's.
             make: gives the technique with its guest on it; one that arrives from elsewhere is not powered on.
+            allotment: what it may have of the host's memory.
 
         Raises:
             RingvizError: it does not fit, or cannot be run so; one line.
         """
         self.name = name
-        with lent_by(lambda size_bytes: memory.lend(name, size_bytes)):
+        vmm_bytes = memory_bytes(scenario, technique) - scenario.guest.memory_bytes
+        with lent_by(lambda size_bytes: memory.lend(name, size_bytes, vmm_bytes, allotment)):
             self.technique = make(scenario, technique, setup)
+        self.pages = memory.maps[name]
+        """What stands behind the pages of its memory."""
+        self._memory = memory
+        self._paid_cycles = 0
+        """Of what has been done with its pages, what it has paid in turns."""
+        self._balloon_orders: list[tuple[int, int, int]] = []
+        balloon = self.technique.balloon
+        if balloon is not None:
+            balloon.ask(balloon.asked or 0)
+            self.pages.balloon.update(self.pages.first_guest_page + page for page in balloon.pages)
         self.end: Ended | None = None
         self.events: list[Event] = []
         """What has happened since somebody last took them out, in the order of the run."""
@@ -134,7 +150,8 @@ class VirtualMachine:
     def spent_cycles(self) -> int:
         """All that it has cost since power-on."""
         technique = self.technique
-        return technique.guest_weight() // HUNDREDTHS + self._event_cycles + self._priced(technique.tallies())
+        own = technique.guest_weight() // HUNDREDTHS + self._event_cycles + self._priced(technique.tallies())
+        return own + self.pages.counts.cycles
 
     @property
     def guest_ticks(self) -> int:
@@ -142,8 +159,20 @@ class VirtualMachine:
         return self.technique.machine.now
 
     def run(self, cycles: int) -> Turn:
-        """Run for so many cycles or a little longer: what has begun is finished."""
-        start = self.spent_cycles
+        """Run for so many cycles or a little longer: what has begun is finished.
+
+        What the host has done with its pages since its last turn is paid first.
+        """
+        self._ask_for_pages()
+        start = self.spent_cycles - (self.pages.counts.cycles - self._paid_cycles)
+        try:
+            return self._run(cycles, start)
+        finally:
+            self._paid_cycles = self.pages.counts.cycles
+            balloon = self.technique.balloon
+            self.pages.has_driver = balloon is not None and balloon.has_driver
+
+    def _run(self, cycles: int, start: int) -> Turn:
         machine = self.technique.machine
         while self.end is None:
             spent = self.spent_cycles
@@ -185,7 +214,14 @@ class VirtualMachine:
     def place(self) -> Place:
         """Where it stands."""
         has_slept = self._pending is not None
-        return Place(self.technique.machine.retired, self._answered, has_slept, self.spent_cycles, self._asked_at)
+        return Place(
+            self.technique.machine.retired,
+            self._answered,
+            has_slept,
+            self.spent_cycles,
+            self._asked_at,
+            tuple(self._balloon_orders),
+        )
 
     def go_to(self, place: Place) -> None:
         """Run from power-on to a place where another machine with the same guest once stood.
@@ -193,16 +229,28 @@ class VirtualMachine:
         Raises:
             UnsupportedError: the run does not come by there, so it is not the same guest.
         """
-        if place.asked_at is not None:
-            self._replay(*place.asked_at)
-            self.ask_to_shut_down()
+        for retired, answered, pages in self._inputs(place):
+            self._replay(retired, answered)
+            if pages is None:
+                self.ask_to_shut_down()
+            else:
+                self._ask_balloon(pages)
         self._replay(place.retired, place.answered)
         if place.has_slept:
             if not self.technique.machine.is_halted:
                 raise UnsupportedError(_OTHER_RUN)
             self._fall_asleep()
         self._event_cycles += place.spent_cycles - self.spent_cycles  # the host's timer has had its price then
+        self._paid_cycles = self.pages.counts.cycles
         self.events.clear()
+
+    @staticmethod
+    def _inputs(place: Place) -> list[tuple[int, int, int | None]]:
+        """Give what the host has told the guest on the way to a place, in order; None is to shut down."""
+        told: list[tuple[int, int, int | None]] = [*place.balloon_orders]
+        if place.asked_at is not None:
+            told.append((*place.asked_at, None))
+        return sorted(told, key=lambda order: order[:2])
 
     def _replay(self, retired: int, answered: int) -> None:
         machine = self.technique.machine
@@ -235,6 +283,20 @@ class VirtualMachine:
         """Give the pages of its memory, the VMM's included, that were written to since the last call."""
         self._written_pages = 0
         return self.technique.machine.collect_dirty()
+
+    def _ask_for_pages(self) -> None:
+        """Let the guest's balloon driver know how many pages the host wants of it now."""
+        balloon = self.technique.balloon
+        if balloon is not None and self.end is None:
+            wanted = self._memory.balloon_target(self.name)
+            if wanted != balloon.asked:
+                self._ask_balloon(wanted)
+
+    def _ask_balloon(self, pages: int) -> None:
+        balloon = self.technique.balloon
+        assert balloon is not None
+        balloon.ask(pages)
+        self._balloon_orders.append((self.technique.machine.retired, self._answered, pages))
 
     def written_to_disk(self, number: int) -> dict[int, bytes]:
         """Give the sectors that the guest has changed since power-on on one of its two disks, by number."""

@@ -55,6 +55,7 @@ from ringviz.vmm.paravirt import guest_entry, layout
 from ringviz.vmm.paravirt.answers import Answer, Continuation
 from ringviz.vmm.paravirt.cpu_tables import SYSTEM_CALL_VECTOR
 from ringviz.vmm.paravirt.domain import Callback, DomainCrash
+from ringviz.vmm.paravirt.frames import FrameType
 from ringviz.vmm.paravirt.guest_access import Refused
 from ringviz.vmm.paravirt.guest_entry import BadReturn, Frame
 from ringviz.vmm.paravirt.hypercalls import Hypervisor
@@ -117,6 +118,12 @@ class Paravirt(Technique):
         state = initial_state(image)
         state.gpr[ESI], state.gpr[ESP] = bootstrap.start_info, bootstrap.stack_top
         self.power_on(state)
+
+    def give_up_page(self, page: int) -> bool:
+        """Let a page hold zeros, unless it holds what the hypervisor relies on."""
+        if self.hypervisor.domain.use.type_of(page) not in (FrameType.NONE, FrameType.WRITABLE):
+            return False
+        return super().give_up_page(page)
 
     def power_on(self, state: CpuState) -> None:
         """Let the guest go in ring 1, on page tables of its own, with the flat segments that every guest has."""

@@ -168,6 +168,11 @@ class RingCompression(Technique):
         """The virtual CPU."""
         return expand(self.machine.state, self._virtual, self._pushed, SpectatorMemory(self._virtual, self._space))
 
+    def give_up_page(self, page: int) -> bool:
+        """Let a page hold zeros; what was derived from it is dropped."""
+        self._space.give_up(page)
+        return True
+
     def guest_memory(self) -> LinearMemory:
         """Guest memory under the virtual CPU."""
         return LinearMemory(self.guest_state(), self._space)
