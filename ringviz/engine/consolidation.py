@@ -6,15 +6,15 @@ a copy takes more of the CPU; how many copies fit follows. Everything is exact: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
-from ringviz.engine.bill import Bill, bill_at
+from ringviz.engine.bill import Bill
 from ringviz.engine.reference import NATIVE
-from ringviz.engine.walk_count import count_walks
-from ringviz.engine.whole_run import Progress, ending_of, ignore, play_whole
+from ringviz.engine.shared_runs import SharedRuns
+from ringviz.engine.whole_run import Progress, ignore
 from ringviz.errors import InputError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES, CpuProfile, cost_of
 from ringviz.facts.instruction_weights import GUEST_WORK
@@ -32,7 +32,7 @@ ASSUMPTIONS = (
     "Switching between copies costs nothing, and they do not push each other out of caches and TLBs.",
     "Devices are never the bottleneck, and the scheduler wastes nothing.",
     "Whether the guest sees what it sees on bare metal is not asked here; `ringviz compare` does.",
-    "Events are counted once for CPUs with the same features for a VMM; each CPU then has its own prices.",
+    "Events are counted once for CPUs on which the same happens; each CPU then has its own prices.",
 )
 WITHOUT_WALKS = "TLB misses are not counted, so nested paging carries fewer copies than this; --walks counts them."
 WITH_WALKS = "TLB misses are counted with the modelled TLB of each CPU, in runs of their own."
@@ -123,47 +123,6 @@ class Consolidation:
         return (*ASSUMPTIONS, walks, *(() if self.host_mib is None else (MEMORY_ASSUMPTION,)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    bill: Bill
-    ending: tuple[str, int | None]
-
-
-class _Runs:
-    """Runs of one guest, each made once."""
-
-    def __init__(self, scenario: Scenario, progress: Progress, *, walks: bool) -> None:
-        self._scenario = scenario
-        self._progress = progress
-        self._has_walks = walks
-        self._known: dict[tuple[object, ...], _Counted] = {}
-
-    def counted(self, technique: str, mmu: str, cpu: CpuProfile) -> _Counted:
-        """Give the bill of a run; a software technique does not look at what the CPU has for a VMM."""
-        needs = TECHNIQUES[technique].needs_feature
-        tlb = cpu.tlb if self._has_walks else None
-        key: tuple[object, ...] = (
-            technique,
-            mmu,
-            cpu.features if needs is not None else frozenset(),
-            tuple(sorted(cpu.weights.items())),
-            tlb,
-        )
-        if key not in self._known:
-            setup = choose(technique, mmu, cpu.id)
-            recording = play_whole(self._scenario, technique, setup, self._progress)
-            bill, ending = bill_at(recording), ending_of(recording)
-            # Where no CPU runs the guest's kernel, no TLB knows the guest's pages.
-            if self._has_walks and TECHNIQUES[technique].guest_kernel_ring is not None:
-                bill = bill.with_walks(count_walks(self._scenario, technique, setup, self._walking(technique)))
-            self._known[key] = _Counted(bill, ending)
-        return self._known[key]
-
-    def _walking(self, technique: str) -> Callable[[int], None]:
-        limit, what = self._scenario.limits.instructions, f"counting page walks, {technique}"
-        return lambda done: self._progress(what, done, limit)
-
-
 def consolidate(
     scenario: Scenario,
     load_percent: Fraction,
@@ -197,10 +156,10 @@ def consolidate(
     rows: list[Copies] = []
     left_out: list[LeftOut] = []
     chosen = _fitting(scenario, techniques, left_out)
-    runs = _Runs(scenario, progress, walks=walks)
+    runs = SharedRuns(scenario, progress, is_whole=True, has_walks=walks)
     by_memory = None if host_mib is None else host_mib // scenario.guest.memory_mib
     for cpu in profiles:
-        native = runs.counted(NATIVE, "none", cpu)
+        native = _counted(runs, NATIVE, "none", cpu)
         for technique in chosen:
             for mmu in TECHNIQUES[technique].mmus:
                 row = _row(runs, technique, mmu, cpu, native, load_percent, by_memory)
@@ -229,12 +188,22 @@ def _fitting(scenario: Scenario, techniques: Sequence[str] | None, left_out: lis
     return fitting
 
 
+Ending = tuple[str, int | None]
+
+
+def _counted(runs: SharedRuns, technique: str, mmu: str, cpu: CpuProfile) -> tuple[Bill, Ending]:
+    """Give what a run has come to, with its page walks where they are counted, and how it ended."""
+    work = runs.on(technique, mmu, cpu)
+    how, code, _said = work.ending
+    return work.bill if work.walks is None else work.bill.with_walks(work.walks), (how, code)
+
+
 def _row(
-    runs: _Runs,
+    runs: SharedRuns,
     technique: str,
     mmu: str,
     cpu: CpuProfile,
-    native: _Counted,
+    native: tuple[Bill, Ending],
     load_percent: Fraction,
     by_memory: int | None,
 ) -> Copies | LeftOut:
@@ -246,16 +215,16 @@ def _row(
     except UnsupportedError as error:
         reason = "the CPU has no nested paging" if mmu == "nested" else str(error)
         return LeftOut(technique, mmu, cpu.id, reason)
-    counted = runs.counted(technique, mmu, cpu)
-    if counted.ending != native.ending:
-        ended, should = (f"{how}, exit code {code}" for how, code in (counted.ending, native.ending))
+    (bill, ending), (native_bill, native_ending) = _counted(runs, technique, mmu, cpu), native
+    if ending != native_ending:
+        ended, should = (f"{how}, exit code {code}" for how, code in (ending, native_ending))
         return LeftOut(
             technique, mmu, cpu.id, f"ended otherwise than bare metal ({ended}; not {should}): not the same work"
         )
-    native_cycles, total_cycles = native.bill.total_cycles(cpu), counted.bill.total_cycles(cpu)
+    native_cycles, total_cycles = native_bill.total_cycles(cpu), bill.total_cycles(cpu)
     if not native_cycles or not total_cycles:
         return LeftOut(technique, mmu, cpu.id, "no cycles are charged for this run")
-    unknown = tuple(sorted(cause for cause in counted.bill.causes if cost_of(cpu, cause).cycles is None))
+    unknown = tuple(sorted(cause for cause in bill.causes if cost_of(cpu, cause).cycles is None))
     return Copies(technique, mmu, cpu, load_percent, native_cycles, total_cycles, unknown, by_memory)
 
 

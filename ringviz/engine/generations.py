@@ -1,33 +1,31 @@
 """Slowdown against year: one guest under each technique, its events counted once and priced for every CPU.
 
-What happens does not depend on prices. It may depend on what a CPU has: without the choice not to exit on MOV to CR3,
-or without nested paging, other things happen. So CPUs for which a technique sets all its controls alike, and whose
-modelled TLBs are alike, share a run; a guest that asks CPUID or an MSR who it runs on has a run on each.
-
-A CPU on which a technique is not to be had has no point there. Cycles are modelled.
+CPUs on which the same things happen share a run (see `shared_runs`). A CPU on which a technique is not to be had has no
+point there. Cycles are modelled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 from ringviz.engine.bill import walk_charges
 from ringviz.engine.reference import NATIVE
-from ringviz.engine.work import Work, count_work
+from ringviz.engine.shared_runs import SharedRuns
+from ringviz.engine.whole_run import Progress, ignore
+from ringviz.engine.work import Work
 from ringviz.errors import UnsupportedError
 from ringviz.facts.adams_agesen_macro import MACRO, Measured
 from ringviz.facts.cost_rows import is_lent
 from ringviz.facts.costs import CAUSES, CPU_PROFILES, GUEST_INSTRUCTION, CpuProfile, cost_of
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario
-from ringviz.vmm.registry import check_fits, choose, controls_of, technique_facts
+from ringviz.vmm.registry import check_fits, technique_facts
 
 Side = Literal["software", "hardware", "recompiled", "emulated"]
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,12 @@ class Way:
 
 def _way(technique: str, mmu: str, side: Side, mark: str) -> Way:
     facts = TECHNIQUES[technique]
-    has_choice = len(facts.mmus) > 1
-    title = f"{facts.title}, {mmu} paging" if has_choice else facts.title
-    return Way(f"{technique}-{mmu}" if has_choice else technique, technique, mmu, title, side, mark)
+    title = f"{facts.title}, {mmu} paging" if len(facts.mmus) > 1 else facts.title
+    return Way(_way_id(technique, mmu), technique, mmu, title, side, mark)
+
+
+def _way_id(technique: str, mmu: str) -> str:
+    return f"{technique}-{mmu}" if len(TECHNIQUES[technique].mmus) > 1 else technique
 
 
 BINARY_TRANSLATION = _way("binary-translation", "shadow", "software", "B")
@@ -217,7 +218,7 @@ def ways_of(techniques: Sequence[str] | None) -> tuple[Way, ...]:
 def over_generations(
     scenario: Scenario,
     techniques: Sequence[str] | None = None,
-    progress: Progress = lambda _what, _done, _limit: None,
+    progress: Progress = ignore,
     cpus: Sequence[CpuProfile] | None = None,
 ) -> Generations:
     """Run a guest under each way and price the runs for every CPU.
@@ -233,8 +234,8 @@ def over_generations(
         UnsupportedError: a technique that was named cannot run the guest.
     """
     profiles = sorted(cpus or CPU_PROFILES.values(), key=lambda cpu: cpu.year)
-    runs = _Runs(scenario, progress)
-    natives = {cpu.id: runs.on(_NATIVE_WAY, cpu) for cpu in profiles}
+    runs = SharedRuns(scenario, progress)
+    natives = {cpu.id: runs.on(NATIVE, "none", cpu) for cpu in profiles}
     points: list[Point] = []
     left_out: list[tuple[str, str]] = []
     for way in ways_of(techniques):
@@ -255,60 +256,22 @@ def over_generations(
         scenario=scenario.id,
         has_markers=any(work.begin for work in natives.values()),
         natives=natives,
-        counted=tuple(runs.counted()),
+        counted=tuple(Counted(_way_id(run.technique, run.mmu), run.work, run.cpus) for run in runs.all()),
         points=tuple(points),
         left_out=tuple(left_out),
         ways=tuple(way for way in WAYS if any(point.way is way for point in points)),
     )
 
 
-_NATIVE_WAY = Way(NATIVE, NATIVE, "none", TECHNIQUES[NATIVE].title, "software", "-")
-
-
-class _Runs:
-    """The runs that have been made, by what they depend on."""
-
-    def __init__(self, scenario: Scenario, progress: Progress) -> None:
-        self._scenario = scenario
-        self._progress = progress
-        self._known: dict[tuple[object, ...], tuple[Way, Work, list[str]]] = {}
-        self._asks_the_cpu: bool | None = None
-
-    def on(self, way: Way, cpu: CpuProfile) -> Work:
-        """Give the run of one way on one CPU, or one that is the same.
-
-        Raises:
-            UnsupportedError: the CPU does not have what it takes.
-        """
-        setup = choose(way.technique, way.mmu, cpu.id)
-        settings = tuple((c.id, c.is_on) for c in controls_of(way.technique, way.mmu, cpu.id).values())
-        shape = (cpu.tlb.entries, cpu.tlb.ways)
-        weights = tuple(sorted(cpu.weights.items()))
-        key: tuple[object, ...] = (way.id, settings, shape, weights, cpu.id if self._asks_the_cpu else "")
-        if key not in self._known:
-            work = count_work(self._scenario, way.technique, setup, self._progress)
-            self._known[key] = (way, work, [])
-            if self._asks_the_cpu is None:  # the first run is bare metal's
-                self._asks_the_cpu = work.asks_the_cpu
-        _, work, cpus = self._known[key]
-        cpus.append(cpu.id)
-        return work
-
-    def counted(self) -> Iterator[Counted]:
-        """Give them all, in the order in which they were made."""
-        for way, work, cpus in self._known.values():
-            yield Counted(way.id, work, tuple(cpus))
-
-
 def _points(
-    way: Way, profiles: Sequence[CpuProfile], natives: Mapping[str, Work], runs: _Runs
+    way: Way, profiles: Sequence[CpuProfile], natives: Mapping[str, Work], runs: SharedRuns
 ) -> tuple[list[Point], str]:
     """Price one way wherever it is to be had; with the reason why nowhere, if so."""
     points: list[Point] = []
     why = "none of the CPUs has what it takes"
     for cpu in profiles:
         try:
-            work = runs.on(way, cpu)
+            work = runs.on(way.technique, way.mmu, cpu)
         except UnsupportedError:
             continue
         if work.ending != natives[cpu.id].ending:

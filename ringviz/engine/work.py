@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ringviz.engine.bill import Bill
 from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.walk_count import WalkCount, counts_at
+from ringviz.engine.whole_run import Progress, ignore
 from ringviz.errors import ScenarioError
 from ringviz.guest.markers import markers_of
 from ringviz.guest.scenario import Scenario
@@ -28,7 +29,6 @@ from ringviz.vmm.setup import Setup
 from ringviz.vmm.technique import Technique
 
 BEGIN, END = "marker_begin", "marker_end"
-Progress = Callable[[str, int, int | None], None]
 _SLICE = 200_000
 _ASKING = ("cpuid", "rdmsr")
 
@@ -49,7 +49,7 @@ class Work:
     asks_the_cpu: bool
     """The guest executed CPUID or RDMSR as bare metal does it: on another CPU it may go on otherwise."""
     walks: WalkCount | None
-    """None where no CPU translates the guest's addresses."""
+    """None where no CPU translates the guest's addresses, or they were not counted."""
 
 
 class _Tally:
@@ -104,7 +104,10 @@ def count_work(
     scenario: Scenario,
     technique: str,
     setup: Setup,
-    progress: Progress = lambda _what, _done, _limit: None,
+    progress: Progress = ignore,
+    *,
+    is_whole: bool = False,
+    has_walks: bool = True,
 ) -> Work:
     """Run a guest to its end, and once more for its page walks, and count what it does between its two markers.
 
@@ -113,6 +116,8 @@ def count_work(
         technique: id.
         setup: as `choose` gives it.
         progress: told how far the runs are.
+        is_whole: count from power-on to the end, markers or not.
+        has_walks: run it once more for its page walks.
 
     Raises:
         RingvizError: the technique cannot run the guest.
@@ -121,7 +126,7 @@ def count_work(
     limit = scenario.limits.instructions
     made = power_on(scenario, technique, setup)
     tally = _Tally(made, limit, lambda done: progress(f"running {technique}", done, limit))
-    addresses = {name: at for at, name in markers_of(load_source_map(scenario, variant_for(technique))).items()}
+    addresses = {} if is_whole else _marked(scenario, technique)
     if (BEGIN in addresses) != (END in addresses):
         raise ScenarioError(f"{scenario.id}: expected {BEGIN} and {END} in its source, found one of them")
     begin = end = None
@@ -139,7 +144,8 @@ def count_work(
     def report(done: int) -> None:
         progress(f"counting page walks of {technique}", done, end.retired)
 
-    counts = counts_at(scenario, technique, setup, (begin.retired, end.retired), report)
+    places = (begin.retired, end.retired)
+    counts = counts_at(scenario, technique, setup, places, report) if has_walks else None
     return Work(
         begin=begin.retired,
         end=end.retired,
@@ -148,3 +154,8 @@ def count_work(
         asks_the_cpu=tally.asks_the_cpu,
         walks=None if counts is None else counts[1].since(counts[0]),
     )
+
+
+def _marked(scenario: Scenario, technique: str) -> dict[str, int]:
+    """Give the addresses of the guest's markers by name."""
+    return {name: at for at, name in markers_of(load_source_map(scenario, variant_for(technique))).items()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ringviz.errors import InputError
+from ringviz.record.kept_file import KeptFile
 from ringviz.record.state_folder import state_folder
 
 _SCHEMA = 1
+_WHAT = "the progress of lessons"
 
 
 @dataclass(slots=True)
@@ -34,27 +36,14 @@ class Progress:
     path: Path
     lessons: dict[str, LessonProgress] = field(default_factory=dict)
     complaint: str = ""
-    """One line, if the file was unreadable and had to be set aside."""
+    """One line, if the file was damaged and had to be set aside."""
 
     @classmethod
     def load(cls, path: Path | None = None) -> Progress:
         """Read what there is; a file that makes no sense is set aside, and `complaint` says so."""
-        file = path or state_folder() / "progress.json"
-        progress = cls(file)
-        try:
-            document = json.loads(file.read_bytes())
-            progress.lessons = {str(id_): _lesson(row) for id_, row in _rows(document).items()}
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            aside = file.with_suffix(".unreadable.json")
-            progress.lessons = {}
-            try:
-                file.replace(aside)
-                progress.complaint = f"progress.json could not be read ({_short(error)}); it is kept as {aside.name}"
-            except OSError:
-                progress.complaint = f"progress.json cannot be read: {_short(error)}"
-        return progress
+        file = KeptFile(path or state_folder() / "progress.json", _WHAT)
+        lessons = file.read(_understood)
+        return cls(file.path, lessons or {}, file.trouble)
 
     def of(self, lesson: str) -> LessonProgress:
         """Give a lesson's progress, to be changed in place."""
@@ -66,16 +55,9 @@ class Progress:
         Raises:
             InputError: it cannot be written.
         """
-        part = self.path.with_suffix(".part")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(self.as_json(), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path)
-        except OSError as error:
-            raise InputError(f"progress cannot be kept in {self.path.name}: {error.strerror}") from None
+        file = KeptFile(self.path, _WHAT)
+        if not file.write(self.as_json()):
+            raise InputError(file.trouble)
 
     def as_json(self) -> dict[str, object]:
         """Give everything for a file or for a course server."""
@@ -94,13 +76,8 @@ class Progress:
         }
 
 
-def _rows(document: object) -> dict[str, object]:
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise ValueError(f"expected schema {_SCHEMA}")
-    rows = document.get("lessons")
-    if not isinstance(rows, dict):
-        raise ValueError("expected a table of lessons")
-    return rows
+def _understood(content: Mapping[str, Any]) -> dict[str, LessonProgress]:
+    return {str(id_): _lesson(row) for id_, row in content["lessons"].items()}
 
 
 def _lesson(row: object) -> LessonProgress:
@@ -116,7 +93,3 @@ def _lesson(row: object) -> LessonProgress:
         best,
         row.get("passed") is True,
     )
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or ["unreadable"])[0][:80]

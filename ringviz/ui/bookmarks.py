@@ -1,11 +1,11 @@
 """Bookmarks: places of a run with a note, kept on disk so that they are there the next time."""
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-_SCHEMA = 1
+from ringviz.record.kept_file import KeptFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class Bookmark:
     """Which techniques share this place: those whose runs are aligned in the same way."""
 
 
+_Known = dict[str, dict[tuple[str, int], Bookmark]]
+"""Scenario -> by alignment and position."""
+
+
 class Bookmarks:
     """All bookmarks of all scenarios; every change is written at once.
 
@@ -27,12 +31,19 @@ class Bookmarks:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._known: dict[str, dict[tuple[str, int], Bookmark]] = {}
-        self.trouble = ""
+        self._file = None if path is None else KeptFile(path, "bookmarks")
+        found = None if self._file is None else self._file.read(_understood)
+        self._known = found or {}
+
+    @property
+    def trouble(self) -> str:
         """One line for the user if the file could not be used, or written."""
-        if path is not None and path.exists():
-            self._load(path)
+        return "" if self._file is None else self._file.trouble
+
+    def was_told(self) -> None:
+        """Say no more of the trouble: the user knows."""
+        if self._file is not None:
+            self._file.trouble = ""
 
     def of(self, scenario: str, alignment: str) -> tuple[Bookmark, ...]:
         """Give the bookmarks of a scenario that mean something under a technique, in order of the run."""
@@ -49,38 +60,20 @@ class Bookmarks:
         self._known.get(scenario, {}).pop((bookmark.alignment, bookmark.position), None)
         self._save()
 
-    def _load(self, path: Path) -> None:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema"] != _SCHEMA:
-                raise ValueError("unknown schema")
-            for scenario, rows in content["bookmarks"].items():
-                marks = [Bookmark(int(row["position"]), str(row["note"]), str(row["alignment"])) for row in rows]
-                self._known[scenario] = {(mark.alignment, mark.position): mark for mark in marks}
-        except OSError as error:
-            self.trouble = f"bookmarks cannot be read: {error.strerror}"
-        except (ValueError, KeyError, TypeError, AttributeError):
-            self._known.clear()
-            aside = path.with_suffix(".damaged.json")
-            self.trouble = f"the file of bookmarks was damaged; it now lies beside the new one as {aside.name}"
-            try:
-                os.replace(path, aside)
-            except OSError as error:
-                self.trouble = f"the file of bookmarks is damaged, and cannot be set aside: {error.strerror}"
-
     def _save(self) -> None:
-        if self._path is None:
+        if self._file is None:
             return
         rows = {
             scenario: [asdict(mark) for _, mark in sorted(marks.items())]
             for scenario, marks in sorted(self._known.items())
             if marks
         }
-        text = json.dumps({"schema": _SCHEMA, "bookmarks": rows}, indent=1, ensure_ascii=False)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._path.with_suffix(".new")
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, self._path)  # whole or not at all
-        except OSError as error:
-            self.trouble = f"bookmarks cannot be written: {error.strerror}"
+        self._file.write({"bookmarks": rows})
+
+
+def _understood(content: Mapping[str, Any]) -> _Known:
+    known: _Known = {}
+    for scenario, rows in content["bookmarks"].items():
+        marks = [Bookmark(int(row["position"]), str(row["note"]), str(row["alignment"])) for row in rows]
+        known[scenario] = {(mark.alignment, mark.position): mark for mark in marks}
+    return known

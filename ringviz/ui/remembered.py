@@ -1,11 +1,11 @@
 """What the app remembers from one time to the next: the theme, and the last place."""
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-_SCHEMA = 1
+from ringviz.record.kept_file import KeptFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +28,26 @@ class Remembered:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self.last = LastPlace()
-        self.trouble = ""
-        """One line for the user if the file could not be used."""
-        if path is not None and path.exists():
-            self._load(path)
+        self._file = None if path is None else KeptFile(path, "theme and last place")
+        found = None if self._file is None else self._file.read(_understood)
+        self.last = found or LastPlace()
+
+    @property
+    def trouble(self) -> str:
+        """One line for the user if the file could not be used, or written."""
+        return "" if self._file is None else self._file.trouble
 
     def keep(self, **changes: str | int) -> None:
         """Change some of it."""
         after = replace(self.last, **changes)  # type: ignore[arg-type]
         if after != self.last:
             self.last = after
-            self._save()
+            if self._file is not None:
+                self._file.write(asdict(after))
 
-    def _load(self, path: Path) -> None:
-        try:
-            content = json.loads(path.read_bytes())
-            if content["schema"] != _SCHEMA:
-                raise ValueError("unknown schema")
-            values = {field.name: content[field.name] for field in fields(LastPlace)}
-            if any(type(value) is not type(getattr(LastPlace(), name)) for name, value in values.items()):
-                raise ValueError("a value of another kind")
-            self.last = LastPlace(**values)
-        except OSError as error:
-            self.trouble = f"{path.name} cannot be read: {error.strerror}"
-        except (ValueError, KeyError, TypeError, AttributeError):
-            aside = path.with_suffix(".damaged.json")
-            self.trouble = f"{path.name}, with theme and last place, was damaged; it is kept as {aside.name}"
-            try:
-                os.replace(path, aside)
-            except OSError as error:
-                self.trouble = f"{path.name} is damaged, and cannot be set aside: {error.strerror}"
 
-    def _save(self) -> None:
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._path.with_suffix(f".{os.getpid()}.part")
-            beside.write_text(json.dumps({"schema": _SCHEMA, **asdict(self.last)}), encoding="utf-8")
-            os.replace(beside, self._path)
-        except OSError as error:
-            self.trouble = f"theme and last place cannot be kept: {error.strerror}"
+def _understood(content: Mapping[str, Any]) -> LastPlace:
+    values = {field.name: content[field.name] for field in fields(LastPlace)}
+    if any(type(value) is not type(getattr(LastPlace(), name)) for name, value in values.items()):
+        raise ValueError("a value of another kind")
+    return LastPlace(**values)

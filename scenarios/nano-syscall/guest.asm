@@ -35,40 +35,7 @@ MSR_SYSENTER_CS equ 0x174           ; where SYSENTER leads: CS, and SS right beh
 MSR_SYSENTER_ESP equ 0x175          ; the stack,
 MSR_SYSENTER_EIP equ 0x176          ; and the address
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
-
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
-
-; ---- Kernel code (ring 0) -----------------------------------------------------------
-start:
-    mov esp, kernel_stack_top       ; the loader promises no stack
-    cld                             ; LODSB is to walk upwards
-
-    ; The loader's segments work, but nobody says where their table is: bring our own.
-    lgdt [gdt_pointer]
-    jmp KERNEL_CODE:.reload         ; CS changes only by a far transfer
-.reload:
-    mov ax, KERNEL_DATA
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    lidt [idt_pointer]
+%include "../nano-in/begin.asm"
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
 
@@ -140,51 +107,7 @@ halt:                               ; only reached where there is no exit port
     hlt
     jmp halt
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Print EAX in decimal. Changes no register.
-print_decimal:
-    pushad
-    mov ebx, 10
-    mov ecx, 0                      ; digits on the stack
-.divide:                            ; the last digit comes out first,
-    mov edx, 0
-    div ebx
-    push edx
-    inc ecx
-    test eax, eax
-    jnz .divide
-.digit:                             ; so the stack turns them round
-    pop eax
-    add al, '0'
-    call putc
-    dec ecx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../nano-in/console.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096

@@ -27,14 +27,14 @@ def test_a_file_that_makes_no_sense_is_set_aside_with_a_line(tmp_path: Path, tex
     path.write_text(text, encoding="utf-8")
     progress = Progress.load(path)
     assert progress.lessons == {}
-    assert "progress.unreadable.json" in progress.complaint
+    assert "progress.damaged.json" in progress.complaint
     assert "\n" not in progress.complaint
-    assert (tmp_path / "progress.unreadable.json").read_text(encoding="utf-8") == text
+    assert (tmp_path / "progress.damaged.json").read_text(encoding="utf-8") == text
     progress.save()
     assert Progress.load(path).complaint == ""
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="progress cannot be kept"):
+    with pytest.raises(InputError, match="the progress of lessons, cannot be written"):
         Progress(tmp_path / "file" / "progress.json").save()

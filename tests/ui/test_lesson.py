@@ -143,5 +143,5 @@ async def test_progress_that_cannot_be_read_is_said_and_kept(tmp_path: Path) -> 
     (tmp_path / "progress.json").write_text("{", encoding="utf-8")
     async with bench(scenario=None) as b:
         await b.press("l")
-        assert "progress.json could not be read" in b.text()
-        assert (tmp_path / "progress.unreadable.json").exists()
+        assert "it is kept as progress.damaged.json" in b.text()
+        assert (tmp_path / "progress.damaged.json").exists()

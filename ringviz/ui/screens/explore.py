@@ -321,7 +321,7 @@ class ExploreScreen(MovingScreen):
         self.bookmarks = kept.of(shown.scenario_id, _alignment(shown))
         if kept.trouble:
             self.notice(Remarked(kept.trouble))
-            kept.trouble = ""
+            kept.was_told()
 
     def action_goto(self) -> None:
         """Ask for a place and go there."""
