@@ -69,7 +69,8 @@ from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
-from ringviz.ui.themes import DARK, THEMES, VARIABLE_DEFAULTS
+from ringviz.ui.textual_mends import mend
+from ringviz.ui.themes import DARK, MONOCHROME, THEMES, VARIABLE_DEFAULTS
 
 _STYLES = Path(__file__).parent / "styles"
 _WITH_A_LINE = (MovingScreen, HomeScreen, LessonsScreen, CompareScreen, WhatIfScreen, YearsScreen, EditScreen)
@@ -140,6 +141,7 @@ class RingvizApp(App[None]):
         editing: Editing | None = None,
     ) -> None:
         super().__init__()
+        mend()
         self.own_keys = own_keys or OwnKeys()
         self.remembered = remembered or Remembered()
         self._first: Open | PlayReplay | OpenLesson | None = lesson
@@ -171,10 +173,11 @@ class RingvizApp(App[None]):
         self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
         self.techniques: Sequence[TechniqueChoice] = self.laboratory.techniques()
         self.explore = ExploreScreen() if replay is None else ReplayScreen(replay, speed)
-        for theme in THEMES:
+        for theme in (*THEMES, MONOCHROME):
             self.register_theme(theme)
         kept = self.remembered.last.theme
-        self.theme = kept if kept in self.available_themes else DARK.name
+        usual = MONOCHROME.name if self.no_color else DARK.name
+        self.theme = kept if kept in self.available_themes else usual
         self.set_keymap(dict(self.own_keys.keymap))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -323,9 +323,9 @@ HOME: tuple[Command, ...] = (
     Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
     Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
     Command("find", "slash", "/", "find", "Find a guest by a word of its name or of what is said about it.", "find", 3),
-    Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 7),
-    Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 5),
-    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 6),
+    Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 8),
+    Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 6),
+    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 7),
     Command(
         "theme",
         "t",
@@ -333,10 +333,10 @@ HOME: tuple[Command, ...] = (
         "theme",
         "Dark, light, high contrast, colour-blind, in turn.",
         "app.theme_switch",
-        8,
+        9,
     ),
     Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 4),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 9),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 5),
 )
 """On the home screen."""
 

@@ -186,6 +186,34 @@ COLOUR_BLIND = Theme(
 )
 """In colours that do not depend on telling red from green."""
 
+_LOUD_KINDS = ("silent", "violation", "trap", "exit", "hypercall", "fault")
+_MONOCHROME_VARIABLES = {
+    **_CONTRAST_VARIABLES,
+    **{name: "#c4c4c4" for name in _CONTRAST_VARIABLES if name.startswith("kind-")},
+    **{f"kind-{name}": "#ffffff" for name in _LOUD_KINDS},
+    "ring-lit": "#ffffff",
+    "changed": "#ffffff",
+    "dim": "#9a9a9a",
+    "frame": "#6a6a6a",
+}
+
+MONOCHROME = Theme(
+    name="ringviz-monochrome",
+    primary="#ffffff",
+    secondary="#ffffff",
+    accent="#ffffff",
+    warning="#ffffff",
+    error="#ffffff",
+    success="#e0e0e0",
+    foreground="#e0e0e0",
+    background="#121212",
+    surface="#1a1a1a",
+    panel="#2a2a2a",
+    dark=True,
+    variables=_MONOCHROME_VARIABLES,
+)
+"""Under NO_COLOR, where Textual turns every colour into its grey: red, our loudest, would be the dimmest."""
+
 THEMES = (DARK, LIGHT, CONTRAST, COLOUR_BLIND)
 """In the order in which one key goes through them."""
 

@@ -10,7 +10,7 @@ from ringviz.engine.view import CodeRow, Kind, LedgerRow, LedgerView, RegisterRo
 from ringviz.facts.source import Status
 from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.requests import Shown
-from ringviz.ui.themes import CONTRAST, DARK, THEMES
+from ringviz.ui.themes import CONTRAST, DARK, MONOCHROME, THEMES
 from ringviz.ui.widgets.boxes import nested_boxes
 from ringviz.ui.widgets.code import instruction_line
 from ringviz.ui.widgets.console import ConsolePanel
@@ -233,7 +233,7 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+@pytest.mark.parametrize("theme", [*THEMES, MONOCHROME], ids=lambda theme: theme.name)
 def test_text_stands_out_from_its_ground(theme: Theme) -> None:
     """WCAG 2 asks for 4.5 to 1 for text, and 7 to 1 for enhanced contrast."""
     least = 7.0 if theme is CONTRAST else 4.0
@@ -282,3 +282,17 @@ def test_a_64_bit_address_leaves_room_for_its_instruction() -> None:
     )  # fmt: skip
     assert instruction_line(row, 36, 8).plain.startswith("►…001001d2 mov    ecx, 0xc0000082")
     assert instruction_line(replace(row, address=0x1001D2), 36, 8).plain.startswith("►001001d2 mov ")
+
+
+async def test_without_colour_what_is_wrong_is_the_brightest_and_not_the_dimmest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with bench() as b:
+        assert b.app.theme == MONOCHROME.name
+        loud = _contrast(MONOCHROME.variables["kind-silent"], "#000000")
+        assert loud == max(_contrast(MONOCHROME.variables[name], "#000000") for name in MONOCHROME.variables)
+        for name, colour in MONOCHROME.variables.items():
+            assert not name.startswith("kind-") or colour[1:3] == colour[3:5] == colour[5:7], name
+        await b.press("t")
+        assert b.app.theme == THEMES[0].name

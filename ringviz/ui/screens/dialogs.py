@@ -102,7 +102,7 @@ class GoToDialog(ModalScreen[str | None]):
                 "A number is a step, #12 an event. An address or symbol: run until the guest comes there. ring: to the "
                 "next change of ring; ring 3: to that one. divergence: to where the guest next gets something else "
                 f"than on bare metal. {_KINDS}: to the next event of that kind; with a number or word behind it, to "
-                "one whose cause or instruction says so. `if eax == 5` may follow.",
+                "one whose cause or instruction says so. `if eax == 5` may follow. enter goes · esc cancels",
                 markup=False,
                 classes="hint",
             )

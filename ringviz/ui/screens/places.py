@@ -133,8 +133,9 @@ class BreakpointsDialog(ModalScreen[BreakpointsAnswer]):
             yield field
             yield OptionList(*map(_breakpoint_line, self._breakpoints), markup=False)
             yield Static(
-                "A step, an address (0x…), a symbol, an event's number (#12), ring, ring 3, or a kind of event and "
-                "what it says (exit 30, trap cli); then `if` and conditions on registers and flags, joined by `and`. "
+                "A step, an address (0x…), a symbol, an event's number (#12), ring, ring 3, divergence, or a kind of "
+                "event and what it says (exit 30, trap cli); then `if` and conditions on registers and flags, joined "
+                "by `and`. "
                 "In the list: enter switches on or off, delete removes, tab changes between line and list.",
                 markup=False,
                 classes="hint",

@@ -196,7 +196,9 @@ def column_lines(column: VendorColumn, width: int, height: int) -> list[Content]
 
 def pair_line(row: VendorRow, width: int) -> Content:
     """One pair of fields; its purpose stands at the left where there is room."""
-    purpose = f"{printable(row.what)[: _PURPOSE_CELLS - 1]:<{_PURPOSE_CELLS}}" if width >= _SPACIOUS else ""
+    what = printable(row.what)
+    what = what if len(what) < _PURPOSE_CELLS else f"{what[: _PURPOSE_CELLS - 2]}…"
+    purpose = f"{what:<{_PURPOSE_CELLS}}" if width >= _SPACIOUS else ""
     half = (width - len(purpose)) // 2
     # A second line of one concept says nothing about the other vendor.
     missing = "  (none)" if row.what else ""

@@ -1,0 +1,181 @@
+"""A monkey at the keyboard: random keys, clicks and sizes raise nothing, and the app still answers at the end.
+
+The seed is in the test's name; the same seed does the same again.
+"""
+
+import asyncio
+import random
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from textual import events
+from textual.message import Message
+from textual.pilot import Pilot
+
+from ringviz.ui.app import RingvizApp
+from ringviz.ui.commands import EXPLORE, GROUP, HOME, LECTURE, LESSON, LESSONS, VENDORS
+from ringviz.ui.laboratory import Laboratory
+from ringviz.ui.requests import Failed, Refresh, Settled
+from ringviz.ui.screens.home import HomeScreen
+from tests.ui.fake import FakeLaboratory
+
+SIZES = ((60, 18), (80, 24), (97, 31), (120, 40), (132, 43), (200, 60), (70, 60), (250, 20))
+COMMANDS = sorted({key for rows in (EXPLORE, GROUP, HOME, LECTURE, LESSON, LESSONS, VENDORS) for c in rows
+                   for key in c.keys.split(",")} - {"q"})  # fmt: skip
+OTHERS = (
+    *("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "tab", "shift+tab", "enter", "enter"),
+    *("escape", "escape", "q", "backspace", "delete", "space", "ctrl+p", "ctrl+w", "ctrl+a", "f5", "ctrl+z", "insert"),
+    *("0", "1", "7", "9", "x", "é", "ß", "→", "[", "\\", "€", "minus", "comma", "left_square_bracket", "number_sign"),
+)
+TEXTS = ("1764", "#12", "0x100046", "popf", "ring 3", "[/b]", "silent if eax == 5", "divergence", "nonsense")
+PATIENCE_SECONDS = 120
+BREATH_SECONDS = 0.002
+
+
+@dataclass
+class Monkey:
+    """What it does is decided by its seed alone."""
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+        self.did: list[str] = []
+        """The last deeds, for the message of a test that fails."""
+
+    async def does_something(self, app: RingvizApp, pilot: Pilot[None]) -> int:
+        """Press, click or resize; gives the number of deeds."""
+        match self.dice.choices(("command", "key", "text", "click", "resize"), (50, 30, 2, 12, 6))[0]:
+            case "command":
+                return await self.presses(pilot, *self.dice.choices(COMMANDS, k=self.dice.randint(1, 4)))
+            case "key":
+                return await self.presses(pilot, *self.dice.choices(OTHERS, k=self.dice.randint(1, 4)))
+            case "text":
+                return await self.presses(pilot, *self.dice.choice(TEXTS))
+            case "click":
+                place = (self.dice.randrange(app.size.width), self.dice.randrange(app.size.height))
+                self.did.append(f"click {place}")
+                await pilot.click(offset=place, times=self.dice.choice((1, 1, 2)))
+                return 1
+            case _:
+                return await self.resizes(app, pilot)
+
+    async def presses(self, pilot: Pilot[None], *keys: str) -> int:
+        """Press keys one after the other, without looking up; only the way out of the app is not taken."""
+        for done, key in enumerate(keys):
+            if key == "q" and isinstance(pilot.app.screen, HomeScreen):
+                continue
+            self.did.append(key)
+            # As fast as a terminal sends them: the pilot's own press waits until nothing moves any more.
+            pilot.app.post_message(events.Key(*event_of(key)))
+            await asyncio.sleep(BREATH_SECONDS)
+            if not is_there(pilot.app):
+                return done + 1
+        return len(keys)
+
+    async def resizes(self, app: RingvizApp, pilot: Pilot[None]) -> int:
+        """Give the terminal another size; whatever is shown goes on being shown, where it is."""
+        await pilot.pause()
+        size = self.dice.choice(SIZES)
+        before = place_of(app)
+        moves = app.explore.in_motion
+        self.did.append(f"resize {size}")
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        if not moves and is_at_rest(app):
+            assert place_of(app) == before
+        return 1
+
+
+def event_of(key: str) -> tuple[str, str | None]:
+    """Give Textual's name of a key, and the character that it types."""
+    if len(key) == 1:
+        named = key if key.isalnum() else unicodedata.name(key).lower().replace("-", "_").replace(" ", "_")
+        return {"hyphen_minus": "minus", "solidus": "slash"}.get(named, named), key
+    try:
+        return key, unicodedata.lookup({"minus": "hyphen-minus", "slash": "solidus"}.get(key, key).replace("_", " "))
+    except KeyError:
+        return key, None
+
+
+def place_of(app: RingvizApp) -> tuple[object, ...]:
+    """Tell what is shown, and where the guest stands there."""
+    shown = app.explore.snapshot
+    place = (shown.technique_id, shown.position) if shown is not None else ()
+    return (*(type(screen).__name__ for screen in app.screen_stack), *place)
+
+
+def is_at_rest(app: RingvizApp) -> bool:
+    """Tell whether the engine has nothing left to do that could move the place by itself."""
+    return app.engine._requests.empty() and not app.explore.in_motion and not app.explore.is_busy
+
+
+def is_there(app: object) -> bool:
+    assert isinstance(app, RingvizApp)
+    return app.is_running and not app._exit
+
+
+async def rampage(seed: int, count: int, world: Callable[[], Laboratory]) -> None:
+    """Let a monkey do so many things; whenever it has found the way out, the app is started again."""
+    monkey, done = Monkey(seed), 0
+    while done < count:
+        app = RingvizApp(laboratory=world())
+        app.animation_level = "none"
+        heard: list[Message] = []
+        try:
+            async with app.run_test(size=(120, 40), message_hook=heard.append) as pilot:
+                while done < count and is_there(app):
+                    done += await monkey.does_something(app, pilot)
+                    inside = [m.text for m in heard if isinstance(m, Failed) and "failed inside" in m.text]
+                    assert not inside, inside
+                    del heard[:-200]
+                if is_there(app):
+                    await answers(app, pilot, heard)
+        except BaseException as error:
+            error.add_note(f"seed {seed}, after {done} deeds; the last were {monkey.did[-40:]}")
+            raise
+
+
+async def answers(app: RingvizApp, pilot: Pilot[None], heard: list[Message]) -> None:
+    """See that the app comes to rest when Escape is pressed, and that its keys still do something."""
+    await pilot.press("escape", "escape")
+    before = sum(isinstance(message, Settled) for message in heard)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        app.engine.cancel()
+        app.engine.submit(Refresh())
+        while sum(isinstance(message, Settled) for message in heard) == before:
+            await pilot.pause(0.01)
+    theme = app.theme
+    app.action_theme_switch()
+    await pilot.pause()
+    assert app.theme != theme
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RingvizApp, "deliver_screenshot", lambda *_, **__: None)
+
+
+def real() -> Laboratory:
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+
+    return EngineLaboratory()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_few_hundred_random_deeds_raise_nothing(seed: int) -> None:
+    await rampage(seed, 150, FakeLaboratory)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10, 14))
+async def test_five_thousand_random_deeds_raise_nothing(seed: int) -> None:
+    await rampage(seed, 5_000, FakeLaboratory)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20, 22))
+async def test_five_thousand_random_deeds_raise_nothing_with_the_real_engine(seed: int) -> None:
+    await rampage(seed, 5_000, real)

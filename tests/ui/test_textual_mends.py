@@ -1,0 +1,30 @@
+"""What Textual does wrong, and no longer does here."""
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.widgets import OptionList
+
+from ringviz.ui.textual_mends import mend
+
+
+class ListApp(App[None]):
+    CSS = "OptionList { display: none; }"
+
+    def compose(self) -> ComposeResult:
+        yield OptionList("one", "two", "three")
+
+
+@pytest.mark.parametrize("action", ["page_down", "page_up"])
+async def test_page_keys_in_a_list_that_is_not_laid_out_yet_are_no_error(action: str) -> None:
+    mend()
+    mend()
+    app = ListApp()
+    async with app.run_test() as pilot:
+        options = app.query_one(OptionList)
+        options.highlighted = 1
+        await options.run_action(action)
+        assert options.highlighted == 1
+        options.display = True
+        await pilot.pause()
+        await options.run_action(action)
+        assert options.highlighted == {"page_down": 2, "page_up": 0}[action]
