@@ -72,6 +72,11 @@ class InstructionExits(ExceptionExits):
                 f"{self.scenario.id}, at {before.eip:08X}h: the guest writes the real EFER, for no intercept stops it;"
                 " without SVME in it the next VMRUN ends with VMEXIT_INVALID"
             )
+        if instruction.form in SVM_FORMS and before.svm is not None and before.efer & Efer.SVME and not before.cpl:
+            raise UnsupportedError(
+                f"{self.scenario.id}, at {before.eip:08X}h: the guest executes {instruction.mnemonic.upper()} on the real"
+                " CPU, for no intercept stops it; it would reach the VMM's own memory or its global interrupt flag"
+            )
         completion = self._execute(instruction, is_in_guest=True)
         if isinstance(completion, Interruption):
             return self._exception(completion, stop, instruction)
