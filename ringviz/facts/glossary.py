@@ -291,8 +291,8 @@ GLOSSARY: Mapping[str, Term] = by(
     Term(
         "nested-virtualization",
         "Nested virtualization",
-        "A guest that is a hypervisor with a guest of its own. The lowest hypervisor is called L0, its guest L1, and the "
-        "guest of that L2. The processor knows one level only: L0 runs L2 for L1, and hands L2's exits on to it.",
+        "A guest that is a hypervisor with a guest of its own. The lowest hypervisor is called L0, its guest L1, and "
+        "the guest of that L2. The processor knows one level only: L0 runs L2 for L1, and hands L2's exits on to it.",
         APM2.at("Secure Virtual Machine"),
         ("amd-v", "exit", "vmcb"),
     ),
