@@ -14,7 +14,9 @@ from ringviz.facts.instructions import INSTRUCTIONS, PgClass
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.instruction_weight import class_of
+from ringviz.machine.svm.world_switch import INVALID
 from ringviz.vmm.events import Event, Kind
+from ringviz.vmm.hardware import GUEST_HYPERVISOR
 from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 
 if TYPE_CHECKING:
@@ -104,6 +106,12 @@ def _why(technique: TechniqueFacts, event: Event) -> str:
     """One line of reason."""
     picture = RESIDENTS[technique.id]
     match event.kind:
+        case _ if event.handler == GUEST_HYPERVISOR and event.cause == "VMRUN":
+            return "The hypervisor goes into the page that VM_HSAVE_PA names; its guest comes out of the VMCB."
+        case _ if event.handler == GUEST_HYPERVISOR and event.cause == INVALID.exit_name:
+            return "VMRUN checks the VMCB before anything runs: the hypervisor has to look at EXITCODE in any case."
+        case _ if event.handler == GUEST_HYPERVISOR:
+            return "The hypervisor asked for it in its VMCB: its guest goes back into that, and it goes on itself."
         case Kind.TRAP | Kind.EXIT if event.cause == HIDDEN_FAULT:
             return "The guest has a page here, the VMM's own page tables had not yet: the guest never learns of it."
         case Kind.TRAP if event.is_between:

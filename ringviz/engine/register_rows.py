@@ -90,7 +90,22 @@ _LONG_ROWS: tuple[tuple[str, _Show, str, str], ...] = (
 """The rows of a CPU with long mode."""
 
 
+def _vmcb(state: CpuState) -> str:
+    return "none" if state.svm is None or state.svm.guest is None else _hex32(state.svm.guest.vmcb)
+
+
+_SVM_ROWS: tuple[tuple[str, _Show, str, str], ...] = (
+    *_ROWS,
+    ("EFER", lambda s: _hex32(s.efer), "some bits are the VMM's", ""),
+    ("GIF", lambda s: str(int(s.svm is not None and s.svm.gif)), "", ""),
+    ("VMCB", _vmcb, "", ""),
+)
+"""The rows of a CPU that a hypervisor finds AMD-V on; VMCB is the one that its VMRUN has taken."""
+
+
 def _rows_of(state: CpuState) -> tuple[tuple[str, _Show, str, str], ...]:
+    if state.svm is not None:
+        return _SVM_ROWS
     return _ROWS if state.long is None else _LONG_ROWS
 
 

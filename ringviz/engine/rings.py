@@ -22,6 +22,11 @@ def plays_real_mode(technique: TechniqueFacts, guest: CpuState, real: CpuState) 
     return not is_data and not guest.is_protected and bool(real.eflags & Eflags.VM)
 
 
+def level_of(guest: CpuState) -> str:
+    """Give the level of a guest that is a hypervisor itself: L1 while it runs, L2 while its own guest does."""
+    return "L2" if guest.is_guest_mode else "L1"
+
+
 def build_rings(technique: TechniqueFacts, guest: CpuState, real: CpuState, events: Sequence[Event]) -> RingsView:
     """Say who sits in which ring, and how the CPU last came from one to another."""
     picture = RESIDENTS[technique.id]
@@ -30,6 +35,8 @@ def build_rings(technique: TechniqueFacts, guest: CpuState, real: CpuState, even
         # Virtual-8086 mode is always ring 3: the kernel is not where ring compression puts it.
         residents = {ring: who for ring, who in residents.items() if who != _KERNEL} | {3: _KERNEL}
         mode, lesson = mode or VIRTUAL_8086, _REAL_MODE_LESSON
+    if guest.svm is not None:
+        mode = f"{mode}, {level_of(guest)}".lstrip(", ")
     rings = sorted({0, 1, 2, 3, *residents})
     return RingsView(
         seats=tuple(Seat(ring, residents.get(ring, "")) for ring in rings),

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ringviz.engine.divergence import INTERVAL
+from ringviz.engine.divergence import INTERVAL, Divergence
 from ringviz.facts.properties import MAJORITY, PROPERTIES, Property
 from ringviz.facts.techniques import TECHNIQUES
+from ringviz.machine.cpuid import SVM_BIT
+from ringviz.vmm.registry import why_no_svm
 
 if TYPE_CHECKING:
     from ringviz.engine.fidelity import Fidelity
@@ -73,6 +75,7 @@ def _fidelity_words(run: Stat, fidelity: Fidelity | None) -> tuple[Verdict, str,
     if first is not None:
         count = len(fidelity.divergences)
         more = "" if count < 2 else f" {count:,} instructions differ in all."
+        more += _kept_to_itself(run.technique, first)
         native, here = (value if isinstance(value, str) else f"{value:X}h" for value in (first.native, first.here))
         return (
             Verdict.FAILS,
@@ -97,6 +100,14 @@ def _fidelity_words(run: Stat, fidelity: Fidelity | None) -> tuple[Verdict, str,
             f"and from there after every {INTERVAL:,} instructions.",
         )
     return Verdict.HOLDS, "identical", "The guest saw what it sees on bare metal, at every instruction."
+
+
+def _kept_to_itself(technique: str, first: Divergence) -> str:
+    """Say that CPUID has told a hypervisor that there is no AMD-V for it, if that is the difference."""
+    if first.form != "cpuid" or isinstance(first.native, str) or isinstance(first.here, str):
+        return ""
+    is_svm = first.native ^ first.here == SVM_BIT
+    return f" The VMM keeps AMD-V to itself: {why_no_svm(technique)}." if is_svm else ""
 
 
 def _performance(run: Stat, share: float | None, calls: float | None) -> Score:

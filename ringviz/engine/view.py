@@ -69,7 +69,8 @@ class RingsView:
     believed: int
     """The ring the guest believes it is in."""
     real_mode: str
-    """The manual's word for the guest's mode under hardware assistance, else empty."""
+    """The manual's word for the guest's mode under hardware assistance, and the level of a guest that is a hypervisor
+    itself; else empty."""
     crossing: Crossing | None
     vmm_mode: str = ""
     """The manual's word for the mode drawn as ring -1, else empty."""

@@ -119,6 +119,7 @@ _ROUND_TRIPS = (
     _vmware("nehalem", 1009, "Nehalem"),
     _vmware("westmere", 761, "Westmere"),
     _vmware("sandy-bridge", 784, "Sandy Bridge"),
+    _cycles("sandy-bridge-nested-exit", 9794, "An exit of an inner VM, Sandy Bridge", AG12.at("nested virtualization")),
     *_vmlatency("merom", 1692, 1681, 1681, "Merom", "Core 2 T5600 and T7400"),
     *_vmlatency("nehalem", 952, 933, 982, "Nehalem", "Core i5-760, lowest and last"),
     *_vmlatency("westmere", 728, 713, 816, "Westmere", "X5650, X5690, i3 U 330; the i5 M 460's 1724 is left out"),

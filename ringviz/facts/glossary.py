@@ -289,6 +289,14 @@ GLOSSARY: Mapping[str, Term] = by(
         ("vmcb", "intercept", "ring-minus-1"),
     ),
     Term(
+        "nested-virtualization",
+        "Nested virtualization",
+        "A guest that is a hypervisor with a guest of its own. The lowest hypervisor is called L0, its guest L1, and "
+        "the guest of that L2. The processor knows one level only: L0 runs L2 for L1, and hands L2's exits on to it.",
+        APM2.at("Secure Virtual Machine"),
+        ("amd-v", "exit", "vmcb"),
+    ),
+    Term(
         "intel-vt",
         "Intel Virtualization Technology (VT-x)",
         "Intel's extension of x86, of November 2005: VMX root operation for the VMM and non-root operation for guests, "

@@ -35,7 +35,9 @@ _CODE_AT = 0x1000
 _EXTENDED, _HYPERVISOR = 0x8000_0000, 0x4000_0000
 _NOTHING = (0, 0, 0, 0)
 _SVM_LEAF = 0x8000_000A
-_SVM_BIT, _SVM_REVISION, _SVM_LOCK = 1 << 2, 1, 1 << 2
+SVM_BIT = 1 << 2
+"""In ECX of leaf 8000_0001h: AMD-V."""
+_SVM_REVISION, _SVM_LOCK = 1, 1 << 2
 SVM_ASIDS = 64
 """Address space identifiers there are, 0 included; ringviz chose the number, for none is scarce here."""
 
@@ -111,7 +113,7 @@ def svm_cpuid(inner: Cpuid) -> Cpuid:
         if leaf == _SVM_LEAF:
             return _SVM_REVISION, SVM_ASIDS, 0, _SVM_LOCK
         a, b, c, d = inner(leaf, subleaf)
-        return (a, b, c | _SVM_BIT, d) if leaf == _EXTENDED + 1 else (a, b, c, d)
+        return (a, b, c | SVM_BIT, d) if leaf == _EXTENDED + 1 else (a, b, c, d)
 
     return cpuid
 

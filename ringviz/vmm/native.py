@@ -10,6 +10,7 @@ from ringviz.machine.linear import LinearMemory
 from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import Halted, Stop, Watched
+from ringviz.machine.svm.intercepts import possible_intercepts
 from ringviz.vmm.hardware import HALTED, RETURNS, hardware_event, outcome_of, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.setup import Setup
@@ -73,5 +74,10 @@ class Native(Technique):
         return outcome_of(self, completion)
 
     def verdict(self, instruction: Instruction, cpl: int) -> tuple[str, str]:
-        """The CPU's own rules."""
-        return on_bare_cpu(instruction.form, cpl)
+        """The CPU's own rules; and in the guest of a hypervisor, what that has asked for."""
+        word, why = on_bare_cpu(instruction.form, cpl)
+        guest = self.machine.guest_mode
+        if guest is None or instruction.form is None or (word == "faults" and instruction.form != "vmmcall"):
+            return word, why
+        asked = next((name for name in possible_intercepts(instruction) if name in guest.intercepts), "")
+        return ("exits", f"the hypervisor's own VMCB intercepts {asked}") if asked else (word, why)

@@ -171,6 +171,11 @@ def check_fits(scenario: Scenario, technique: str) -> None:
         raise UnsupportedError(f"{scenario.id} is a 64-bit guest, and {technique} does not run it: {why}")
 
 
+def why_no_svm(technique: str) -> str:
+    """Say why a technique does not lend AMD-V on to a guest that is a hypervisor itself; empty where it does."""
+    return _CLASSES[technique_facts(technique).id].no_svm
+
+
 def memory_bytes(scenario: Scenario, technique: str) -> int:
     """Give the memory that a guest takes with the VMM under it."""
     return _CLASSES[technique_facts(technique).id].guest_base + scenario.guest.memory_bytes

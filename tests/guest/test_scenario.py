@@ -62,7 +62,7 @@ BROKEN = {
     "mistyped key": (
         TOML.replace("memory_mib", "memory_mb"),
         "guest.memory_mb: unknown key, expected source, image, format, memory_mib, load, entry, start, paging,"
-        " long, paravirt, disk, disk2, input, keys;"
+        " long, svm, paravirt, disk, disk2, input, keys;"
         ' did you mean "memory_mib"?',
     ),
     "mistyped table": (
@@ -166,6 +166,12 @@ def test_bytes_that_are_not_utf_8_get_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     (folder / "scenario.toml").write_bytes(b'title = "\xff"')
     with pytest.raises(ScenarioError, match=r"scenario\.toml: byte 9 is not UTF-8$"):
+        load_scenario(folder)
+
+
+def test_a_hypervisor_is_a_32_bit_guest(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, TOML.replace("memory_mib", "svm = true\nlong = true\nmemory_mib"))
+    with pytest.raises(ScenarioError, match=r"guest\.svm: found true, expected false where guest\.long is true"):
         load_scenario(folder)
 
 

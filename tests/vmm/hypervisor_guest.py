@@ -28,7 +28,8 @@ GDT, GDT_POINTER = 0x10_4000, 0x10_4100
 IO_MAP, MSR_MAP = 0x10_8000, 0x10_B000
 IDT, L2_HANDLER = 0x10_5000, 0x10_5800
 L1_STACK = 0x10_6000
-END = 0x10_D000
+PAGE_DIRECTORY = 0x10_D000
+END = 0x10_E000
 ALWAYS = frozenset({"VMRUN", "VMMCALL"})
 VMMCALL = bytes.fromhex("0f01d9")
 _DESCRIPTORS = (0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
@@ -114,9 +115,18 @@ def hypervisor(
     gate = struct.pack("<HHHH", L2_HANDLER & 0xFFFF, 0x08, 0x8E00, L2_HANDLER >> 16)
     put(IDT, gate * _GATES)
     put(L2_HANDLER, VMMCALL)
+    put(PAGE_DIRECTORY, struct.pack("<I", 0x83))  # 4 MiB, present, writable
     put(VMCB, vmcb_of(state or l2_state(), ALWAYS | frozenset(intercepts), fields))
     if maps:
         put(IO_MAP, maps * 0x3000)
         put(MSR_MAP, maps * 0x2000)
     scenario = make_scenario(folder, bytes(image), LOAD, entry=LOAD, limit=10_000)
     return replace(scenario, guest=replace(scenario.guest, svm=True))
+
+
+def paged(state: CpuState) -> CpuState:
+    """Give L2 page tables of its own: one page of 4 MiB, and nothing beyond."""
+    state.cr0 |= 0x8000_0000
+    state.cr4 |= 0x10
+    state.cr3 = PAGE_DIRECTORY
+    return state

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ringviz.engine.scorecard import scorecard
+from ringviz.engine.stat import stat
+from ringviz.facts.segments import SegmentCache
 from ringviz.facts.svm import EXIT_INVALID, SVM_EXITS
 from ringviz.guest.scenario import find_scenario
+from ringviz.machine.state import CS
 from ringviz.machine.svm.checks import CHECKS
 from ringviz.vmm.events import Kind
-from ringviz.vmm.registry import available, choose
-from tests.vmm.hypervisor_guest import L2_CODE, L2_HANDLER, VMCB, field, hypervisor, l2_state
+from ringviz.vmm.registry import available, choose, why_no_svm
+from tests.vmm.hypervisor_guest import L2_CODE, L2_HANDLER, VMCB, field, hypervisor, l2_state, paged
 from tests.vmm.lockstep import Run, assert_lockstep
 
 CODES = {row.name: row.code for row in SVM_EXITS.values()}
@@ -175,6 +180,84 @@ def test_without_efer_svme_the_instructions_of_a_hypervisor_do_not_exist() -> No
     assert offered(0x8000_000A, 0) == (1, 64, 0, 4)
 
 
+V_IRQ, V_IGN_TPR, V_INTR_MASKING = 1 << 8, 1 << 20, 1 << 24
+PRIORITY_1, TASK_PRIORITY_2 = 1 << 16, 2
+SHADOW = {"INTERRUPT_SHADOW": 1}
+
+
+@pytest.mark.parametrize(
+    ("intercepts", "control", "more", "exit_name", "place"),
+    [
+        ([], V_IRQ | V_IGN_TPR, {}, "VMMCALL", L2_HANDLER),
+        ([], V_IRQ | V_IGN_TPR | V_INTR_MASKING, {}, "VMMCALL", L2_HANDLER),
+        ([], V_IRQ | PRIORITY_1 | TASK_PRIORITY_2, {}, "VMMCALL", L2_CODE + 2),
+        (["VINTR"], V_IRQ | V_IGN_TPR, {}, "VINTR", L2_CODE),
+        (["VINTR"], V_IRQ | V_IGN_TPR, SHADOW, "VINTR", L2_CODE + 1),
+    ],
+)
+def test_a_virtual_interrupt_comes_when_l2_lets_it_in(
+    intercepts: list[str], control: int, more: dict[str, int], exit_name: str, place: int, tmp_path: Path
+) -> None:
+    state = l2_state()
+    state.eflags |= 0x200
+    fields = {"VINTR_CONTROL": control, "V_INTR_VECTOR": 0x31, **more}
+    guest = hypervisor(tmp_path, b"\x90\x90", intercepts, state=state, fields=fields)
+    run = assert_lockstep(guest, "amd-v")
+    vmcb = run.page(VMCB >> 12)
+    assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES[f"VMEXIT_{exit_name}"], place)
+    is_taken = exit_name == "VMMCALL" and place == L2_HANDLER
+    assert bool(field(vmcb, "VINTR_CONTROL") & V_IRQ) is not is_taken
+
+
+def test_a_virtual_interrupt_waits_for_sti_and_one_instruction_more(tmp_path: Path) -> None:
+    fields = {"VINTR_CONTROL": V_IRQ | V_IGN_TPR, "V_INTR_VECTOR": 0x31}
+    run = assert_lockstep(hypervisor(tmp_path, bytes.fromhex("90fb4040"), ["VINTR"], fields=fields), "amd-v")
+    vmcb = run.page(VMCB >> 12)
+    assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES["VMEXIT_VINTR"], L2_CODE + 3)
+
+
+READ_BEYOND = bytes.fromhex("a100008000")  # mov eax, [800000h]
+
+
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+@pytest.mark.parametrize("intercepts", [["EXCP14"], []])
+def test_page_faults_of_l2_are_by_its_own_tables(intercepts: list[str], mmu: str, tmp_path: Path) -> None:
+    state = paged(l2_state())
+    run = assert_lockstep(hypervisor(tmp_path, b"\x40" + READ_BEYOND, intercepts, state=state), "amd-v", mmu=mmu)
+    vmcb = run.page(VMCB >> 12)
+    if intercepts:
+        found = [field(vmcb, name) for name in ("EXITCODE", "EXITINFO1", "EXITINFO2", "CR2")]
+        assert found == [CODES["VMEXIT_EXCP14"], 0, 0x80_0000, 0]
+    else:
+        assert [field(vmcb, name) for name in ("RIP", "CR2", "CR3")] == [L2_HANDLER, 0x80_0000, state.cr3]
+
+
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+def test_l2_may_be_in_real_mode_or_in_ring_3(mmu: str, tmp_path: Path) -> None:
+    outer = l2_state()
+    outer.cpl = 3
+    for index, cache in enumerate(outer.segments):
+        outer.segments[index] = _in_ring_3(cache)
+    run = assert_lockstep(hypervisor(tmp_path / "outer", b"\xfa", ["EXCP13"], state=outer), "amd-v", mmu=mmu)
+    vmcb = run.page(VMCB >> 12)
+    assert [field(vmcb, name) for name in ("EXITCODE", "CPL", "RIP")] == [CODES["VMEXIT_EXCP13"], 3, L2_CODE]
+
+    real = l2_state()
+    real.cr0 &= ~1
+    real.eip = L2_CODE & 0xFFFF
+    real.segments = [SegmentCache(0x10_0000 >> 4 & 0xFFFF, 0x10_0000, 0xFFFF, 0x93)] * 6
+    real.segments[CS] = SegmentCache(0xF000, 0x10_0000, 0xFFFF, 0x9B)
+    run = assert_lockstep(hypervisor(tmp_path / "real", b"\x40\xf4", ["HLT"], state=real), "amd-v", mmu=mmu)
+    vmcb = run.page(VMCB >> 12)
+    found = [field(vmcb, name) for name in ("EXITCODE", "CPL", "RIP", "CS.base")]
+    assert found == [CODES["VMEXIT_HLT"], 0, (L2_CODE & 0xFFFF) + 1, 0x10_0000]
+
+
+def _in_ring_3(cache: SegmentCache) -> SegmentCache:
+    """The same segment for ring 3."""
+    return replace(cache, selector=cache.selector | 3, access=cache.access | 0x60)
+
+
 # ---- the scenario ----------------------------------------------------------------------------------------------------
 
 
@@ -223,3 +306,9 @@ def test_a_run_that_is_left_while_l2_runs_goes_on_as_it_would_have(mmu: str) -> 
     again.finish()
     assert technique.guest_state() == whole.technique.guest_state()
     assert technique.machine.bus.console == whole.technique.machine.bus.console
+
+
+def test_the_scorecard_says_why_a_hypervisor_finds_no_amd_v() -> None:
+    run = stat(find_scenario("nested-svm"), "trap-emulate", cpu="barcelona", fidelity=True)
+    words = scorecard(run).scores[0].words
+    assert f"keeps AMD-V to itself: {why_no_svm('trap-emulate')}." in words

@@ -32,6 +32,9 @@ from ringviz.vmm.environment import VirtualEnvironment
 from ringviz.vmm.hardware import HALTED, RETURNS, entry_action, watched_return
 from ringviz.vmm.outcome import RESUME, Outcome
 
+_REACHES_THE_VMM = frozenset({"vmload", "vmsave", "stgi", "clgi"})
+"""Not intercepted, they act on host-physical memory, or on what keeps interrupts from the VMM itself."""
+
 
 class InstructionExits(ExceptionExits):
     """The intercepts and maps of the VMCB decide."""
@@ -71,6 +74,11 @@ class InstructionExits(ExceptionExits):
             raise UnsupportedError(
                 f"{self.scenario.id}, at {before.eip:08X}h: the guest writes the real EFER, for no intercept stops it;"
                 " without SVME in it the next VMRUN ends with VMEXIT_INVALID"
+            )
+        if instruction.form in _REACHES_THE_VMM and before.svm is not None and before.efer & Efer.SVME:
+            raise UnsupportedError(
+                f"{self.scenario.id}, at {before.eip:08X}h: the guest executes {instruction.mnemonic.upper()} on the"
+                " real CPU, for no intercept stops it; it would reach the VMM's memory or its global interrupt flag"
             )
         completion = self._execute(instruction, is_in_guest=True)
         if isinstance(completion, Interruption):
