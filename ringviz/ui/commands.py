@@ -30,6 +30,15 @@ EXPLORE: tuple[Command, ...] = (
     Command("next", "n", "n", "next event", "Run to the next trap, exit, gate or silent instruction.", "next_event", 2),
     Command("previous", "p", "p", "previous", "Go back to the event before this one.", "previous_event", 13),
     Command("run", "r", "r", "run", "Run to the end; Escape stops on the way.", "run", 3),
+    Command(
+        "run_back",
+        "less_than_sign",
+        "<",
+        "run back",
+        "Go back to where a breakpoint was last met.",
+        "run_back",
+        34,
+    ),
     Command("stop", "escape", "esc", "stop", "Stop a run, or leave a zoomed panel.", "stop", 16),
     Command(
         "technique",

@@ -56,6 +56,7 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
     "years": lambda b: isinstance(b.app.screen, YearsScreen),
     "what_if": lambda b: isinstance(b.app.screen, WhatIfScreen),
+    "run_back": lambda b: "There is no breakpoint to go back to" in b.text(),
     "edit": lambda b: "no guest can be edited here" in b.text(),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
