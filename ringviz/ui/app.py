@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from textual import events, on
 from textual.app import App, SystemCommand
@@ -104,6 +104,7 @@ class RingvizApp(App[None]):
         is_lecture: the replay is held as a lecture.
         own_keys: which keys do what, if the user has an opinion.
         breakpoints: kept on disk by the caller; in memory if not given.
+        said: one line to begin with.
         editing: changes guests; without it none can be changed.
         remembered: theme and last place, kept on disk by the caller; in memory if not given.
     """
@@ -147,6 +148,7 @@ class RingvizApp(App[None]):
         remembered: Remembered | None = None,
         editing: Editing | None = None,
         breakpoints: Breakpoints | None = None,
+        said: str = "",
     ) -> None:
         super().__init__()
         mend()
@@ -158,6 +160,7 @@ class RingvizApp(App[None]):
         if replay is not None:
             self._first = PlayReplay(replay)
         self._busy_timer: Timer | None = None
+        self._said = said
         self._resumed_cpu: str | None = None
         """On which the guest was that comes next, if the user took it."""
         self._comparing: CompareScreen | None = None
@@ -177,6 +180,8 @@ class RingvizApp(App[None]):
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
+        self.host_wanted: str | None = None
+        """The host whose machine room the user has gone to."""
         self.bookmarks = bookmarks if bookmarks is not None else Bookmarks()
         self.breakpoints = breakpoints if breakpoints is not None else Breakpoints()
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
@@ -201,7 +206,7 @@ class RingvizApp(App[None]):
         # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
         gc.freeze()
         self.engine.start()
-        troubles = [*self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
+        troubles = [*filter(None, (self._said,)), *self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
         if troubles:
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
@@ -257,6 +262,11 @@ class RingvizApp(App[None]):
     def open(self, request: Open) -> None:
         """Load a scenario; the screen changes once it is there."""
         self.engine.submit(request)
+
+    def enter_host_room(self, host: str) -> None:
+        """Give way to the machine room of a host; `run_app` opens it, and then the home screen again."""
+        self.host_wanted = host
+        self.exit()
 
     def open_comparison(self, request: Compare) -> None:
         """Run all techniques, and show the table."""
@@ -567,7 +577,6 @@ def run_app(
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
     world = EngineLaboratory(controls, prepared)
-    kept = Bookmarks(state_folder() / "bookmarks.json")
     app = RingvizApp(
         scenario,
         technique or "native",
@@ -577,18 +586,51 @@ def run_app(
         replay,
         speed,
         noted,
-        kept,
-        lesson,
+        lesson=lesson,
         is_lecture=is_lecture,
-        own_keys=load_keys(),
-        remembered=Remembered(state_folder() / "app.json"),
-        breakpoints=Breakpoints(state_folder() / "breakpoints.json"),
+        **_kept(),
         editing=EngineEditing(world, state_folder() / "edits"),
     )
     app.run()
+    while app.host_wanted is not None:
+        app = _back_from(app.host_wanted)
+        app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)
     return app.return_code or 0
+
+
+def _back_from(host: str) -> RingvizApp:
+    """Let the user into a machine room; give the app for when they have left it."""
+    from ringviz.ui.engine_editing import EngineEditing
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+    from ringviz.ui.host_rooms import open_host_room
+
+    said = ""
+    try:
+        open_host_room(host)
+    except RingvizError as error:
+        said = str(error)
+    world = EngineLaboratory()
+    return RingvizApp(laboratory=world, editing=EngineEditing(world, state_folder() / "edits"), said=said, **_kept())
+
+
+class _Kept(TypedDict):
+    """What is on disk for the app."""
+
+    bookmarks: Bookmarks
+    breakpoints: Breakpoints
+    own_keys: OwnKeys
+    remembered: Remembered
+
+
+def _kept() -> _Kept:
+    return {
+        "bookmarks": Bookmarks(state_folder() / "bookmarks.json"),
+        "breakpoints": Breakpoints(state_folder() / "breakpoints.json"),
+        "own_keys": load_keys(),
+        "remembered": Remembered(state_folder() / "app.json"),
+    }
 
 
 def _real_laboratory() -> Laboratory:

@@ -430,6 +430,12 @@ class ExploreScreen(MovingScreen):
         panel = self.focused if isinstance(self.focused, (Panel, TailView)) else self.query_one(CodePanel)
         self.maximize(panel, container=False)
 
+    def action_point(self, by: int) -> None:
+        """Point at another line of the focused panel."""
+        focused = self.focused
+        if isinstance(focused, Panel):
+            focused.point(by)
+
     def action_explain(self) -> None:
         """What the focused panel is, and everything in it; then all words, and the keys."""
         self.ringviz.explain(ExplainScreen(subjects_of(self.focused, self.snapshot), self.COMMAND_ROWS))
