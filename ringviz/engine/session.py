@@ -38,6 +38,9 @@ from ringviz.machine.step_trace import StepTrace, tracing
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.registry import choose, technique_facts, variant_for
 
+_FIRST_STRETCH_BACK = 500
+"""Instructions that are played again first on the way back to a stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -195,6 +198,46 @@ class Session:
         guest = self.cpu_state(is_real=False)
         met += [s for s in stops if s.condition in (AtStep(self.position), AtAddress(guest.eip))]
         return next((stop for stop in met if stop.allows(guest)), None)
+
+    def run_back_until(self, stops: Sequence[Stop], cancelled: Cancelled = never) -> Stop | None:
+        """Go back to the last place before this one at which one of several stops holds.
+
+        The same place is met as on the way forward. What was before is played again, stretch by stretch, each as long
+        as all those after it together.
+
+        Returns:
+            The stop that holds; None if none does, or it was cancelled, and the session stands where it stood.
+        """
+        here = _Place(self.position, self.is_over)
+        upto, span = here.position, _FIRST_STRETCH_BACK
+        while upto > 0 and stops and not cancelled():
+            start = max(0, upto - span)
+            found = self._last_stop_between(stops, start, upto, cancelled)
+            if found is not None and not cancelled():
+                stop, position = found
+                self.seek(position)
+                return stop
+            upto, span = start, 2 * span
+        self._stand(here)
+        return None
+
+    def _last_stop_between(
+        self, stops: Sequence[Stop], start: int, upto: int, cancelled: Cancelled
+    ) -> tuple[Stop, int] | None:
+        """Find the last stop from `start` on that is met before `upto`, and its place."""
+        bound = Stop(AtStep(upto))
+        # What holds where a run begins is not met by it: begin one instruction earlier.
+        self.seek(start - 1)
+        last: tuple[Stop, int] | None = None
+        if start == 0:
+            guest = self.cpu_state(is_real=False)
+            places = (AtStep(0), AtAddress(guest.eip))
+            first = next((stop for stop in stops if stop.condition in places and stop.allows(guest)), None)
+            last = None if first is None else (first, 0)
+        while (met := self.run_until((*stops, bound), cancelled)) is not None and self.position < upto:
+            if met is not bound and self.position >= start:
+                last = (met, self.position)
+        return last
 
     def next_event(self, cancelled: Cancelled = never) -> bool:
         """Go on to the next event; False if there was none."""

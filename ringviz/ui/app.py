@@ -2,24 +2,28 @@
 
 import gc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePath
-from typing import ClassVar
+from typing import Any, ClassVar, TypedDict
 
-from textual import on
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.timer import Timer
 
 from ringviz.engine.looks import Looks
+from ringviz.errors import RingvizError
 from ringviz.guest.scenario import Scenario
 from ringviz.lessons.progress import Progress
 from ringviz.record.replay import Replay
 from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
-from ringviz.ui.laboratory import Editing, Laboratory, ScenarioChoice, TechniqueChoice
+from ringviz.ui.breakpoints import Breakpoints
+from ringviz.ui.laboratory import Editing, Laboratory, MachineChoice, ScenarioChoice, TechniqueChoice
 from ringviz.ui.own_keys import OwnKeys, load_keys
 from ringviz.ui.remembered import Remembered
 from ringviz.ui.requests import (
@@ -52,6 +56,7 @@ from ringviz.ui.requests import (
     Settled,
     Shown,
     SourceShown,
+    Swap,
     ToBeat,
 )
 from ringviz.ui.runner import EngineThread, Noted
@@ -66,6 +71,7 @@ from ringviz.ui.screens.lesson import LessonScreen
 from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.replay import ReplayScreen
+from ringviz.ui.screens.too_small import TooSmallScreen, is_too_small
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
@@ -97,6 +103,8 @@ class RingvizApp(App[None]):
         lesson: opened at once in place of a scenario.
         is_lecture: the replay is held as a lecture.
         own_keys: which keys do what, if the user has an opinion.
+        breakpoints: kept on disk by the caller; in memory if not given.
+        said: one line to begin with.
         editing: changes guests; without it none can be changed.
         remembered: theme and last place, kept on disk by the caller; in memory if not given.
     """
@@ -139,6 +147,8 @@ class RingvizApp(App[None]):
         own_keys: OwnKeys | None = None,
         remembered: Remembered | None = None,
         editing: Editing | None = None,
+        breakpoints: Breakpoints | None = None,
+        said: str = "",
     ) -> None:
         super().__init__()
         mend()
@@ -150,6 +160,9 @@ class RingvizApp(App[None]):
         if replay is not None:
             self._first = PlayReplay(replay)
         self._busy_timer: Timer | None = None
+        self._said = said
+        self._resumed_cpu: str | None = None
+        """On which the guest was that comes next, if the user took it."""
         self._comparing: CompareScreen | None = None
         self._what_if: WhatIfScreen | None = None
         self._years: YearsScreen | None = None
@@ -167,7 +180,10 @@ class RingvizApp(App[None]):
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
+        self.host_wanted: str | None = None
+        """The host whose machine room the user has gone to."""
         self.bookmarks = bookmarks if bookmarks is not None else Bookmarks()
+        self.breakpoints = breakpoints if breakpoints is not None else Breakpoints()
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
         self.engine = EngineThread(self.laboratory, self.post_message, noted, editing)
         self.scenarios: Sequence[ScenarioChoice] = self.laboratory.scenarios()
@@ -190,7 +206,7 @@ class RingvizApp(App[None]):
         # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
         gc.freeze()
         self.engine.start()
-        troubles = [*self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
+        troubles = [*filter(None, (self._said,)), *self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
         if troubles:
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
@@ -206,6 +222,37 @@ class RingvizApp(App[None]):
             self.engine.submit(self._first)
             if isinstance(self._first, PlayReplay):
                 self.engine.submit(ToBeat(1))
+        # The size was told before there was anything to cover.
+        self.call_after_refresh(lambda: self._cover(self.size))
+
+    # ---- screens -----------------------------------------------------------------------------------------------------
+
+    @property
+    def front(self) -> Screen[Any]:
+        """The topmost screen that has something to show; where the terminal is too small, it waits beneath."""
+        stack = self.screen_stack
+        return stack[-2] if isinstance(stack[-1], TooSmallScreen) and len(stack) > 1 else stack[-1]
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Cover everything where it would have no room, and uncover it again."""
+        self._cover(event.size)
+
+    def _cover(self, size: Size) -> None:
+        if is_too_small(size) != isinstance(self.screen, TooSmallScreen):
+            if is_too_small(size):
+                self.push_screen(TooSmallScreen())
+            else:
+                self.pop_screen()
+
+    @contextmanager
+    def uncovered(self) -> Iterator[None]:
+        """Change screens beneath the one that says that there is no room."""
+        is_covered = isinstance(self.screen, TooSmallScreen)
+        if is_covered:
+            self.pop_screen()
+        yield
+        if is_covered:
+            self.push_screen(TooSmallScreen())
 
     def on_unmount(self) -> None:
         """Remember the place; end the engine thread, which never takes long."""
@@ -215,6 +262,11 @@ class RingvizApp(App[None]):
     def open(self, request: Open) -> None:
         """Load a scenario; the screen changes once it is there."""
         self.engine.submit(request)
+
+    def enter_host_room(self, host: str) -> None:
+        """Give way to the machine room of a host; `run_app` opens it, and then the home screen again."""
+        self.host_wanted = host
+        self.exit()
 
     def open_comparison(self, request: Compare) -> None:
         """Run all techniques, and show the table."""
@@ -286,6 +338,11 @@ class RingvizApp(App[None]):
         if not last.scenario:
             return False
         self.engine.submit(Open(last.scenario, last.technique))
+        if last.cpu or last.mmu or last.controls:
+            # As if chosen in the playground, so that another technique is not held to this CPU.
+            cpu, mmu = last.cpu or None, last.mmu or None
+            self.engine.submit(Swap(last.technique, cpu, mmu, tuple(last.controls.split())))
+            self._resumed_cpu = cpu
         self.engine.submit(Seek(last.position))
         return True
 
@@ -294,7 +351,22 @@ class RingvizApp(App[None]):
         shown = self.explore.snapshot
         is_own = not isinstance(self.explore, ReplayScreen) and self._lesson is None
         if shown is not None and is_own and self.opened.scenario:
-            self.remembered.keep(scenario=self.opened.scenario, technique=shown.technique_id, position=shown.position)
+            own = self._own_machine(shown.technique_id)
+            self.remembered.keep(
+                scenario=self.opened.scenario,
+                technique=shown.technique_id,
+                position=shown.position,
+                cpu="" if own is not None and own.cpu == shown.cpu_id else shown.cpu_id,
+                mmu="" if own is not None and own.mmu == shown.mmu else shown.mmu,
+                controls=" ".join(shown.controls),
+            )
+
+    def _own_machine(self, technique: str) -> MachineChoice | None:
+        """Give the machine that a technique would choose."""
+        try:
+            return self.laboratory.machine(technique, None, None, ())
+        except RingvizError:
+            return None
 
     def go_home(self) -> None:
         """To the list of scenarios."""
@@ -324,9 +396,11 @@ class RingvizApp(App[None]):
     @on(Opened)
     def _opened(self, message: Opened) -> None:
         self.opened = message.request
-        if isinstance(self.screen, HomeScreen):
+        if isinstance(self.front, HomeScreen):
             self.explore = ExploreScreen()
-            self.switch_screen(self.explore)
+            self.explore.chosen_cpu, self._resumed_cpu = self._resumed_cpu, None
+            with self.uncovered():
+                self.switch_screen(self.explore)
 
     @on(Shown)
     def _shown(self, message: Shown) -> None:
@@ -337,8 +411,8 @@ class RingvizApp(App[None]):
 
     @on(Derived)
     def _derived(self, message: Derived) -> None:
-        if isinstance(self.screen, ExplainScreen):
-            self.screen.show_why(message.derivation)
+        if isinstance(self.front, ExplainScreen):
+            self.front.show_why(message.derivation)
 
     def explain(self, explain: ExplainScreen, *, is_asked_why: bool = True) -> None:
         """Open an explanation; the engine adds why the next instruction traps, or does not."""
@@ -355,19 +429,21 @@ class RingvizApp(App[None]):
     @on(GroupShown)
     def _group_shown(self, message: GroupShown) -> None:
         if self._group is None or not self._group.is_attached:
-            if not self.wants_group or not isinstance(self.screen, (ExploreScreen, LectureScreen, EditScreen)):
+            if not self.wants_group or not isinstance(self.front, (ExploreScreen, LectureScreen, EditScreen)):
                 return  # left before it came
             self._group = SideBySideScreen()
-            self.push_screen(self._group)
+            with self.uncovered():
+                self.push_screen(self._group)
         self._group.in_motion = message.in_motion
         self._group.show(message.view)
 
     @on(SourceShown)
     def _source_shown(self, message: SourceShown) -> None:
-        if self.wants_source and isinstance(self.screen, ExploreScreen):
+        if self.wants_source and isinstance(self.front, ExploreScreen):
             self.wants_source = False
             self.editor = EditScreen(message.source)
-            self.push_screen(self.editor)
+            with self.uncovered():
+                self.push_screen(self.editor)
 
     @on(Assembled)
     def _assembled(self, message: Assembled) -> None:
@@ -376,7 +452,8 @@ class RingvizApp(App[None]):
         self.editor.assembled(message)
         if message.opened is not None:
             self.opened = message.opened
-            self.editor.dismiss()
+            with self.uncovered():
+                self.editor.dismiss()
 
     @on(NotAssembled)
     def _not_assembled(self, message: NotAssembled) -> None:
@@ -393,10 +470,11 @@ class RingvizApp(App[None]):
     @on(PairShown)
     def _pair_shown(self, message: PairShown) -> None:
         if self._vendors is None or not self._vendors.is_attached:
-            if not self.wants_pair or not isinstance(self.screen, ExploreScreen):
+            if not self.wants_pair or not isinstance(self.front, ExploreScreen):
                 return  # left before it came
             self._vendors = VendorsScreen()
-            self.push_screen(self._vendors)
+            with self.uncovered():
+                self.push_screen(self._vendors)
         self._vendors.in_motion = message.in_motion
         self._vendors.show(message.view)
 
@@ -499,7 +577,6 @@ def run_app(
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
     world = EngineLaboratory(controls, prepared)
-    kept = Bookmarks(state_folder() / "bookmarks.json")
     app = RingvizApp(
         scenario,
         technique or "native",
@@ -509,17 +586,51 @@ def run_app(
         replay,
         speed,
         noted,
-        kept,
-        lesson,
+        lesson=lesson,
         is_lecture=is_lecture,
-        own_keys=load_keys(),
-        remembered=Remembered(state_folder() / "app.json"),
+        **_kept(),
         editing=EngineEditing(world, state_folder() / "edits"),
     )
     app.run()
+    while app.host_wanted is not None:
+        app = _back_from(app.host_wanted)
+        app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)
     return app.return_code or 0
+
+
+def _back_from(host: str) -> RingvizApp:
+    """Let the user into a machine room; give the app for when they have left it."""
+    from ringviz.ui.engine_editing import EngineEditing
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+    from ringviz.ui.host_rooms import open_host_room
+
+    said = ""
+    try:
+        open_host_room(host)
+    except RingvizError as error:
+        said = str(error)
+    world = EngineLaboratory()
+    return RingvizApp(laboratory=world, editing=EngineEditing(world, state_folder() / "edits"), said=said, **_kept())
+
+
+class _Kept(TypedDict):
+    """What is on disk for the app."""
+
+    bookmarks: Bookmarks
+    breakpoints: Breakpoints
+    own_keys: OwnKeys
+    remembered: Remembered
+
+
+def _kept() -> _Kept:
+    return {
+        "bookmarks": Bookmarks(state_folder() / "bookmarks.json"),
+        "breakpoints": Breakpoints(state_folder() / "breakpoints.json"),
+        "own_keys": load_keys(),
+        "remembered": Remembered(state_folder() / "app.json"),
+    }
 
 
 def _real_laboratory() -> Laboratory:

@@ -30,6 +30,15 @@ EXPLORE: tuple[Command, ...] = (
     Command("next", "n", "n", "next event", "Run to the next trap, exit, gate or silent instruction.", "next_event", 2),
     Command("previous", "p", "p", "previous", "Go back to the event before this one.", "previous_event", 13),
     Command("run", "r", "r", "run", "Run to the end; Escape stops on the way.", "run", 3),
+    Command(
+        "run_back",
+        "less_than_sign",
+        "<",
+        "run back",
+        "Go back to where a breakpoint was last met.",
+        "run_back",
+        34,
+    ),
     Command("stop", "escape", "esc", "stop", "Stop a run, or leave a zoomed panel.", "stop", 16),
     Command(
         "technique",
@@ -193,6 +202,16 @@ EXPLORE: tuple[Command, ...] = (
         23,
     ),
     Command("edit", "e", "e", "edit", "Change the guest's source, and run it beside the original.", "edit", 33),
+    Command(
+        "point",
+        "down,shift+down",
+        "↓",
+        "point",
+        "Point at the next line of the focused panel (shift+↓ where ↓ scrolls); ? explains it.",
+        "point(1)",
+        35,
+    ),
+    Command("point_back", "up,shift+up", "↑", "point back", "Point at the line before.", "point(-1)", 36),
     Command("zoom", "z", "z", "zoom", "Give the focused panel the whole screen, and back.", "zoom", 10),
     Command(
         "theme",
@@ -204,7 +223,13 @@ EXPLORE: tuple[Command, ...] = (
         17,
     ),
     Command(
-        "help", "question_mark,f1", "?", "explain", "Explain the focused panel, the signs and the keys.", "explain", 5
+        "help",
+        "question_mark,f1",
+        "?",
+        "explain",
+        "Explain the focused panel, or what is pointed at in it, the signs and the keys.",
+        "explain",
+        5,
     ),
     Command("why", "i", "i", "why", "Derive why the next instruction traps, or why it does not.", "why", 32),
     Command("home", "q", "q", "home", "Leave this scenario for the list of scenarios.", "home", 18),
@@ -319,25 +344,19 @@ LESSONS: tuple[Command, ...] = (
 """On the list of lessons."""
 
 HOME: tuple[Command, ...] = (
-    Command("open", "enter", "enter", "choose", "Choose the highlighted line.", "choose", 0),
-    Command("switch", "tab", "tab", "other list", "Go from scenarios to techniques and back.", "app.focus_next", 1),
-    Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 2),
-    Command("find", "slash", "/", "find", "Find a guest by a word of its name or of what is said about it.", "find", 3),
+    Command("open", "enter", "enter", "open", "Open the highlighted guest under the highlighted technique.", "choose",
+            0),
+    Command("switch", "tab,right,left", "tab", "other list", "Go from guests to techniques and back.", "other_list", 10),
+    Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 1),
+    Command("find", "slash", "/", "find", "Find a guest by a word of its name or of what is said about it.", "find", 2),
+    Command("hosts", "h", "h", "machine room", "Go into the machine room of a host with several machines.", "hosts", 5),
     Command("resume", "r", "r", "go on", "Go on where you were the last time.", "resume", 8),
     Command("words", "w", "w", "words", "The glossary, with everything else that has a name here.", "words", 6),
     Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted guest.", "lecture", 7),
-    Command(
-        "theme",
-        "t",
-        "t",
-        "theme",
-        "Dark, light, high contrast, colour-blind, in turn.",
-        "app.theme_switch",
-        9,
-    ),
-    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 4),
-    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 5),
-)
+    Command("theme", "t", "t", "theme", "Dark, light, high contrast, colour-blind, in turn.", "app.theme_switch", 9),
+    Command("help", "question_mark,f1", "?", "help", "Explain the signs and the keys.", "explain", 3),
+    Command("quit", "q", "q", "quit", "Leave ringviz.", "app.quit", 4),
+)  # fmt: skip
 """On the home screen."""
 
 

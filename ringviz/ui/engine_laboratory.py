@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from ringviz.engine.conditions import AtEvent
+from ringviz.engine.conditions import AtEvent, Stop
 from ringviz.engine.hit_count import Hits
 from ringviz.engine.places import resolve_look, resolve_stop
 from ringviz.engine.scorecard import scorecard
@@ -76,7 +76,7 @@ class EngineLaboratory:
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
         own = registry.understood(technique, self._controls, mmu, cpu)
-        return Session(self.found(scenario), technique, mmu, cpu, own)
+        return Session(self._found(scenario), technique, mmu, cpu, own)
 
     def swapped(
         self,
@@ -123,12 +123,12 @@ class EngineLaboratory:
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
         """Run to the first of several places; those that mean nothing to this guest's build are passed over."""
-        session = _session(sitting)
-        stops = []
-        for text in texts:
-            with suppress(InputError):
-                stops.append(resolve_stop(session, text))
-        met = session.run_until(stops, cancelled)
+        met = _session(sitting).run_until(_stops(sitting, texts), cancelled)
+        return None if met is None else met.text
+
+    def run_back_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        """Go back to the last of several places before here."""
+        met = _session(sitting).run_back_until(_stops(sitting, texts), cancelled)
         return None if met is None else met.text
 
     def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
@@ -179,7 +179,7 @@ class EngineLaboratory:
         # Loaded here, because most sittings never compare, and the first screen should not wait for it.
         from ringviz.engine.compare import compare
 
-        comparison = compare(self.found(scenario), None, cpu, progress)
+        comparison = compare(self._found(scenario), None, cpu, progress)
         runs = tuple(_compared(run) for run in comparison.runs)
         return ComparedRuns(comparison.scenario_id, comparison.cpu_id, runs, comparison.refused)
 
@@ -187,19 +187,23 @@ class EngineLaboratory:
         """Binary translation and what hardware assistance the CPU has, counted; with page walks if the run is short."""
         from ringviz.engine.contest import contest
 
-        return contest(self.found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
+        return contest(self._found(scenario), None, cpu, progress, walks_if_shorter=_WALKS_IF_SHORTER)
 
     def generations(self, scenario: str, progress: Progress) -> "Generations":
         """The usual techniques, with page walks, priced for every CPU."""
         from ringviz.engine.generations import over_generations
 
-        return over_generations(self.found(scenario), None, progress)
+        return over_generations(self._found(scenario), None, progress)
 
     def take_in(self, scenario: Scenario) -> None:
         """Open a scenario by the path of its folder from now on as it is, with whatever machine it has."""
         self._taken_in[str(scenario.path)] = scenario
 
     def found(self, scenario: str) -> Scenario:
+        """Give the scenario that is opened by an id or path."""
+        return self._found(scenario)
+
+    def _found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""
         if scenario in self._taken_in:
             return self._taken_in[scenario]
@@ -261,6 +265,15 @@ def _has(technique: str, mmu: str) -> bool:
     except RingvizError:
         return False
     return True
+
+
+def _stops(sitting: Sitting, texts: Sequence[str]) -> list[Stop]:
+    """Understand places to stop at; those that mean nothing to this guest's build are passed over."""
+    stops = []
+    for text in texts:
+        with suppress(InputError):
+            stops.append(resolve_stop(_session(sitting), text))
+    return stops
 
 
 def _session(sitting: Sitting) -> Session:

@@ -72,6 +72,9 @@ class _Exhibit:
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
         return None
 
+    def run_back_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        return None
+
     def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
         return None
 

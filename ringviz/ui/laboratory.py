@@ -290,6 +290,10 @@ class Laboratory(Protocol):
         """Run to the first of several places; give its text, or None if the run ended (or was cancelled) first."""
         ...
 
+    def run_back_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        """Go back to the last of several places before here; give its text, or None if there is none."""
+        ...
+
     def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
         """Count how often each fragment of a code cache has been entered; None where there is no cache."""
         ...

@@ -10,7 +10,7 @@ from ringviz.record.kept_file import KeptFile
 
 @dataclass(frozen=True, slots=True)
 class LastPlace:
-    """Which guest was left where."""
+    """Which guest was left where, and on what machine."""
 
     scenario: str = ""
     """Id or path; empty if there was none."""
@@ -18,6 +18,16 @@ class LastPlace:
     position: int = 0
     theme: str = ""
     """Empty: the one that the app begins with."""
+    cpu: str = ""
+    """Empty: the technique's own choice."""
+    mmu: str = ""
+    """Empty: the technique's own choice."""
+    controls: str = ""
+    """Settings that are not the technique's own, `+name` or `-name`, with blanks between them."""
+
+
+_SINCE_THE_BEGINNING = ("scenario", "technique", "position", "theme")
+"""What every file has; older ones do not have the rest."""
 
 
 class Remembered:
@@ -47,7 +57,8 @@ class Remembered:
 
 
 def _understood(content: Mapping[str, Any]) -> LastPlace:
-    values = {field.name: content[field.name] for field in fields(LastPlace)}
+    names = [field.name for field in fields(LastPlace)]
+    values = {name: content[name] for name in names if name in content or name in _SINCE_THE_BEGINNING}
     if any(type(value) is not type(getattr(LastPlace(), name)) for name, value in values.items()):
         raise ValueError("a value of another kind")
     return LastPlace(**values)

@@ -66,6 +66,11 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunBack:
+    """Back to where a breakpoint was last met."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seek:
     """To a number of retired instructions."""
 
@@ -233,6 +238,7 @@ Request = (
     | Open
     | Refresh
     | GoTo
+    | RunBack
     | AddBreakpoint
     | UseBreakpoints
     | CountHits

@@ -62,6 +62,7 @@ from ringviz.ui.requests import (
     Remarked,
     Request,
     Run,
+    RunBack,
     RunEdited,
     Seek,
     Settled,
@@ -90,10 +91,11 @@ _LAST_BEAT = "This was the last beat of the replay."
 _FIRST_BEAT = "There is no beat before this one."
 _OVER = "The run is over: b goes back one step, g to the start."
 _NO_MORE_EVENTS = "The run ended before another event."
-_NO_DIVERGENCE = "From here to the end, none of these tells the guest anything else than bare metal would."
 _NO_DIVERGENCE_HERE = (
     "From there to the end, the guest got nothing else than on bare metal. p goes back event by event, g to the start."
 )
+_NO_BREAKPOINT = "There is no breakpoint to go back to: B sets one."
+_NONE_EARLIER = "No breakpoint was met before this step."
 _NO_EARLIER_EVENT = "There is no event before this one."
 
 
@@ -264,6 +266,9 @@ class EngineThread:
                 reached = self._laboratory.run_to_place(self._sitting, text, self._is_cancelled)
                 if not reached and not self._is_cancelled():
                     self._tell(Remarked(_NO_DIVERGENCE_HERE if text == DIVERGENCE else _not_reached(text)))
+            case RunBack():
+                self._tell(Began())
+                self._run_back(self._sitting)
             case AddBreakpoint(text):
                 self._laboratory.check_place(self._sitting, text)
                 self._tell(BreakpointAdded(text))
@@ -399,6 +404,14 @@ class EngineThread:
             if met is not None:
                 self._tell(Remarked(f"Breakpoint: {met}"))
                 return
+
+    def _run_back(self, sitting: Sitting) -> None:
+        if not self._breakpoints:
+            self._tell(Remarked(_NO_BREAKPOINT))
+            return
+        met = self._laboratory.run_back_to_breakpoint(sitting, self._breakpoints, self._is_cancelled)
+        if not self._is_cancelled():
+            self._tell(Remarked(_NONE_EARLIER if met is None else f"Breakpoint: {met}"))
 
     def _next_event(self, movable: Movable) -> None:
         self._tell(Began())

@@ -1,44 +1,32 @@
 """What can be explained: everything in a panel, and everything that has a name here, each as one paragraph."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from textual.content import Content
 from textual.widget import Widget
 
 from ringviz.engine.derivation import Derivation
-from ringviz.engine.view import CodeRow, EventRow, Snapshot, Verdict
+from ringviz.engine.view import CodeRow, EventRow, RegisterRow, SideRow, Snapshot, Verdict
 from ringviz.facts.exceptions import EXCEPTIONS
 from ringviz.facts.explanations import EXPLANATIONS, LESSONS_OF_TERMS
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.instructions import INSTRUCTIONS, Instruction
 from ringviz.guest.decode import decode
-from ringviz.ui.glyphs import KIND_LOOKS, VERDICT_LOOKS, grouped, ring_name
+from ringviz.ui.bookmarks import Bookmark
+from ringviz.ui.glyphs import KIND_LOOKS, MARK_LOOKS, VERDICT_LOOKS, grouped, ring_name
+from ringviz.ui.memory_subjects import memory_subject, walk_subject
+from ringviz.ui.subject import Subject
+from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.events import EventsPanel
+from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.overhead import OverheadPanel
 from ringviz.ui.widgets.panel import Panel, printable
 from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.side import SidePanel
 from ringviz.ui.widgets.tail import TailView
+from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One thing and its paragraph."""
-
-    title: str
-    now: str
-    """What it is at this moment, before the paragraph; or empty."""
-    text: str
-    source: str = ""
-    lesson: str = ""
-    see: tuple[str, ...] = ()
-    """Titles of other subjects."""
-
-    def matches(self, words: str) -> bool:
-        """Tell whether all words that somebody typed occur in the title; or else in the text."""
-        return all(word in f"{self.title} {self.text}".lower() for word in words.lower().split())
+from ringviz.ui.widgets.walk import WalkPanel
 
 
 def subjects_of(focused: Widget | None, snapshot: Snapshot | None) -> tuple[Subject, ...]:
@@ -46,9 +34,35 @@ def subjects_of(focused: Widget | None, snapshot: Snapshot | None) -> tuple[Subj
     if not isinstance(focused, (Panel, TailView)):
         return ()
     subjects = [Subject(focused.TITLE, "", focused.EXPLANATION)]
-    if snapshot is not None:
-        subjects += _in_panel(focused, snapshot)
-    return tuple(subjects)
+    if snapshot is None:
+        return tuple(subjects)
+    pointed = _pointed(focused, snapshot)
+    if pointed is not None:
+        subjects.insert(0, pointed)
+    known = {subject.title for subject in subjects}
+    return (*subjects, *(subject for subject in _in_panel(focused, snapshot) if subject.title not in known))
+
+
+def _pointed(panel: Widget, snapshot: Snapshot) -> Subject | None:
+    """Give what the user points at in a panel, the highlighted line of a list, or where the timeline stands."""
+    match panel:
+        case EventsPanel() if panel.pointed_at(snapshot) is not None:
+            return _event(snapshot.events[panel.cursor])
+        case TimelinePanel():
+            return _place(snapshot, panel.bookmarks)
+        case SidePanel() if snapshot.side is not None and panel.looked_at is not None:
+            rows = [row for row in snapshot.side.rows if (row.place, row.name) == panel.looked_at]
+            return _side(rows[0]) if rows else None
+        case CodePanel():
+            return next((_instruction_at(row) for row in snapshot.code if row.address == panel.pointed), None)
+        case TwicePanel():
+            return next((_register(row) for row in snapshot.registers if row.name == panel.pointed), None)
+        case MemoryPanel() if snapshot.memory is not None:
+            return memory_subject(snapshot.memory, panel.pointed)
+        case WalkPanel() if snapshot.walk is not None:
+            return walk_subject(snapshot.walk, panel.pointed)
+        case _:
+            return None
 
 
 def _in_panel(panel: Widget, snapshot: Snapshot) -> Iterator[Subject]:
@@ -57,29 +71,68 @@ def _in_panel(panel: Widget, snapshot: Snapshot) -> Iterator[Subject]:
             yield from _registers(snapshot)
         case RingsPanel():
             yield from _rings(snapshot)
-        case EventsPanel() if 0 <= panel.cursor < len(snapshot.events):
-            yield _event(snapshot.events[panel.cursor])
         case OverheadPanel():
             yield from _bill(snapshot)
         case SidePanel() if snapshot.side is not None:
-            for row in snapshot.side.rows:
-                if row.note:
-                    yield Subject(row.name, f"{row.place} = {row.value}" if row.value else row.place, row.note)
+            yield from (_side(row) for row in snapshot.side.rows if row.note)
+        case EventsPanel() | TimelinePanel() | MemoryPanel() | WalkPanel():
+            return
         case _:
             yield from _code(snapshot)
 
 
 def _registers(snapshot: Snapshot) -> Iterator[Subject]:
-    for row in snapshot.registers:
-        known = EXPLANATIONS.get(f"register {row.name}") or EXPLANATIONS.get(f"register E{row.name[1:]}")
-        old = "" if row.guest_old is None else f" (before: {row.guest_old})"
-        now = f"The guest thinks {row.guest}{old}; really it is {row.real}."
-        if row.differs and row.note:
-            now += f" {row.note[:1].upper()}{row.note[1:]}."
-        if known is None:
-            yield Subject(row.name, now, "")
-        else:
-            yield _known(known.id, now)
+    yield from map(_register, snapshot.registers)
+
+
+def _register(row: RegisterRow) -> Subject:
+    known = EXPLANATIONS.get(f"register {row.name}") or EXPLANATIONS.get(f"register E{row.name[1:]}")
+    old = "" if row.guest_old is None else f" (before: {row.guest_old})"
+    now = f"The guest thinks {row.guest}{old}; really it is {row.real}."
+    if row.differs and row.note:
+        now += f" {row.note[:1].upper()}{row.note[1:]}."
+    return Subject(row.name, now, "") if known is None else _known(known.id, now)
+
+
+def _side(row: SideRow) -> Subject:
+    look = MARK_LOOKS[row.mark]
+    where = f"{row.place} = {row.value}" if row.value else row.place
+    was = f" (was {row.old})" if row.old else ""
+    mark = f" {look.meaning}" if look.word else ""
+    return Subject(row.name, f"{where}{was}.{mark}", row.note)
+
+
+def _place(snapshot: Snapshot, bookmarks: Iterable[Bookmark]) -> Subject:
+    """What there is to say of the step at which the timeline stands."""
+    at = snapshot.position
+    end = "where the run ends is not known yet" if snapshot.timeline.end is None else (
+        f"the run ends at {grouped(snapshot.timeline.end)}"
+    )  # fmt: skip
+    now = f"{grouped(len(snapshot.events))} events up to here; {end}."
+    mark = next((mark for mark in bookmarks if mark.position == at), None)
+    if mark is not None:
+        now += f" Your bookmark: {mark.note or '(no note)'}."
+    last = snapshot.events[-1] if snapshot.events else None
+    if last is None:
+        return Subject(f"Step {grouped(at)}", now, "No event has happened up to here.")
+    told = _event(last)
+    return Subject(f"Step {grouped(at)}", now, f"The last event: {told.title}. {told.now}\n{told.text}")
+
+
+def _instruction_at(row: CodeRow) -> Subject:
+    """One instruction in its place: its row in the table if it has one, else what becomes of it."""
+    form = form_of(row)
+    look = VERDICT_LOOKS[row.verdict]
+    here = "Next" if row.is_current else f"At {row.address:X}h"
+    line = "" if row.source_line is None else f" Source: {' '.join(row.source_text.split())}"
+    now = f"{here}: {row.mnemonic} {row.operands}".rstrip() + f" ({row.raw.hex(' ')}). {look.meaning} {row.note}{line}"
+    if form is not None:
+        return _instruction(INSTRUCTIONS[form], now)
+    title = f"{row.mnemonic} {row.operands}".rstrip()
+    if row.verdict not in (Verdict.RUNS, Verdict.EMULATED, Verdict.TRANSLATED):
+        return Subject(title, now, "")
+    about = GLOSSARY["innocuous"]
+    return Subject(title, now, about.text, str(about.source), LESSONS_OF_TERMS.get(about.id, ""), (about.term,))
 
 
 def _rings(snapshot: Snapshot) -> Iterator[Subject]:

@@ -343,6 +343,12 @@ class FakeLaboratory:
         self.session.seek(ahead[0] if ahead else self.session.end)
         return str(ahead[0]) if ahead else None
 
+    def run_back_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
+        behind = sorted(int(text) for text in texts if int(text) < self.session.position)
+        if behind:
+            self.session.seek(behind[-1])
+        return str(behind[-1]) if behind else None
+
     def hits(self, sitting: Sitting, cancelled: Cancelled) -> Hits | None:
         rows = code_cache(self.session.position).rows
         return Hits(self.session.position, (FragmentHits(int(rows[0].place, 16), 0x100040, 57),))

@@ -14,12 +14,14 @@ from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialo
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.hosts import HostsDialog
 from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.places import BookmarksDialog, BreakpointsDialog, NoteDialog
 from ringviz.ui.screens.vendors import VendorsScreen
 from ringviz.ui.screens.what_if import WhatIfScreen
 from ringviz.ui.screens.years import YearsScreen
+from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.walk import WalkPanel
 from tests.ui.bench import Bench, bench
@@ -56,6 +58,9 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "vendors": lambda b: isinstance(b.app.screen, VendorsScreen),
     "years": lambda b: isinstance(b.app.screen, YearsScreen),
     "what_if": lambda b: isinstance(b.app.screen, WhatIfScreen),
+    "run_back": lambda b: "There is no breakpoint to go back to" in b.text(),
+    "point": lambda b: b.app.screen.query_one(CodePanel).pointed == 0x100058,
+    "point_back": lambda b: b.app.screen.query_one(CodePanel).pointed == 0x100058,
     "edit": lambda b: "no guest can be edited here" in b.text(),
     "zoom": lambda b: b.app.screen.maximized is not None,
     "theme": lambda b: b.app.theme == "ringviz-light",
@@ -64,7 +69,8 @@ EXPLORE_EFFECTS: dict[str, Callable[[Bench], bool]] = {
     "home": lambda b: isinstance(b.app.screen, HomeScreen),
 }
 HOME_EFFECTS: dict[str, Callable[[Bench], bool]] = {
-    "open": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
+    "open": lambda b: bool(b.laboratory.opened),
+    "hosts": lambda b: isinstance(b.app.screen, HostsDialog),
     "switch": lambda b: b.app.focused is b.app.screen.query_one("#techniques"),
     "find": lambda b: b.app.focused is b.app.screen.query_one("#find"),
     "resume": lambda b: "no place to go on from" in b.text(),
@@ -101,7 +107,7 @@ async def test_every_key_of_the_home_screen_does_what_it_says(command: str, key:
         assert not HOME_EFFECTS[command](b)
         await b.pilot.press(key)
         await b.pilot.pause()
-        assert HOME_EFFECTS[command](b)
+        await b.until(lambda: HOME_EFFECTS[command](b))
 
 
 @pytest.mark.parametrize("commands", [EXPLORE, HOME])

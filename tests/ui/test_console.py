@@ -47,7 +47,7 @@ async def test_without_printed_text_the_frame_of_the_events_shows_the_screens_la
 
 
 async def test_a_screen_without_a_cursor_and_a_panel_too_narrow_for_it_break_nothing() -> None:
-    async with bench(size=(40, 12)) as b:
+    async with bench(size=(60, 18)) as b:
         await b.pilot.press("k", "z")
         await show(b, replace(make_snapshot("native", 1), console="", screen=replace(SCREEN, cursor=None)))
         assert "dir" in b.text()

@@ -1,15 +1,25 @@
 """Understanding on demand."""
 
 import pytest
+from textual.widgets import Static
 
+from ringviz.engine.session import Session
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.registers import Eflags
+from ringviz.guest.scenario import find_scenario
+from ringviz.ui.glyphs import KIND_LOOKS
+from ringviz.ui.memory_subjects import walk_subject
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.subjects import all_subjects, found, paragraph, subjects_of
+from ringviz.ui.widgets.code import CodePanel
+from ringviz.ui.widgets.events import EventsPanel
+from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.overhead import OverheadPanel
 from ringviz.ui.widgets.rings import RingsPanel
+from ringviz.ui.widgets.side import SidePanel
+from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
-from tests.ui.bench import SIZES, bench
+from tests.ui.bench import SIZES, Bench, bench
 from tests.ui.fake import make_snapshot
 from tests.ui.grid import assert_as_on_file
 
@@ -88,3 +98,92 @@ def test_what_is_in_a_panel_is_told_with_what_it_is_now(technique: str) -> None:
             assert subject.title in paragraph(subject).plain
     assert subjects_of(OverheadPanel(), moment)[1].title == "Cycles, modelled"
     assert subjects_of(None, moment) == ()
+
+
+async def said(b: Bench) -> str:
+    """Open the explanation and give its paragraph; close it again."""
+    await b.press("question_mark")
+    text = str(b.app.screen.query_one("#said", Static).render())
+    await b.press("escape")
+    return " ".join(text.split())
+
+
+async def test_a_register_that_is_pointed_at_is_explained_first_and_stays_pointed_at() -> None:
+    async with bench() as b:
+        panel = b.app.screen.query_one(TwicePanel)
+        panel.focus()
+        assert (await said(b)).startswith("The CPU, twice")
+        await b.press("down", "down")
+        assert panel.pointed == "IF"
+        assert "really it is 1." in await said(b)
+        assert (await said(b)).startswith("IF, the interrupt flag")
+        await b.press("space", "n")
+        assert panel.pointed == "IF"
+        await b.press("up", "up")
+        assert panel.pointed is None
+        assert (await said(b)).startswith("The CPU, twice")
+
+
+async def test_an_instruction_that_is_pointed_at_is_told_in_its_place() -> None:
+    async with bench() as b:
+        panel = b.app.screen.query_one(CodePanel)
+        await b.press("down")
+        assert panel.pointed == 0x100046
+        text = await said(b)
+        assert "Next: cli (90). Will fault into the VMM. CLI faults when CPL is above IOPL." in text
+        await b.press("down")
+        text = await said(b)
+        assert text.startswith("mov eax, [ebx]")
+        assert "Runs directly; nobody notices." in text
+        assert GLOSSARY["innocuous"].text in text
+
+
+async def test_lists_with_a_cursor_of_their_own_explain_what_it_stands_on() -> None:
+    async with bench(technique="vt-x") as b:
+        b.laboratory.session.seek(42)
+        await b.settle()
+        events = b.app.screen.query_one(EventsPanel)
+        events.focus()
+        await b.press("up")
+        assert (await said(b)).startswith(f"{KIND_LOOKS[b.shown.snapshot.events[8].kind].glyph} ")
+        assert "Step 35" in await said(b)
+        await b.press("v", "down", "down")
+        side = b.app.screen.query_one(SidePanel)
+        assert side.looked_at is not None
+        assert (await said(b)).startswith(side.looked_at[1])
+        b.app.screen.query_one(TimelinePanel).focus()
+        text = await said(b)
+        assert text.startswith("Step 42")
+        assert "10 events up to here" in text
+        assert "The last event:" in text
+
+
+async def test_a_row_of_memory_and_a_click_are_pointed_at_too() -> None:
+    async with bench() as b:
+        await b.press("x", "shift+down")
+        memory = b.app.screen.query_one(MemoryPanel)
+        assert isinstance(memory.pointed, int)
+        text = await said(b)
+        assert text.startswith(f"{memory.pointed:08X}h")
+        assert "As 32-bit numbers" in text
+        await b.press("right", "shift+down")
+        assert (await said(b)).startswith("stack: ")
+        code = b.app.screen.query_one(CodePanel)
+        await b.pilot.click(code, offset=(5, 3))
+        assert isinstance(code.pointed, int)
+
+
+def test_every_read_of_a_walk_says_whose_entry_it_is_and_what_its_bits_mean() -> None:
+    session = Session(find_scenario("paging-tour"), "amd-v")
+    while not session.cpu_state(is_real=False).is_paged:
+        assert session.next_event()
+    walk = session.walk(session.cpu_state(is_real=False).eip)
+    reads = [(number, row.number) for number, walked in enumerate(walk.walks) for row in walked.reads]
+    assert len(reads) > 10
+    for key in reads:
+        subject = walk_subject(walk, key)
+        assert subject is not None
+        assert "It leads to" in subject.text
+        assert subject.source
+    assert walk_subject(walk, (7, 1)) is None
+    assert walk_subject(walk, None) is None

@@ -39,7 +39,10 @@ async def test_the_highlighted_technique_is_told_about(size: tuple[int, int]) ->
 
 async def test_choosing_both_opens_the_explore_screen() -> None:
     async with bench(scenario=None) as b:
-        await b.press("down", "enter", "enter")
+        assert "enter opens popf-hole under Bare metal" in b.text()
+        await b.press("down", "right", "down", "left")
+        assert "enter opens rings-tour under Full emulation" in b.text()
+        await b.press("tab", "up", "tab", "enter")
         assert b.laboratory.opened == [("rings-tour", "native", None, None)]
         assert isinstance(b.app.screen, ExploreScreen)
         assert "Bare metal" in b.text()
@@ -47,7 +50,7 @@ async def test_choosing_both_opens_the_explore_screen() -> None:
 
 async def test_a_pair_that_does_not_go_together_is_refused_in_one_line() -> None:
     async with bench(scenario=None) as b:
-        await b.press("down", "enter", "end", "enter")
+        await b.press("down", "tab", "end", "enter")
         assert isinstance(b.app.screen, HomeScreen)
         assert "× rings-tour does not go with amd-v: [a reason]" in b.text()
 

@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 from ringviz.engine.derivation import Derivation
 from ringviz.ui.commands import Command
 from ringviz.ui.screens.help import help_text
-from ringviz.ui.subjects import Subject, all_subjects, found, paragraph, why_subject
+from ringviz.ui.subject import Subject
+from ringviz.ui.subjects import all_subjects, found, paragraph, why_subject
 from ringviz.ui.widgets.panel import printable
 
 KEYS_AND_SIGNS = "Keys and signs"

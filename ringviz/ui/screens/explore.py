@@ -19,6 +19,7 @@ from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.ui.bookmarks import Bookmark
+from ringviz.ui.breakpoints import Breakpoint
 from ringviz.ui.commands import EXPLORE, Command, bindings
 from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
@@ -34,6 +35,7 @@ from ringviz.ui.requests import (
     OpenPair,
     OpenSource,
     Remarked,
+    RunBack,
     Seek,
     Shown,
     Swap,
@@ -46,7 +48,6 @@ from ringviz.ui.screens.machine import MachineDialog
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.places import (
     BookmarksDialog,
-    Breakpoint,
     BreakpointsAnswer,
     BreakpointsDialog,
     ChosenBookmark,
@@ -97,6 +98,8 @@ class ExploreScreen(MovingScreen):
     breakpoints: var[tuple[Breakpoint, ...]] = var((), init=False)
     looks: var[Looks] = var(Looks())
     """What the engine was last asked to show besides."""
+    _guest = ""
+    """Whose breakpoints these are."""
     chosen_cpu: var[str | None] = var(None)
     """What the user took in the playground."""
 
@@ -127,6 +130,7 @@ class ExploreScreen(MovingScreen):
         with self.app.batch_update():
             self.part = part
             self.snapshot = shown.snapshot
+        self._read_breakpoints(shown.snapshot)
 
     def _part_of(self, shown: Snapshot, before: Snapshot | None) -> int | None:
         """Give the part of the event to begin with: the first, or coming from behind the last."""
@@ -265,6 +269,10 @@ class ExploreScreen(MovingScreen):
         """Run to where the guest is next told something else than on bare metal."""
         self._ask(GoTo(DIVERGENCE))
 
+    def action_run_back(self) -> None:
+        """Back to where a breakpoint was last met."""
+        self._ask(RunBack())
+
     def action_breakpoints(self) -> None:
         """Ask where runs are to stop."""
 
@@ -277,7 +285,9 @@ class ExploreScreen(MovingScreen):
         self.app.push_screen(BreakpointsDialog(self.breakpoints), use)
 
     def watch_breakpoints(self, breakpoints: tuple[Breakpoint, ...]) -> None:
-        """Let the engine know of them."""
+        """Keep them, and let the engine know of them."""
+        if self.snapshot is not None:
+            self.ringviz.breakpoints.put(self.snapshot.scenario_id, breakpoints)
         self.ringviz.engine.submit(UseBreakpoints(tuple(b.text for b in breakpoints if b.is_on)))
 
     def add_breakpoint(self, text: str) -> None:
@@ -315,6 +325,19 @@ class ExploreScreen(MovingScreen):
             self._read_bookmarks(shown)
 
         self.app.push_screen(BookmarksDialog(self.bookmarks, shown.position), answer)
+
+    def _read_breakpoints(self, shown: Snapshot) -> None:
+        """Take over what is kept, once the guest is another."""
+        if self._guest == shown.scenario_id:
+            return
+        self._guest = shown.scenario_id
+        kept = self.ringviz.breakpoints
+        before, self.breakpoints = self.breakpoints, kept.of(shown.scenario_id)
+        if self.breakpoints and before == self.breakpoints:
+            self.watch_breakpoints(self.breakpoints)  # the engine may have forgotten them
+        if kept.trouble:
+            self.notice(Remarked(kept.trouble))
+            kept.was_told()
 
     def _read_bookmarks(self, shown: Snapshot) -> None:
         kept = self.ringviz.bookmarks
@@ -406,6 +429,12 @@ class ExploreScreen(MovingScreen):
             return
         panel = self.focused if isinstance(self.focused, (Panel, TailView)) else self.query_one(CodePanel)
         self.maximize(panel, container=False)
+
+    def action_point(self, by: int) -> None:
+        """Point at another line of the focused panel."""
+        focused = self.focused
+        if isinstance(focused, Panel):
+            focused.point(by)
 
     def action_explain(self) -> None:
         """What the focused panel is, and everything in it; then all words, and the keys."""

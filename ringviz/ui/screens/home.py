@@ -14,10 +14,12 @@ from textual.widgets.option_list import Option
 
 from ringviz.errors import RingvizError
 from ringviz.ui.commands import HOME, Command, bindings
+from ringviz.ui.host_rooms import host_choices
 from ringviz.ui.laboratory import ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import Failed, Open, Remarked
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.help import HelpScreen
+from ringviz.ui.screens.hosts import HostsDialog
 from ringviz.ui.widgets.keyline import KeyLine
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = (
     "On the left are small operating systems in real machine code, on the right the ways to run them. "
-    "Choose one of each; inside, the key m puts the same guest, at the same instruction, under another technique. "
+    "Enter opens the guest under the technique that is highlighted; inside, the key m puts the same guest, at the same "
+    "instruction, under another technique. "
     "New to this? l opens the lessons. / finds a guest by a word, such as popf."
 )
 _TALL_ENOUGH = 34
@@ -36,9 +39,9 @@ class HomeScreen(Screen[None]):
     """Two lists."""
 
     COMMAND_ROWS: ClassVar[tuple[Command, ...]] = HOME
-    # The lists answer Enter and Tab themselves; a binding here would only shadow them.
+    # The lists answer Enter themselves; a binding here would only shadow it.
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings([c for c in HOME if c.id not in ("open", "switch")]),
+        *bindings([c for c in HOME if c.id != "open"]),
         Binding("escape", "leave_find", "leave find", show=False),
     ]
     AUTO_FOCUS = "#scenarios"
@@ -72,6 +75,7 @@ class HomeScreen(Screen[None]):
             techniques.border_title = Content("2 · Who runs it")
             yield techniques
         yield Static("", markup=False, id="about")
+        yield Static("", markup=False, id="opens")
         yield KeyLine(HOME)
 
     def on_mount(self) -> None:
@@ -92,8 +96,24 @@ class HomeScreen(Screen[None]):
         for index, technique in enumerate(self.ringviz.techniques):
             options.replace_option_prompt_at_index(index, _technique_prompt(technique, in_full=not is_short))
 
+    def _tell_what_opens(self) -> None:
+        """Say what Enter does."""
+        guest, technique = (self.query_one(name, OptionList).highlighted for name in ("#scenarios", "#techniques"))
+        if guest is None or technique is None:
+            return
+        self.query_one("#opens", Static).update(
+            Content.assemble(
+                ("enter opens ", "$dim"),
+                (self.ringviz.scenarios[guest].id, "bold $primary"),
+                (" under ", "$dim"),
+                (self.ringviz.techniques[technique].title, "bold $primary"),
+                (" · tab or → for the other list", "$dim"),
+            )
+        )
+
     def _tell_about(self) -> None:
         """Say more about the highlighted line of the list that has the focus."""
+        self._tell_what_opens()
         is_technique = self.focused is not None and self.focused.id == "techniques"
         options = self.query_one("#techniques" if is_technique else "#scenarios", OptionList)
         if options.highlighted is None:
@@ -184,16 +204,36 @@ class HomeScreen(Screen[None]):
         if isinstance(self.focused, OptionList):
             self.focused.action_select()
 
-    @on(OptionList.OptionSelected, "#scenarios")
-    def _scenario_chosen(self) -> None:
-        self.query_one("#techniques").focus()
+    def action_other_list(self) -> None:
+        """From guests to techniques and back."""
+        is_there = self.focused is not None and self.focused.id == "techniques"
+        self.query_one("#scenarios" if is_there else "#techniques").focus()
 
+    def action_hosts(self) -> None:
+        """Ask for a host with several machines."""
+        if self.app.is_web:
+            self.notice(Remarked("The machine room needs a terminal: `ringviz run noisy-neighbour` opens one there."))
+            return
+        try:
+            hosts = host_choices()
+        except RingvizError as error:
+            self.notice(Remarked(str(error)))
+            return
+
+        def enter(host: str | None) -> None:
+            if host is not None:
+                self.ringviz.enter_host_room(host)
+
+        self.app.push_screen(HostsDialog(hosts), enter)
+
+    @on(OptionList.OptionSelected, "#scenarios")
     @on(OptionList.OptionSelected, "#techniques")
-    def _technique_chosen(self, event: OptionList.OptionSelected) -> None:
-        highlighted = self.query_one("#scenarios", OptionList).highlighted
-        if highlighted is not None and event.option.id is not None:
+    def _chosen(self) -> None:
+        """Open the highlighted guest under the highlighted technique, whichever list Enter was pressed in."""
+        guest, technique = (self.query_one(name, OptionList).highlighted for name in ("#scenarios", "#techniques"))
+        if guest is not None and technique is not None:
             self.query_one(KeyLine).notice = ""
-            self.ringviz.open(Open(self.ringviz.scenarios[highlighted].id, event.option.id))
+            self.ringviz.open(Open(self.ringviz.scenarios[guest].id, self.ringviz.techniques[technique].id))
 
 
 def _first_with(scenarios: Sequence[ScenarioChoice], wanted: str) -> int | None:

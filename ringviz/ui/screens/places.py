@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 
 from ringviz.ui.bookmarks import Bookmark
+from ringviz.ui.breakpoints import Breakpoint
 from ringviz.ui.glyphs import BOOKMARK, grouped
 from ringviz.ui.widgets.panel import printable
 
@@ -96,15 +97,6 @@ def _bookmark_line(bookmark: Bookmark) -> Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Breakpoint:
-    """A place at which a run stops."""
-
-    text: str
-    """As the user wrote it: `putc if eax == 5`."""
-    is_on: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class BreakpointsAnswer:
     """The list as the user leaves it, and what is to be added."""
 
@@ -127,7 +119,7 @@ class BreakpointsDialog(ModalScreen[BreakpointsAnswer]):
     def compose(self) -> ComposeResult:
         """A line for a new one, and the list."""
         with Vertical(classes="box") as box:
-            box.border_title = Content("Breakpoints: r runs to the next one")
+            box.border_title = Content("Breakpoints: r runs to the next one, < back to the last")
             field = Input(placeholder="a new one: putc if eax == 0x41 · exit 30 · ring 3 · #12 · 5000", id="place")
             field.cursor_blink = False
             yield field

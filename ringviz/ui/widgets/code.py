@@ -1,12 +1,12 @@
 """The code panel: the guest's instructions around the current one, each with what will happen to it."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from textual.content import Content
 
 from ringviz.engine.view import CodeRow, Snapshot, Verdict
 from ringviz.ui.glyphs import REAL, VERDICT_LOOKS
-from ringviz.ui.widgets.panel import Panel, printable, wrapped
+from ringviz.ui.widgets.panel import Panel, keyed, printable, wrapped
 
 _ADDRESS_DIGITS = 8
 _SOURCE_WIDTH = 70
@@ -33,6 +33,13 @@ class CodePanel(Panel):
         """Give the title with the source file; the line number changes with every step and stands below."""
         return Content.assemble(self.TITLE, (f" · {printable(snapshot.source_name)}", "$dim"))
 
+    def first_to_point_at(self, keys: Sequence[Hashable], by: int) -> Hashable:
+        """Give the neighbour of the current instruction."""
+        row = None if self.snapshot is None else _current(self.snapshot)
+        if row is None or row.address not in keys:
+            return super().first_to_point_at(keys, by)
+        return row.address
+
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Give a window of instructions with the current one in its upper half, and the reason beneath."""
         foot = _foot(_current(snapshot), width, height)
@@ -42,7 +49,7 @@ class CodePanel(Panel):
         for row in snapshot.code:
             if row.label:
                 listing.append(Content.assemble((f"{printable(row.label)}:", "bold $kind-guest")))
-            listing.append(instruction_line(row, width, 6 if short else _ADDRESS_DIGITS))
+            listing.append(keyed(instruction_line(row, width, 6 if short else _ADDRESS_DIGITS), row.address))
         first = _first(snapshot.code, room)
         window = listing[first : first + room]
         window += [Content("")] * (room - len(window))

@@ -82,6 +82,10 @@ class EventsPanel(TailView):
         at: int
         """Retired guest instructions."""
 
+    def pointed_at(self, snapshot: Snapshot) -> int | None:
+        """Give the index of the highlighted event; None where there is none."""
+        return self.cursor if 0 <= self.cursor < len(snapshot.events) else None
+
     def line_count(self) -> int:
         """How many events there are."""
         return len(self.snapshot.events) if self.snapshot is not None else 0

@@ -13,7 +13,7 @@ from ringviz.engine.memory_view import ACCESS, LINE, HexRow, MemoryLook, MemoryM
 from ringviz.engine.table_rows import MemoryRow
 from ringviz.engine.view import Snapshot
 from ringviz.ui.glyphs import DIFFERS, REAL
-from ringviz.ui.widgets.panel import printable, set_title
+from ringviz.ui.widgets.panel import keyed, printable, set_title
 from ringviz.ui.widgets.scrolled import ScrolledPanel
 
 _MODES = tuple(MemoryMode)
@@ -74,9 +74,13 @@ class MemoryPanel(ScrolledPanel):
         if view is None:
             return []
         if view.look.mode is MemoryMode.HEX:
-            return [line for row in view.hex_rows for line in _hex_lines(row, width)]
-        place = max([4, *(len(row.place) for row in view.rows if not row.is_heading)])
-        return [line for row in view.rows for line in _row_lines(row, min(place, _PLACE_WIDTH), width)]
+            return [keyed(line, row.address) for row in view.hex_rows for line in _hex_lines(row, width)]
+        place = min(max([4, *(len(row.place) for row in view.rows if not row.is_heading)]), _PLACE_WIDTH)
+        return [
+            line if row.is_heading else keyed(line, (view.look.mode.value, index))
+            for index, row in enumerate(view.rows)
+            for line in _row_lines(row, place, width)
+        ]
 
     def first_line(self, snapshot: Snapshot, lines: Sequence[Content], room: int) -> int:
         """Begin a little before the address, the top of the stack, or at the beginning of a table."""

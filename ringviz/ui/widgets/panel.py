@@ -1,16 +1,20 @@
 """What all panels share: a frame with a title, a snapshot that comes from above, and lines to draw it."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
-from textual.reactive import reactive
+from textual.reactive import reactive, var
 from textual.strip import Strip
+from textual.style import Style
 from textual.visual import Visual
 from textual.widget import Widget
 
 from ringviz.engine.view import Snapshot
+
+_KEY = "explain"
 
 
 class Panel(Widget, can_focus=True):
@@ -27,6 +31,9 @@ class Panel(Widget, can_focus=True):
     ALLOW_SELECT = False
 
     snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
+
+    pointed: var[Hashable | None] = var(None)
+    """What the user points at, as `keyed` names it; None for the panel as a whole."""
 
     def __init__(self) -> None:
         self._drawn: list[Content] = []
@@ -66,13 +73,54 @@ class Panel(Widget, can_focus=True):
         if width <= 0:
             return Strip([])
         line = self._drawn[y] if y < len(self._drawn) else Content("")
+        if self.pointed is not None and key_of(line) == self.pointed:
+            line = line.pad_right(max(0, width - line.cell_length)).stylize("reverse")
         return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
+
+    def point(self, by: int) -> None:
+        """Point at the next thing that stands on lines of its own, or the one before; beyond the last, at none."""
+        keys = list(dict.fromkeys(key for line in self._drawn if (key := key_of(line)) is not None))
+        if not keys:
+            return
+        if self.pointed in keys:
+            at = keys.index(self.pointed) + by
+            self.pointed = keys[at] if 0 <= at < len(keys) else None
+        else:
+            self.pointed = self.first_to_point_at(keys, by)
+
+    def first_to_point_at(self, keys: Sequence[Hashable], by: int) -> Hashable:
+        """Give what is pointed at first: the uppermost, or the lowest."""
+        return keys[0 if by > 0 else -1]
+
+    def watch_pointed(self) -> None:
+        """Draw the lines anew; few are pointed at in a second."""
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Point at what is clicked."""
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y < len(self._drawn):
+            self.pointed = key_of(self._drawn[offset.y])
 
     def _draw(self) -> None:
         self._drawn_size = self.content_size
         width, height = self.content_size
         is_drawable = self.snapshot is not None and width > 0 and height > 0
         self._drawn = list(self.lines(self.snapshot, width, height))[:height] if is_drawable and self.snapshot else []
+
+
+def keyed(line: Content, key: Hashable) -> Content:
+    """Let a line say what it is about, so that one can point at it and have it explained."""
+    return line.stylize(Style.from_meta({_KEY: key}))
+
+
+def key_of(line: Content) -> Hashable | None:
+    """Give what a line is about; None if it does not say."""
+    for span in line.spans:
+        if isinstance(span.style, Style) and _KEY in span.style.meta:
+            key: Hashable = span.style.meta[_KEY]
+            return key
+    return None
 
 
 def set_title(widget: Widget, title: Content, subtitle: Content | None = None) -> None:

@@ -61,6 +61,15 @@ class ScrolledPanel(Panel):
         """Move by lines."""
         self.top = max(0, min(self._top_now + by, self._last_top))
 
+    def point(self, by: int) -> None:
+        """Point at the next line; at the edge of what is in view, the list moves along."""
+        before = self.pointed
+        super().point(by)
+        if before is not None and self.pointed is None:
+            self.pointed = before
+            self.action_look(by)
+            self.call_after_refresh(super().point, by)
+
     def action_look_page(self, by: int) -> None:
         """Move by a screenful."""
         self.action_look(by * max(1, self._room - 1))

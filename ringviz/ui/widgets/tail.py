@@ -26,6 +26,7 @@ class TailView(ScrollView, can_focus=True):
 
     snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
     is_following: var[bool] = var(True)
+    _settled_size = Size(0, 0)
 
     def line_count(self) -> int:
         """How many lines there are below the header."""
@@ -50,6 +51,7 @@ class TailView(ScrollView, can_focus=True):
 
     def settle(self) -> None:
         """Take over the number of lines, and go to the end if the user has not looked up."""
+        self._settled_size = self.size
         rows = self.line_count() + self.HEADER_ROWS
         # Set past the reactive, which would lay out the whole screen anew for each event; the scrollbar is always
         # there, so nothing but its thumb can change.
@@ -63,7 +65,9 @@ class TailView(ScrollView, can_focus=True):
         """Follow the end again once the user is back there; stop when they look up."""
         super().watch_scroll_y(old_value, new_value)
         if round(new_value) != round(old_value):
-            self.is_following = round(new_value) >= self.max_scroll_y
+            # In a new size it is not the user who moves it.
+            if self.size == self._settled_size:
+                self.is_following = round(new_value) >= self.max_scroll_y
             self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from ringviz.engine.view import RegisterRow, Snapshot
 from ringviz.ui.glyphs import DIFFERS
-from ringviz.ui.widgets.panel import Panel, printable, wrapped
+from ringviz.ui.widgets.panel import Panel, keyed, printable, wrapped
 
 _WIDEST_COLUMN = 24
 """Enough for an old and a new 32-bit value side by side."""
@@ -37,7 +37,7 @@ class TwicePanel(Panel):
         blocks = [_block(row, name_width, column) for row in snapshot.registers]
         kept = _choose(snapshot.registers, [len(block) for block in blocks], height - 1)
         for index in kept:
-            lines += blocks[index]
+            lines += [keyed(line, snapshot.registers[index].name) for line in blocks[index]]
         if len(kept) < len(blocks) and len(lines) < height:
             lines.append(Content.assemble((f"… {len(blocks) - len(kept)} more, the same on both sides", "$dim")))
         if height - len(lines) >= 2:

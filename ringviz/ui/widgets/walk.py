@@ -8,7 +8,7 @@ from textual.content import Content
 from ringviz.engine.view import Snapshot
 from ringviz.engine.walks import AgreementView, ReadRow, TableWalkView, WalkView
 from ringviz.ui.glyphs import DIFFERS
-from ringviz.ui.widgets.panel import printable, set_title, wrapped
+from ringviz.ui.widgets.panel import keyed, printable, set_title, wrapped
 from ringviz.ui.widgets.scrolled import ScrolledPanel
 
 _WALKERS = {"CPU": "The CPU walks ", "VMM": "The VMM walks ", "emulator": "The emulator walks "}
@@ -56,8 +56,8 @@ class WalkPanel(ScrolledPanel):
         if view is None:
             return []
         lines: list[Content] = []
-        for walked in view.walks:
-            lines += _walk_lines(walked, view.linear, width)
+        for number, walked in enumerate(view.walks):
+            lines += _walk_lines(walked, number, view.linear, width)
         if view.agreement is not None:
             lines += _agreement_lines(view.agreement, width)
         return lines
@@ -85,12 +85,12 @@ def _purpose(view: WalkView) -> str:
     return f"{what}, ring 3" if access.is_user else what
 
 
-def _walk_lines(walked: TableWalkView, linear: int, width: int) -> Iterator[Content]:
+def _walk_lines(walked: TableWalkView, walk: int, linear: int, width: int) -> Iterator[Content]:
     mode = f", {walked.mode}" if walked.mode else ""
     heading = f"{_WALKERS[walked.walker]}{_TABLES[walked.tables]}{mode}: {walked.arithmetic}"
     yield Content.assemble((printable(heading), "bold")).truncate(width, ellipsis=True)
     if walked.nested_root is not None:
-        yield from _two_dimensions(walked, width)
+        yield from _two_dimensions(walked, walk, width)
         return
     if walked.reads:
         yield Content.assemble(("  ", ""), (_split(walked.reads, linear), "$dim"))
@@ -99,12 +99,13 @@ def _walk_lines(walked: TableWalkView, linear: int, width: int) -> Iterator[Cont
         where = row.gpa if row.hpa is None else row.hpa
         at = "" if where is None else f"at {where:08X} "
         indent = "  " * (depth + 1)
-        yield Content.assemble(
+        line = Content.assemble(
             (f"{indent}└►{row.number} ", "bold $kind-exit"),
             (f"{row.name}[{row.index:03X}] ", "bold"),
             (at, "$dim"),
             (printable(row.text), "$foreground" if row.bits.is_present else "bold $kind-silent"),
         )
+        yield keyed(line, (walk, row.number))
 
 
 def _split(reads: Sequence[ReadRow], linear: int) -> str:
@@ -116,7 +117,7 @@ def _split(reads: Sequence[ReadRow], linear: int) -> str:
     return f"{linear:08X} = {' │ '.join(parts)}"
 
 
-def _two_dimensions(walked: TableWalkView, width: int) -> Iterator[Content]:
+def _two_dimensions(walked: TableWalkView, walk: int, width: int) -> Iterator[Content]:
     """Draw the guest's walk downwards, and each translation through the nested tables to the right of it."""
     yield Content.assemble(("  guest ↓", "bold $kind-guest"), ("  nested →", "bold $kind-exit"))
     levels = _nested_levels(walked.reads)
@@ -126,16 +127,17 @@ def _two_dimensions(walked: TableWalkView, width: int) -> Iterator[Content]:
     for number, group in enumerate(groups):
         if group[0].tables == "nested":
             what = "CR3" if number == 0 and walked.mode else "page" if number == is_last else "table"
-            yield _nested_line(what, group, room)
+            yield keyed(_nested_line(what, group, room), (walk, group[-1].number))
             continue
         for row in group:
             where = "" if row.hpa is None else f"at {row.hpa:08X} "
-            yield Content.assemble(
+            line = Content.assemble(
                 ("  └►", "$kind-guest"),
                 (f"{row.number} {row.name}[{row.index:03X}] ", "bold $kind-guest"),
                 (where, "$dim"),
                 (printable(row.text), "$foreground" if row.bits.is_present else "bold $kind-silent"),
             )
+            yield keyed(line, (walk, row.number))
 
 
 def _step(row: ReadRow) -> tuple[str, int]:
