@@ -3,10 +3,22 @@
 from collections.abc import Callable
 from contextlib import suppress
 
+from textual.widget import Widget
 from textual.widgets import OptionList
+
+_MARK = "_ringviz_has_mended"
 
 
 def mend() -> None:
+    """Mend all of it; once is enough, and more than once does no harm."""
+    if hasattr(OptionList, _MARK):
+        return
+    _mend_paging()
+    _mend_selecting()
+    setattr(OptionList, _MARK, True)
+
+
+def _mend_paging() -> None:
     """Let a list whose lines are not laid out yet ignore Page Up and Page Down: it looks up a line it has not counted.
 
     The command palette fills its list again with every letter, so a key behind a letter is enough to end the app.
@@ -16,12 +28,18 @@ def mend() -> None:
 
 
 def _ignored_if_not_laid_out(action: Callable[[OptionList], None]) -> Callable[[OptionList], None]:
-    if hasattr(action, "_is_mended"):
-        return action
-
     def mended(self: OptionList) -> None:
         with suppress(KeyError):
             action(self)
 
-    mended._is_mended = True  # type: ignore[attr-defined]
     return mended
+
+
+def _mend_selecting() -> None:
+    """Let a click on a widget that has just been removed begin no selection of text: it asks for the parent."""
+    selectable = Widget.__dict__["allow_select"].fget
+
+    def allow_select(self: Widget) -> bool:
+        return self.is_attached and bool(selectable(self))
+
+    Widget.allow_select = property(allow_select)  # type: ignore[assignment, method-assign]

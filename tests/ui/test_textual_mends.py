@@ -2,7 +2,7 @@
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from ringviz.ui.textual_mends import mend
 
@@ -28,3 +28,17 @@ async def test_page_keys_in_a_list_that_is_not_laid_out_yet_are_no_error(action:
         await pilot.pause()
         await options.run_action(action)
         assert options.highlighted == {"page_down": 2, "page_up": 0}[action]
+
+
+async def test_a_widget_that_has_been_removed_has_no_text_to_select() -> None:
+    mend()
+    app = ListApp()
+    async with app.run_test() as pilot:
+        options = app.query_one(OptionList)
+        label = Static("words")
+        await app.screen.mount(label)
+        assert label.allow_select
+        assert options.is_attached
+        await label.remove()
+        await pilot.pause()
+        assert not label.allow_select
