@@ -64,7 +64,7 @@ def frame_map_lines(pages: HostPages, width: int) -> Iterator[Content]:
     state = RECLAIM_STATES[pages.state]
     percent = 100 * pages.free // max(1, pages.frames)
     head = f"Memory: {pages.frames:,} frames, {pages.free:,} free ({percent} %): "
-    rest = f" · saved by sharing {pages.saved_by_sharing:,} · in the swap file {pages.swap_pages:,}"
+    rest = f" · saved by sharing {pages.saved_by_sharing:,} · swap file {pages.swap_pages:,}"
     yield _fit([(head, "bold"), (state.id, _STATE_LOOKS[state.id]), (rest, "")], width)
     cells = min(pages.frames, _MOST_ROWS * width)
     picture = frame_cells(pages, cells)
