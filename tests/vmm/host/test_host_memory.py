@@ -199,7 +199,7 @@ def test_a_balloon_is_the_same_to_the_guest_whether_a_host_takes_the_frames_or_n
     scenario = find_scenario("balloon")
     technique, mmu = way
     cpu = "barcelona" if technique == "amd-v" else "haswell"
-    roomy, tight = Host(cpu, 64), Host(cpu, 1, memory_rules=MemoryRules(overcommits=True))
+    roomy, tight = (Host(cpu, size_mib, memory_rules=MemoryRules(overcommits=True)) for size_mib in (64, 1))
     hosted = [host.add(MachineSpec("vm", scenario, technique, mmu)) for host in (roomy, tight)]
     other = _reader(tight, "other", technique)
     tight.run(6_000_000)
