@@ -65,17 +65,16 @@ def pages(
     json: Json = False,
 ) -> int:
     """Show who has which frame of the host's memory: private, shared, ballooned, swapped out, free or a VMM's."""
-    from ringviz.engine.frame_map import guest_cells, host_pages
+    from ringviz.engine.frame_map import host_pages
 
     if at is not None and (host is None or at < 1):
         raise InputError(f"--at: found {at}, expected at least 1, and a host to run")
     with _own_host() if host is None else _host_of(host, at) as there:
         shown = host_pages(there)
-        pictures = {name: guest_cells(there.machine(name).pages, width_cells() - 2) for name in there.names}
     if json:
         print_json({"schema": SCHEMA} | asdict(shown))
     else:
-        print_lines(_lines(shown, pictures, runs=runs))
+        print_lines(_lines(shown, runs=runs))
     return Exit.DONE
 
 
@@ -124,8 +123,8 @@ def _own_host() -> Iterator["Host"]:
         room.close()
 
 
-def _lines(shown: "HostPages", pictures: dict[str, str], *, runs: bool) -> Iterator[str]:
-    from ringviz.engine.frame_map import frame_cells, legend
+def _lines(shown: "HostPages", *, runs: bool) -> Iterator[str]:
+    from ringviz.engine.frame_map import frame_cells, guest_cells, legend
 
     state = RECLAIM_STATES[shown.state]
     yield strong(f"{shown.frames:,} frames of 4 KiB, {shown.free:,} of them free: {state.id}")
@@ -144,7 +143,7 @@ def _lines(shown: "HostPages", pictures: dict[str, str], *, runs: bool) -> Itera
     for guest in shown.guests:
         yield ""
         yield f"{guest.machine}, as its guest sees its memory from page 0 on:"
-        yield f"  {pictures[guest.machine]}"
+        yield f"  {guest_cells(guest, width)}".rstrip()
     yield ""
     yield from table(_GUESTS, [_counts(guest) for guest in shown.guests], width_cells())
     yield ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from string import ascii_lowercase
 
 from ringviz.facts.host_memory import PAGE_STATES
@@ -67,6 +68,8 @@ class GuestPages:
     scanned: int
     cycles: int
     """What the host's work with its pages has cost it."""
+    runs: tuple[tuple[str, int], ...]
+    """The guest's pages, from 0 on: state and how many in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,15 @@ def frame_cells(shown: HostPages, cells: int) -> str:
     return "".join(_most(count) for count in counts)
 
 
-def guest_cells(pages: PhysicalMap, cells: int) -> str:
+def guest_cells(guest: GuestPages, cells: int) -> str:
     """Draw a guest's pages in so many cells: each shows what most of its pages are, of those that were ever used."""
     counts = [Counter[str]() for _ in range(cells)]
-    for at, state in enumerate(page_states(pages)):
+    at = 0
+    for state, length in guest.runs:
         if state != "untouched":
-            counts[at * cells // pages.guest_pages][PAGE_STATES[state].glyph] += 1
+            for cell, count in _spread(at, length, guest.pages, cells):
+                counts[cell][PAGE_STATES[state].glyph] += count
+        at += length
     return "".join(_most(count) if count else PAGE_STATES["untouched"].glyph for count in counts)
 
 
@@ -171,15 +177,11 @@ def legend(guests: Iterable[GuestPages]) -> str:
     return f"{owners}; {states}" if owners else states
 
 
-def counts_of(pages: PhysicalMap) -> Mapping[str, int]:
-    """Count a guest's pages by state."""
-    return Counter(page_states(pages))
-
-
 def _guest(host: Host, name: str, letter: str) -> GuestPages:
     memory, machine = host.memory, host.machine(name)
     pages = machine.pages
-    counts, done = counts_of(pages), pages.counts
+    states = list(page_states(pages))
+    counts, done = Counter(states), pages.counts
     return GuestPages(
         name,
         letter,
@@ -200,6 +202,7 @@ def _guest(host: Host, name: str, letter: str) -> GuestPages:
         done.touched_in_balloon,
         done.scanned,
         done.cycles,
+        tuple((state, len(list(row))) for state, row in groupby(states)),
     )
 
 

@@ -342,7 +342,9 @@ class Machine:
         if self.second_level is None:
             return address
         target = self.second_level.translate(address, is_write=is_write, is_fetch=False)
-        return target if isinstance(target, int) else None
+        if isinstance(target, int):
+            return target
+        return None if self.ram.withdrawn_at is None else self.ram.withdrawn_at(address)
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -539,7 +541,10 @@ class Machine:
     def _is_fetch_repaired(self, number: int, borrowed: dict[int, bool]) -> bool:
         """Do what it takes to fetch the instruction at which `run` stops, if that is nothing to the guest."""
         if number == _NPF:
-            return self.code_cache is None and self._physical_access(borrowed) is None and not borrowed
+            stop = self.code_cache is None and self._physical_access(borrowed)
+            if isinstance(stop, NestedFault) and self.on_fetch_violation is not None:
+                return self.on_fetch_violation(stop)
+            return stop is None and not borrowed
         if number != _EXCEPTION + Vector.PF or self.on_fetch_fault is None:
             return False
         stop = self._at_exit(number)
@@ -553,6 +558,8 @@ class Machine:
         if self.observer is not None and number == _EXCEPTION + Vector.PF:
             self.observer.refused(self.cpu.exit_info_2 & self._linear_mask(), self.cpu.error_code)
 
+    on_fetch_violation: Callable[[NestedFault], bool] | None = None
+    """The same for a fault of second-level paging."""
     on_fetch_fault: Callable[[Fault], bool] | None = None
     """Takes a page fault in fetching the instruction at which `run` is to stop, and tells whether it is repaired."""
 
@@ -956,8 +963,10 @@ class Machine:
     def withdraw(self, frames: Set[int], may_read: bool) -> None:
         """Let the CPU ask before it next uses these pages of RAM, or before it next writes to them.
 
-        For whoever has the frames behind them: what the guest or its VMM can see stays as it is.
+        For whoever has the frames behind them: what the guest can see stays as it is.
         """
+        if self.ram.on_withdraw is not None:
+            self.ram.on_withdraw(frames, may_read)
         self.cpu.frames.withdraw(frames, may_read=may_read)
         self.cpu.flush_tlb()
 

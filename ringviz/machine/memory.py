@@ -80,6 +80,10 @@ class Ram:
         self._buffer: mmap.mmap | memoryview = mmap.mmap(-1, size_bytes) if loan is None else loan.buffer
         self.keeper = None if loan is None else loan.keeper
         """Whoever has the frames behind this RAM; None if it has its own."""
+        self.on_withdraw: Callable[[Set[int], bool], None] | None = None
+        """Told which pages are withdrawn, and whether they can still be read: for tables of a VMM that lead there."""
+        self.withdrawn_at: Callable[[int], int | None] | None = None
+        """Gives the address of a page that a VMM's second level does not lead to just now; None if it is none such."""
         self._away: Set[int] = frozenset() if loan is None else loan.keeper.away
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
         self.dirty: set[int] = set()

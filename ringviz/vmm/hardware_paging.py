@@ -17,7 +17,7 @@ from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
 from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.paging import Access
-from ringviz.machine.stops import BudgetSpent, Fault, Paused, ProtectedAccess, Stop, has_completed
+from ringviz.machine.stops import BudgetSpent, Fault, NestedFault, Paused, ProtectedAccess, Stop, has_completed
 from ringviz.vmm.guest_code import decode_here
 from ringviz.vmm.guest_space import GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
@@ -43,6 +43,7 @@ class HardwarePaging(Technique):
         super().__init__(scenario, setup)
         self._space = GuestSpace(self.machine.ram, self.guest_base, self.guest_bytes)
         self._shadow: ShadowPaging | None = None
+        self.machine.on_fetch_violation = self._bring_back
 
     def _use_shadows(self, places: Places, table_pages: frozenset[int]) -> None:
         """Build shadow page tables.
@@ -98,6 +99,10 @@ class HardwarePaging(Technique):
     @abstractmethod
     def _nested_walk(self, gpa: int, access: Access) -> NestedWalk:
         """Translate a guest-physical address through the nested tables, changing nothing."""
+
+    @abstractmethod
+    def _bring_back(self, stop: NestedFault) -> bool:
+        """If the host has withdrawn the page, have it back, at the price of an exit; tell whether that was it."""
 
     @abstractmethod
     def _shadow_exit(

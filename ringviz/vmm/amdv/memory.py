@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.memory import PAGE
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.stops import (
     BudgetSpent,
     NestedFault,
@@ -23,7 +23,7 @@ from ringviz.vmm.amdv.nested_tables import NestedTables
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
-from ringviz.vmm.mmu.telling import DEVICE_RULE, words
+from ringviz.vmm.mmu.telling import DEVICE_RULE, WITHDRAWN_READ, WITHDRAWN_RULE, WITHDRAWN_WRITE, words
 from ringviz.vmm.outcome import RESUME, Outcome
 
 SHADOW_NEEDS = "page faults exit while the real page tables are the VMM's"
@@ -40,6 +40,11 @@ class MemoryExits(Levels):
         lent: list[int] = []
         weight = self.machine.weight
         while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
+            if self._bring_back(inner):
+                if not lent:
+                    return RESUME
+                inner = self.machine.step_over()
+                continue
             before = self.machine.state.copy()
             info1 = inner.is_present | inner.is_write << 1 | 1 << 2 | inner.is_fetch << 4 | 1 << 32
             report = SvmReport("VMEXIT_NPF", "nested paging", info1, inner.gpa)
@@ -68,6 +73,22 @@ class MemoryExits(Levels):
         if isinstance(inner, BudgetSpent):
             return RESUME
         return RESUME if isinstance(inner, (NestedFault, Paused)) else self.handle(inner)
+
+    def _bring_back(self, stop: NestedFault) -> bool:
+        """If the host has withdrawn the page, have it back, at the price of this exit; tell whether that was it."""
+        nested = self.nested
+        if nested is None or stop.gpa >> PAGE_SHIFT not in nested.withdrawn:
+            return False
+        before = self.machine.state.copy()
+        info1 = stop.is_present | stop.is_write << 1 | 1 << 2 | stop.is_fetch << 4 | 1 << 32
+        event = self._exit(SvmReport("VMEXIT_NPF", "nested paging", info1, stop.gpa), stop.instruction)
+        page = (self.guest_base + stop.gpa) >> PAGE_SHIFT
+        nested.give_back(stop.gpa, may_write=self.machine.ram.may_write(page, is_write=stop.is_write))
+        self.machine.cpu.frames.drop(stop.gpa >> PAGE_SHIFT)
+        self.machine.flush_tlb()
+        action = WITHDRAWN_WRITE if stop.is_write else WITHDRAWN_READ
+        self._tell(replace(event, rule=WITHDRAWN_RULE), action, before)
+        return True
 
     # ---- shadow page tables ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ Source: AMD APM Vol. 2, "Nested Paging" and "Long-Mode Page Translation".
 
 from __future__ import annotations
 
-from ringviz.machine.memory import Ram
+from collections.abc import Set
+
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.paging import Entry
 from ringviz.machine.stops import NestedFault
 from ringviz.vmm.walks import NestedWalk
@@ -35,12 +37,40 @@ class NestedTables:
         self.root = root
         self.next_table = root + 0x1000
         """Host-physical address at which the next table will be made."""
+        self._guest_base, self._guest_bytes = guest_base, guest_bytes
+        self.withdrawn: set[int] = set()
+        """Guest-physical pages whose entries do not say what they otherwise would, because of the host."""
+        if ram.keeper is not None:
+            ram.on_withdraw, ram.withdrawn_at = self.withdraw, self.behind
         for offset in range(0, guest_bytes, 0x1000):
             self.map(offset, guest_base + offset)
 
     def map(self, gpa: int, hpa: int | None) -> None:
         """Map one guest-physical page, or unmap it."""
         self._ram.write_int(self._leaf(gpa), 0 if hpa is None else hpa | _RWU, 8)
+
+    # ---- pages that the host withdraws -------------------------------------------------------------------------------
+
+    def withdraw(self, pages: Set[int], may_read: bool) -> None:
+        """Let no entry lead to these pages of RAM, or none allow writing: the host wants to be asked first."""
+        for page in sorted(pages):
+            gpa = (page << PAGE_SHIFT) - self._guest_base
+            if 0 <= gpa < self._guest_bytes:
+                self.withdrawn.add(gpa >> PAGE_SHIFT)
+                entry = self._ram.read_int(self._leaf(gpa), 8)
+                self._ram.write_int(self._leaf(gpa), entry & ~_WRITABLE if may_read else 0, 8)
+
+    def give_back(self, gpa: int, *, may_write: bool) -> None:
+        """Let an entry lead to its page again."""
+        page = gpa & ~(PAGE - 1)
+        entry = (self._guest_base + page) | (_RWU if may_write else _RWU & ~_WRITABLE)
+        self._ram.write_int(self._leaf(page), entry, 8)
+        if may_write:
+            self.withdrawn.discard(gpa >> PAGE_SHIFT)
+
+    def behind(self, gpa: int) -> int | None:
+        """Give the host-physical address of a page that was withdrawn; None if it was not."""
+        return self._guest_base + gpa if gpa >> PAGE_SHIFT in self.withdrawn else None
 
     def _leaf(self, gpa: int) -> int:
         """Address of the last-level entry for a page, with tables made on the way."""

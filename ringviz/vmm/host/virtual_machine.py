@@ -21,7 +21,7 @@ from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event
 from ringviz.vmm.host.allotment import Allotment
 from ringviz.vmm.host.memory import HostMemory
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT, WITHDRAWN_RULE
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import memory_bytes, power_on
 from ringviz.vmm.setup import Setup
@@ -134,6 +134,9 @@ class VirtualMachine:
         self._pending: Stop | None = None
         self._without_progress = 0
         self._answered = 0
+        self._has_stops_of_its_own = memory.rules.overcommits or memory.rules.shares_pages
+        self._is_between = False
+        """The last stop was the VMM's own affair, and the instruction at which it came is still to run."""
         self._asked_at: tuple[int, int] | None = None
         self.write_trap_cycles: int | None = None
         """Price of the first write to a page while it is noted which are written to; None while it is not."""
@@ -176,7 +179,7 @@ class VirtualMachine:
         machine = self.technique.machine
         while self.end is None:
             spent = self.spent_cycles
-            if spent - start >= cycles and self._pending is None:
+            if spent - start >= cycles and self._pending is None and not self._is_between:
                 return Turn(spent - start, Why.SPENT)
             before = machine.retired
             stop, self._pending = self._pending, None
@@ -187,8 +190,8 @@ class VirtualMachine:
                 self._collect()
                 continue
             outcome = self.technique.handle(stop)
-            self._answered += 1
             is_overhead = self._collect()
+            self._count_answer(is_overhead=is_overhead, before=before)
             if isinstance(outcome, Ended):
                 self.end = outcome
             elif machine.is_halted:
@@ -261,15 +264,27 @@ class VirtualMachine:
             if stop is None:
                 stop = machine.run(retired if machine.retired < retired else retired + 1)
             if not isinstance(stop, BudgetSpent | Paused):
+                before = machine.retired
                 outcome = self.technique.handle(stop)
-                self._answered += 1
                 self.end = outcome if isinstance(outcome, Ended) else None
+                self._count_answer(is_overhead=self._collect(), before=before)
             self._collect()
             self.events.clear()
             if self.end is None and machine.is_halted and (machine.retired, self._answered) != (retired, answered):
                 self._fall_asleep()
         if (machine.retired, self._answered) != (retired, answered):
             raise UnsupportedError(_OTHER_RUN)
+
+    def _count_answer(self, *, is_overhead: bool, before: int) -> None:
+        """Count a stop that was answered, unless it might as well not have come.
+
+        Where a host withdraws pages, the VMM has to fill its tables when that suits the host: another run of the same
+        guest has such stops elsewhere. So they are no part of a place, and no turn ends behind one: the guest's tables
+        are already marked for an instruction that is still to come.
+        """
+        self._is_between = self._has_stops_of_its_own and is_overhead and self.technique.machine.retired == before
+        if not (self._has_stops_of_its_own and is_overhead):
+            self._answered += 1
 
     def ask_to_shut_down(self) -> None:
         """Let the guest know, through the exit port, that it is to end its run."""
@@ -339,7 +354,7 @@ class VirtualMachine:
                 self.counts[cause] = self.counts.get(cause, 0) + 1
                 self._event_cycles += cost_of(self._cpu, cause).charged_cycles
         self.events += news
-        return bool(news) and all(event.cause == HIDDEN_FAULT for event in news)
+        return bool(news) and all(event.cause == HIDDEN_FAULT or event.rule == WITHDRAWN_RULE for event in news)
 
     def _priced(self, tallies: Mapping[str, int]) -> int:
         return sum(times * cost_of(self._cpu, cause).charged_cycles for cause, times in tallies.items())

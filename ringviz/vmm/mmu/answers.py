@@ -12,6 +12,7 @@ class Why(Enum):
     NEW = "no entry for this page yet: the VMM copied the guest's"
     FIRST_WRITE = "first write to this page: guest's dirty bit set, shadow entry made writable"
     OTHER_RIGHTS = "the guest's entry allows more than the shadow's: the VMM copied it anew"
+    FROM_HOST = "the host had withdrawn the page, or shared its frame: it has one again, and the entry leads there"
     FOR_KERNEL = "CR0.WP is 0: the read-only page is the kernel's to write, and closed to ring 3 meanwhile"
     FOR_PROGRAM = "the page is ring 3's to read again, and closed to the kernel's writes meanwhile"
 

@@ -24,7 +24,7 @@ Source of the method: Adams & Agesen 2006, section 2.4 (shadow page tables, trac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,6 +113,10 @@ class ShadowPaging:
         self._current = self._flat
         self._key: Key | None = None
         space.watch_writes(self._uses, self._changed)
+        self._withdrawn: set[int] = set()
+        """Guest frames whose entries went because of the host."""
+        if ram.keeper is not None:
+            ram.on_withdraw = self.withdraw
 
     # ---- the calls ---------------------------------------------------------------------------------------------------
 
@@ -231,6 +235,19 @@ class ShadowPaging:
         for frame in gone - self._uses.keys():
             self._release(frame)
 
+    def withdraw(self, pages: Set[int], may_read: bool) -> None:
+        """Let no entry lead to these pages of RAM, or none allow writing: the host wants to be asked first."""
+        first = self._space.base >> 12
+        kept = ~RW if may_read else ~(RW | P)
+        for frame in sorted(page - first for page in pages if 0 <= page - first < self._frames):
+            self._withdrawn.add(frame)
+            mapped = self._mapped.get(frame, set())
+            for address in (self._flat_entry(frame), *sorted(mapped)):
+                self._ram.write_int(address, self._ram.read_int(address, 4) & kept, 4)
+            if not may_read:
+                mapped.clear()
+        self._flush()
+
     def is_page_table(self, frame: int) -> bool:
         """Tell whether some shadow is derived from a guest frame."""
         return frame in self._uses
@@ -295,15 +312,23 @@ class ShadowPaging:
         address = space.entry_address(linear)
         assert address is not None
         frame = gpa >> 12
+        may_write = self._ram.may_write((self._space.base >> 12) + frame, is_write=access.is_write)
         new = self._leaf(state, access, done, frame)
+        if not may_write:
+            new &= ~RW
         old = space.read(address)
         space.write(address, new)
         self._mapped.setdefault(frame, set()).add(address)
+        is_from_host = frame in self._withdrawn
+        if may_write:
+            self._withdrawn.discard(frame)
         if not old & P:
-            return Why.NEW
+            return Why.FROM_HOST if is_from_host else Why.NEW
         self._flush()
         if (old ^ new) & US:
             return Why.FOR_PROGRAM if new & US else Why.FOR_KERNEL
+        if is_from_host:
+            return Why.FROM_HOST
         return Why.OTHER_RIGHTS if done.entries[-1].value & DIRTY else Why.FIRST_WRITE
 
     def _leaf(self, state: CpuState, access: Access, done: Walk, frame: int) -> int:

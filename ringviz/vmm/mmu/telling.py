@@ -15,6 +15,11 @@ TRACE_RULE = "the page holds a page table of the guest's, so the VMM keeps it re
 TRACE_ACTION = "the guest writes to its page tables: write carried out, shadow entries made from the old ones dropped"
 
 
+WITHDRAWN_RULE = "the host has withdrawn this page: its frame is shared, swapped out, in the balloon, or being watched"
+WITHDRAWN_READ = "the host has given the page a frame again; the entry leads there"
+WITHDRAWN_WRITE = "the host has given the page a frame of its own; the entry leads there and allows writing"
+
+
 def filled_text(linear: int, filled: Filled) -> str:
     """What was filled in, and why."""
     return f"page {linear >> 12:05X} → guest frame {filled.gpa >> 12:05X}: {filled.why.value}"

@@ -8,10 +8,11 @@ Source: Intel SDM Vol. 3C, "The Extended Page Table Mechanism (EPT)".
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from ringviz.facts.vmx import EPT_MEMORY_TYPES, EPT_QUALIFICATION
-from ringviz.machine.memory import Ram
+from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
 from ringviz.machine.paging import Entry
 from ringviz.machine.stops import NestedFault
 from ringviz.vmm.vtx.capabilities import PHYSICAL_BITS
@@ -106,6 +107,11 @@ class ExtendedTables:
         """Host-physical address at which the next table will be made."""
         self.must_invalidate = False
         """The VMM has changed an entry that the CPU may have cached, and has not executed INVEPT yet."""
+        self._guest_base, self._guest_bytes = guest_base, guest_bytes
+        self.withdrawn: set[int] = set()
+        """Guest-physical pages whose entries do not say what they otherwise would, because of the host."""
+        if ram.keeper is not None:
+            ram.on_withdraw, ram.withdrawn_at = self.withdraw, self.behind
         for offset in range(0, guest_bytes, 0x1000):
             self.map(offset, guest_base + offset)
 
@@ -124,6 +130,28 @@ class ExtendedTables:
         if self._ram.read_int(self._leaf(gpa), 8) != wanted:
             self._ram.write_int(self._leaf(gpa), wanted, 8)
             self.must_invalidate = True
+
+    # ---- pages that the host withdraws -------------------------------------------------------------------------------
+
+    def withdraw(self, pages: Set[int], may_read: bool) -> None:
+        """Let no entry lead to these pages of RAM, or none allow writing: the host wants to be asked first."""
+        for page in sorted(pages):
+            gpa = (page << PAGE_SHIFT) - self._guest_base
+            if 0 <= gpa < self._guest_bytes:
+                self.withdrawn.add(gpa >> PAGE_SHIFT)
+                entry = self._ram.read_int(self._leaf(gpa), 8)
+                self._ram.write_int(self._leaf(gpa), entry & ~WRITE if may_read else 0, 8)
+
+    def give_back(self, gpa: int, *, may_write: bool) -> None:
+        """Let an entry lead to its page again."""
+        page = gpa & ~(PAGE - 1)
+        self.map(page, self._guest_base + page, _ALL if may_write else _ALL & ~WRITE)
+        if may_write:
+            self.withdrawn.discard(gpa >> PAGE_SHIFT)
+
+    def behind(self, gpa: int) -> int | None:
+        """Give the host-physical address of a page that was withdrawn; None if it was not."""
+        return self._guest_base + gpa if gpa >> PAGE_SHIFT in self.withdrawn else None
 
     def _leaf(self, gpa: int) -> int:
         """Address of the last-level entry for a page, with tables made on the way."""

@@ -9,7 +9,7 @@ from ringviz.facts.vmx import (
 )
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.memory import PAGE
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.stops import (
     BudgetSpent,
     NestedFault,
@@ -21,7 +21,7 @@ from ringviz.vmm import describe
 from ringviz.vmm.events import Kind
 from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
-from ringviz.vmm.mmu.telling import words
+from ringviz.vmm.mmu.telling import WITHDRAWN_READ, WITHDRAWN_RULE, WITHDRAWN_WRITE, words
 from ringviz.vmm.outcome import RESUME, Outcome
 from ringviz.vmm.vtx import layout
 from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
@@ -41,6 +41,11 @@ class MemoryExits(Transitions):
         lent: list[int] = []
         weight = self.machine.weight
         while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
+            if self._bring_back(inner):
+                if not lent:
+                    return RESUME
+                inner = self.machine.step_over()
+                continue
             self._violation(self._ept_violation(inner), inner.instruction, inner.gpa)
             page = inner.gpa & ~0xFFF
             shown = self.machine.show_device(inner.gpa, inner.instruction, is_write=inner.is_write)
@@ -58,6 +63,22 @@ class MemoryExits(Transitions):
         if has_completed(inner):
             self._ran_for_the_guest(weight)
         return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
+
+    def _bring_back(self, stop: NestedFault) -> bool:
+        """If the host has withdrawn the page, have it back, at the price of this exit; tell whether that was it."""
+        ept = self.ept
+        if ept is None or stop.gpa >> PAGE_SHIFT not in ept.withdrawn:
+            return False
+        before = self.machine.state.copy()
+        event, guest = self._leave(self._ept_violation(stop), stop.instruction), self.guest_state()
+        page = (self.guest_base + stop.gpa) >> PAGE_SHIFT
+        ept.give_back(stop.gpa, may_write=self.machine.ram.may_write(page, is_write=stop.is_write))
+        self.machine.cpu.frames.drop(stop.gpa >> PAGE_SHIFT)
+        self.machine.flush_tlb()
+        self._resume(guest)
+        action = WITHDRAWN_WRITE if stop.is_write else WITHDRAWN_READ
+        self._tell(replace(event, rule=WITHDRAWN_RULE), action, before, guest)
+        return True
 
     def _violation(self, leaves: VmExit, instruction: Instruction | None, address: int) -> None:
         """Record an exit for an access to what is not the guest's."""

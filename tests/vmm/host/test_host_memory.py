@@ -199,7 +199,7 @@ def test_a_balloon_is_the_same_to_the_guest_whether_a_host_takes_the_frames_or_n
     scenario = find_scenario("balloon")
     technique, mmu = way
     cpu = "barcelona" if technique == "amd-v" else "haswell"
-    roomy, tight = Host(cpu, 64), Host(cpu, 1, memory_rules=MemoryRules(overcommits=True))
+    roomy, tight = (Host(cpu, size_mib, memory_rules=MemoryRules(overcommits=True)) for size_mib in (64, 1))
     hosted = [host.add(MachineSpec("vm", scenario, technique, mmu)) for host in (roomy, tight)]
     other = _reader(tight, "other", technique)
     tight.run(6_000_000)
@@ -248,7 +248,7 @@ def test_what_cannot_be_had_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_the_map_shows_every_frame_once_and_every_page_as_it_is() -> None:
     host = Host("haswell", 1, memory_rules=BOTH)
-    vm = _reader(host, "vm", "trap-emulate")
+    _reader(host, "vm", "trap-emulate")
     host.run(2_000_000)
     shown = host_pages(host)
     assert sum(run.count for run in shown.runs) == shown.frames == 256
@@ -257,4 +257,4 @@ def test_the_map_shows_every_frame_once_and_every_page_as_it_is() -> None:
     assert guest.private + guest.shared + guest.ballooned + guest.swapped + guest.untouched == guest.pages == 1024
     assert len(frame_cells(shown, 64)) == 64
     assert frame_cells(shown, 256).count(".") == shown.free
-    assert guest_cells(vm.pages, 1024).count("#") == guest.private
+    assert guest_cells(guest, 1024).count("#") == guest.private
