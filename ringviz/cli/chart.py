@@ -14,6 +14,7 @@ from ringviz.cli.progress import shown
 from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
 from ringviz.facts.costs import CAUSES
+from ringviz.facts.instruction_weights import GUEST_WORK
 
 if TYPE_CHECKING:
     from ringviz.engine.generations import Generations, Point
@@ -154,6 +155,8 @@ def causes_report(scenario: "Scenario", result: "Generations", cpu: str) -> Iter
             for row in point.rows
         ]
         yield from table(CAUSES_OF_A_POINT, rows, width_cells())
+    yield ""
+    yield from textwrap.wrap(f"Cycles are modelled, at the prices of `ringviz cpus {cpu}`. {GUEST_WORK}", width_cells())
 
 
 def _row(point: "Point") -> tuple[str, ...]:

@@ -116,6 +116,7 @@ def compare(
 def brief_report(comparison: "Comparison") -> Iterator[str]:
     """Give one line for each technique: the three verdicts, and what it costs."""
     yield from table(BRIEF, [_line(run) for run in comparison.runs], width_cells())
+    yield from _notes((_priced(comparison),))
     for technique, reason in comparison.refused:
         yield from textwrap.wrap(f"{technique} was not run: {one_line(reason)}", width_cells(), subsequent_indent="  ")
 
@@ -194,7 +195,7 @@ def _priced(comparison: "Comparison") -> str:
     for run in comparison.runs:
         users.setdefault(run.cpu, []).append(run.technique)
     cpus = [f"{CPU_PROFILES[cpu].title} ({', '.join(techniques)})" for cpu, techniques in users.items()]
-    return f"Cycles are modelled for {' and '.join(cpus)}."
+    return f"Cycles are modelled for {' and '.join(cpus)}. `ringviz cpus ID` has prices and weights with their sources."
 
 
 def _intervals(comparison: "Comparison") -> Iterator[str]:

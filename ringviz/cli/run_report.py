@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ringviz.cli.exits import one_line
 from ringviz.cli.output import width_cells
 from ringviz.cli.table import Column, table
+from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.recompiled import Recompiled
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ def _seen(what: str, value: int | str) -> str:
     """Give what the guest sees and where; numbers are those of registers and memory, so hexadecimal."""
     shown = f"{value:08X}" if isinstance(value, int) else one_line(value)
     return shown if what == ANSWER else f"{what} {shown}"
+
+
+def priced(cpu_id: str) -> str:
+    """Say that cycles are modelled, for which CPU, and where its prices come from."""
+    cpu = CPU_PROFILES[cpu_id]
+    return f"Cycles are modelled for {cpu.title} ({cpu.year}); `ringviz cpus {cpu_id}` has each price with its source"
 
 
 def share(part: int, whole: int) -> str:

@@ -26,7 +26,6 @@ from ringviz.cli.options import (
 from ringviz.cli.output import print_json, print_lines, strong
 from ringviz.cli.progress import shown
 from ringviz.cli.walk_report import walk_lines
-from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.recompiled import Recompiled, recompiled
 
@@ -77,10 +76,10 @@ def breaks_promise(result: "Stat") -> bool:
 
 def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     """Give one run as a text for people; `port` says what it took to recompile the kernel, if it was."""
-    technique, cpu = TECHNIQUES[result.technique], CPU_PROFILES[result.cpu]
+    technique = TECHNIQUES[result.technique]
     yield strong(f"{result.scenario} under {technique.title} ({technique.id}), memory: {result.mmu}")
     yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
-    yield f"Cycles are modelled for {cpu.title} ({cpu.year})"
+    yield run_report.priced(result.cpu)
     yield ""
     if result.ledger is not None:
         yield from ledger_lines(result.ledger, result.cpu)

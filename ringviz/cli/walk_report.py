@@ -1,5 +1,6 @@
 """TLB misses and page-walk references of a run, as a text for people."""
 
+import textwrap
 from collections.abc import Iterator
 
 from ringviz.cli.output import strong, width_cells
@@ -13,6 +14,7 @@ def walk_lines(count: WalkCount) -> Iterator[str]:
     """Give the section about page walks."""
     yield strong("Page walks")
     yield f"Modelled TLB: {count.tlb.entries} entries, {count.tlb.ways} ways, LRU; one for code, one for data"
+    yield from textwrap.wrap(f"Its shape: {count.tlb.source}", width_cells(), subsequent_indent="  ")
     yield from table(_ROWS, [(f"{number:,}", what) for number, what in _figures(count)], width_cells())
 
 

@@ -111,7 +111,9 @@ def report(runs: "Contest", changes: "Changes", result: "Answer") -> Iterator[st
         yield from _wrapped(_turns(runs, view))
     yield ""
     yield "What this rests on:"
-    yield from _wrapped(f"- {line}" for line in (*ASSUMPTIONS, f"Cycles are modelled. {GUEST_WORK}"))
+    yield from _wrapped(
+        f"- {line}" for line in (*ASSUMPTIONS, f"Cycles are modelled, at the prices of `ringviz cpus ID`. {GUEST_WORK}")
+    )
     if not runs.has_walks:
         yield from _wrapped(["- TLB misses are not counted here; --walks counts them, and charges their page walks."])
     for who, why in runs.left_out:
@@ -123,7 +125,7 @@ def _changed(runs: "Contest", changes: "Changes") -> Iterator[str]:
     from ringviz.engine.what_if_words import value_text
 
     if not changes.prices and not changes.rates:
-        yield "Nothing is changed: all prices are the CPU's own, modelled."
+        yield f"Nothing is changed: all prices are those of `ringviz cpus {runs.cpu.id}`, modelled."
     for id_, value in (*changes.prices.items(), *changes.rates.items()):
         knob = KNOBS[id_]
         known = None if knob.is_rate else known_price(runs.cpu, id_)

@@ -52,7 +52,7 @@ CAUSES: Mapping[str, Cause] = by(
         GUEST_INSTRUCTION,
         "A guest instruction run by the CPU itself",
         "each guest instruction that retired and that no VMM carried out",
-        "the weight of its class: see `facts.instruction_weights`",
+        "the weight of its class: `ringviz cpus ID` lists them",
         "cache misses, mispredicted branches, the instruction cache: none is modelled",
     ),
     _machine(

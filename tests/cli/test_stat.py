@@ -79,7 +79,7 @@ def test_the_ledger_has_prices_with_their_status_and_adds_up() -> None:
 def test_instructions_are_charged_by_class_and_that_is_said() -> None:
     told = valid_json(ringviz("stat", "rings-tour", "--json").stdout, "stat")
     row = next(row for row in told["ledger"]["rows"] if row["cause"] == "guest-instruction")
-    assert (row["each"], row["count"], row["status"]) == (None, told["direct"], "chosen")
+    assert (row["each"], row["count"], row["status"]) == (None, told["direct"], "chosen by ringviz")
     assert row["cycles"] + sum(event["cycles"] for event in told["events"]) == told["cycles"]["total"]
     assert row["cycles"] > told["direct"]
     text = ringviz("stat", "rings-tour").stdout
