@@ -201,7 +201,7 @@ EXPLORE: tuple[Command, ...] = (
         "years",
         23,
     ),
-    Command("edit", "e", "e", "edit", "Change the guest's source, and run it beside the original.", "edit", 33),
+    Command("edit", "e", "e", "edit", "Change the guest's source, and run it beside the original.", "edit", 37),
     Command(
         "point",
         "down,shift+down",
@@ -346,7 +346,7 @@ LESSONS: tuple[Command, ...] = (
 HOME: tuple[Command, ...] = (
     Command("open", "enter", "enter", "open", "Open the highlighted guest under the highlighted technique.", "choose",
             0),
-    Command("switch", "tab,right,left", "tab", "other list", "Go from guests to techniques and back.", "other_list", 10),
+    Command("switch", "tab,right,left", "tab", "other list", "From guests to techniques and back.", "other_list", 10),
     Command("lessons", "l", "l", "lessons", "The course: lessons beside a running guest.", "lessons", 1),
     Command("find", "slash", "/", "find", "Find a guest by a word of its name or of what is said about it.", "find", 2),
     Command("hosts", "h", "h", "machine room", "Go into the machine room of a host with several machines.", "hosts", 5),
