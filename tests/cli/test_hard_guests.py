@@ -110,7 +110,7 @@ def test_no_guest_brings_the_program_down(tmp_path: Path, technique: str, code: 
 def test_a_fault_handler_that_goes_wrong_has_an_outcome_in_bounded_time(
     tmp_path: Path, technique: str, handler: str, outcome: str
 ) -> None:
-    folder = assembled(tmp_path, WITH_HANDLER.format(handler=handler))
+    folder = assembled(tmp_path, WITH_HANDLER.format(handler=handler), limit=2_000)
     began = time.monotonic()
     result = ringviz("stat", folder, "-t", technique, "--json")
     assert (result.returncode, result.stderr) == (0, "")

@@ -14,7 +14,7 @@ from tests.cli.program import as_process, ringviz
         ("stat", "--help"),
         ("list",),
         ("stat", "rings-tour", "-t", "trap-emulate"),
-        ("compare", "popf-hole", "--json"),
+        ("compare", "hello-serial", "-t", "native", "-t", "emulation", "--json"),
         ("trace", "rings-tour", "-t", "amd-v", "--format", "jsonl"),
         ("check", "broken"),
         ("stat", "rings-tour", "--tecnique", "native"),
