@@ -75,7 +75,7 @@ def _of_file(path: Path, folder: Path, name: str, depth: int) -> Iterator[tuple[
     if depth and not lines[-1]:
         lines.pop()  # behind the last line feed
     for number, line in enumerate(lines, start=1):
-        match = _INCLUDE.fullmatch(line)
+        match = _INCLUDE.fullmatch(line) if b"%include" in line else None
         inner = None if match is None else match[1].decode("utf-8", "replace")
         if inner is not None and depth < _DEEPEST and (folder / inner).is_file():
             yield from _of_file(folder / inner, folder, inner, depth + 1)

@@ -9,8 +9,11 @@ Devices also act by themselves as device time passes, and request interrupts: th
 interrupt controller, and the controller's output to whoever asks.
 """
 
+# mypy: disable-error-code="type-abstract"
+# The kinds of devices are protocols, and `_is` takes one as `isinstance` does.
+
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 State: TypeAlias = tuple[Any, ...]
 """What `save` gives: nested tuples of int, bool, bytes, str and None. Equal states mean equal futures, and `repr` of
@@ -154,6 +157,18 @@ class InterruptController(Protocol):
         """Give the vector that `acknowledge` would give now; nothing changes by the question."""
 
 
+_is_kind: dict[tuple[type, type], bool] = {}
+
+
+def _is(device: object, kind: type[_Kind]) -> TypeGuard[_Kind]:
+    """Tell whether a device is of a kind, once for all of its class: a protocol is compared name by name each time."""
+    key = type(device), kind
+    known = _is_kind.get(key)
+    if known is None:
+        known = _is_kind[key] = isinstance(device, kind)
+    return known
+
+
 class _Claim(NamedTuple):
     """One port of a device."""
 
@@ -194,13 +209,13 @@ class Bus:
                 raise ValueError(f"two devices are named {device.name!r}; names must differ")
             self._devices[device.name] = device
             self._claim_ports(device)
-        self._printers = {name: device for name, device in self._devices.items() if isinstance(device, Prints)}
-        self._enders = [device for device in self._devices.values() if isinstance(device, EndsRun)]
-        self._resetters = [device for device in self._devices.values() if isinstance(device, ResetsMachine)]
-        self._timed = [device for device in self._devices.values() if isinstance(device, Timed)]
-        self._timed_lines = [(d, d.irq if isinstance(d, RequestsInterrupts) else None) for d in self._timed]
-        self._controller = next((d for d in self._devices.values() if isinstance(d, InterruptController)), None)
-        self._mapped = [device for device in self._devices.values() if isinstance(device, MemoryMapped)]
+        self._printers = {name: device for name, device in self._devices.items() if _is(device, Prints)}
+        self._enders = [device for device in self._devices.values() if _is(device, EndsRun)]
+        self._resetters = [device for device in self._devices.values() if _is(device, ResetsMachine)]
+        self._timed = [device for device in self._devices.values() if _is(device, Timed)]
+        self._timed_lines = [(d, d.irq if _is(d, RequestsInterrupts) else None) for d in self._timed]
+        self._controller = next((d for d in self._devices.values() if _is(d, InterruptController)), None)
+        self._mapped = [device for device in self._devices.values() if _is(device, MemoryMapped)]
         self._has_risen = False
         self._next: int | None = None
         """The last answer of `next_event`, which holds until a device is reached or acts."""
@@ -208,7 +223,7 @@ class Bus:
         self.settled_at = 0
         """Device time up to which every device has done what was due."""
         for device in self._devices.values():
-            if isinstance(device, RequestsInterrupts):
+            if _is(device, RequestsInterrupts):
                 device.connect(self._wire(device.irq))
 
     def read(self, port: int, size: int, now: int) -> int:
@@ -282,7 +297,7 @@ class Bus:
 
     def device_on(self, irq: int) -> str | None:
         """Give the name of the device whose request line this is, or None."""
-        lines = ((name, device) for name, device in self._devices.items() if isinstance(device, RequestsInterrupts))
+        lines = ((name, device) for name, device in self._devices.items() if _is(device, RequestsInterrupts))
         return next((name for name, device in lines if device.irq == irq), None)
 
     # ---- time and interrupts -----------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class FrameMap:
     def _build(self) -> None:
         """Write all levels but the last, which starts empty."""
         leaves = self.root + self._leaf_tables
-        self._uc.mem_write(self.root, struct.pack("<1024I", *((leaves + 4096 * i) | _ALL for i in range(1024))))
+        self._uc.mem_write(self.root, struct.pack("<1024I", *range(leaves | _ALL, (leaves | _ALL) + 4096 * 1024, 4096)))
 
     def fill(self, page: int, frame: int, *, writable: bool) -> None:
         """Let accesses to a physical page reach a frame of emulator memory."""

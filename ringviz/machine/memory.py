@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable, Iterator, Set
+import struct
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -128,6 +129,10 @@ class Ram:
     def write_int(self, address: int, value: int, size: int) -> None:
         """Write a little-endian integer of 1, 2, 4 or 8 bytes."""
         self.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+
+    def write_ints(self, address: int, values: Sequence[int], size: int) -> None:
+        """Write little-endian integers of 4 or 8 bytes, one behind the other: a whole table at once."""
+        self.write(address, struct.pack(f"<{len(values)}{'I' if size == 4 else 'Q'}", *values))
 
     def page(self, number: int) -> bytes:
         """Give the bytes of one page."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.program import one_complaint, ringviz
 
-GUEST = "syscall-roundtrip"
+GUEST = "hello-serial"
 SOFTWARE = ("-t", "binary-translation")
 
 

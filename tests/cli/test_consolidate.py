@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.cli.program import one_complaint, ringviz, valid_json
+from tests.cli.program import as_process, one_complaint, ringviz, valid_json
 
 ARGUMENTS = ("consolidate", "rings-tour", "-t", "vt-x", "--cpu", "core2", "--load", "2.5", "--memory", "100")
 
@@ -59,7 +59,7 @@ def test_a_cpu_of_ones_own_has_its_own_prices(tmp_path: Path) -> None:
 
 
 def test_the_same_command_gives_the_same_bytes() -> None:
-    assert ringviz(*ARGUMENTS).stdout == ringviz(*ARGUMENTS, PYTHONHASHSEED="1", COLUMNS="200").stdout
+    assert ringviz(*ARGUMENTS).stdout == as_process(*ARGUMENTS, PYTHONHASHSEED="1", COLUMNS="200").stdout
 
 
 def test_what_is_no_load_is_refused_in_one_line() -> None:

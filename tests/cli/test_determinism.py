@@ -1,56 +1,45 @@
 """The same command gives the same bytes: no clock, no randomness, no path in any output."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-# Runs all scenarios but the long ones under all techniques that can run them, and prints a digest of each command's
-# output. The texts for people are made of the same data; a few scenarios do for them.
-PROBE = """
-import contextlib, hashlib, io, json
-from ringviz.cli.list import available, can_run
-from ringviz.cli.main import main
-from ringviz.guest.scenario import list_scenarios
-digests = {}
-for scenario in list_scenarios():
-    if scenario.limits.instructions > 5_000_000:
-        continue
-    for technique in available():
-        if not can_run(technique.id, scenario):
-            continue
-        commands = [["stat", "--json"], ["trace", "--format", "jsonl"]]
-        if scenario.id in ("rings-tour", "popf-hole", "paging-tour"):
-            commands += [["stat"], ["trace"]]
-        for words in commands:
-            output = io.StringIO()
-            with contextlib.redirect_stdout(output):
-                code = main([*words, scenario.id, "-t", technique.id])
-            digest = hashlib.sha256(output.getvalue().encode()).hexdigest()
-            digests[" ".join((*words, scenario.id, technique.id))] = [code, len(output.getvalue()), digest]
-print(json.dumps(digests))
-"""
+from ringviz.cli.list import available
+from tests.cli.digests import TRACED, Digests, digests
+
+PROBE = Path(__file__).parent / "digests.py"
 
 
-def digests(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, tuple[int, int, str]]:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def elsewhere(technique: str, folder: Path) -> Digests:
+    """Give the digests as a process finds them that has nothing of this one's: its hashes, place, width, language."""
+    strange = {
+        "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2",
+        "LC_ALL": "C",
+        "COLUMNS": "200",
+        "TZ": "Asia/Tokyo",
+        "HOME": str(folder),
+    }
     result = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=folder, timeout=900, check=False
-    )
+        [sys.executable, str(PROBE), technique],
+        capture_output=True, text=True, cwd=folder, env=os.environ | strange, timeout=900, check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    return {command: (code, length, digest) for command, (code, length, digest) in json.loads(result.stdout).items()}
+    found: Digests = json.loads(result.stdout)
+    return found
 
 
-def test_every_scenario_under_every_technique_gives_the_same_bytes_wherever_it_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("technique", [row.id for row in available()])
+def test_every_scenario_gives_the_same_bytes_wherever_it_runs(
+    technique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = digests(tmp_path, monkeypatch, PYTHONHASHSEED="1", LC_ALL="C", COLUMNS="200", TZ="UTC")
-    other = digests(
-        Path(__file__).parent, monkeypatch, PYTHONHASHSEED="2", LC_ALL="C.UTF-8", COLUMNS="40", TZ="Asia/Tokyo"
-    )
-    assert one == other
-    assert {"stat --json rings-tour trap-emulate", "trace popf-hole amd-v", "stat paging-tour native"} <= set(one)
-    assert all(code == 0 and length > 0 for code, length, _ in one.values())
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TZ", "UTC")
+    here = digests(technique)
+    assert here == elsewhere(technique, tmp_path)
+    for scenario in TRACED:
+        assert {f"stat --json {scenario}", f"jsonl events of {scenario}", f"trace {scenario}"} <= set(here)
+    assert all(code == 0 and length for code, length, _ in here.values())

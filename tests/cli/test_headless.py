@@ -19,9 +19,9 @@ print(json.dumps([code, sorted({"textual", "rich"} & set(sys.modules))]))
     [
         ["list", "--json"],
         ["cpus"],
-        ["stat", "rings-tour", "-t", "trap-emulate"],
-        ["compare", "rings-tour"],
-        ["trace", "rings-tour", "-t", "amd-v"],
+        ["stat", "hello-serial", "-t", "trap-emulate"],
+        ["compare", "hello-serial"],
+        ["trace", "hello-serial", "-t", "amd-v"],
         ["check", "scenarios"],
         ["doctor"],
     ],

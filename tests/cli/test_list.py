@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import ringviz, valid_json
+from tests.cli.program import as_process, ringviz, valid_json
 
 
 def test_list_json_is_what_the_contract_promises() -> None:
@@ -49,4 +49,4 @@ def test_a_broken_folder_does_not_hide_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["list", "cpus"])
 def test_no_escape_sequence_reaches_a_pipe(command: str) -> None:
-    assert "\x1b" not in ringviz(command, TERM="xterm-256color", FORCE_COLOR="1").stdout
+    assert "\x1b" not in as_process(command, TERM="xterm-256color", FORCE_COLOR="1").stdout

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from tests.cli.program import one_complaint, ringviz, valid_json
+from tests.cli.program import as_process, one_complaint, ringviz, valid_json
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "paper" / "adams-agesen.txt"
 
 
 def test_the_paper_of_2006_is_reproduced_as_on_file_wherever_it_runs(tmp_path: Path) -> None:
-    result = ringviz("paper", "adams-agesen", cwd=tmp_path, PYTHONHASHSEED="7", COLUMNS="200", TZ="Asia/Tokyo")
+    result = as_process("paper", "adams-agesen", cwd=tmp_path, PYTHONHASHSEED="7", COLUMNS="200", TZ="Asia/Tokyo")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == GOLDEN.read_text(encoding="utf-8").splitlines()
     assert max(map(len, result.stdout.splitlines())) <= 80

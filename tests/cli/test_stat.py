@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.guests import from_bytes
-from tests.cli.program import one_complaint, ringviz, valid_json
+from tests.cli.program import as_process, one_complaint, ringviz, valid_json
 
 TECHNIQUES = ("native", "trap-emulate", "amd-v")
 
@@ -23,7 +23,7 @@ def test_stat_json_is_what_the_contract_promises(technique: str) -> None:
 
 def test_stat_json_gives_the_same_bytes_twice() -> None:
     arguments = ("stat", "rings-tour", "-t", "trap-emulate", "--json")
-    assert ringviz(*arguments).stdout == ringviz(*arguments, COLUMNS="200", LC_ALL="C", PYTHONHASHSEED="1").stdout
+    assert ringviz(*arguments).stdout == as_process(*arguments, COLUMNS="200", LC_ALL="C", PYTHONHASHSEED="1").stdout
 
 
 def test_trap_and_emulate_pays_for_what_bare_metal_has_for_nothing() -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ringviz.facts.registers import EFLAGS_FIXED
@@ -114,21 +115,36 @@ def lay_tables(write: Callable[[int, bytes], None], *, idt_dpl: int = 0, handler
         idt_dpl: DPL of the gates of all vectors from 32 on, and of INT3 and INTO.
         handler: code of every handler, at most 16 bytes; by default it skips one byte of the code and returns.
     """
+    for address, data in _tables(idt_dpl, handler):
+        write(address, data)
+
+
+@lru_cache(maxsize=64)
+def _tables(idt_dpl: int, handler: bytes | None) -> tuple[tuple[int, bytes], ...]:
+    """Give what `lay_tables` writes, by address: it does so for thousands of machines."""
+    laid: list[tuple[int, bytes]] = []
+
+    def write(address: int, data: bytes) -> None:
+        laid.append((address, data))
+
     for ring in range(4):
         put_descriptor(write, code_selector(ring), Descriptor(0, 0xFFFF_FFFF, CODE_ACCESS | ring << 5))
         put_descriptor(write, data_selector(ring), Descriptor(0, 0xFFFF_FFFF, DATA_ACCESS | ring << 5))
     put_descriptor(write, TSS_SELECTOR, Descriptor(TSS, 0x1FFF, 0x8B))
     put_descriptor(write, LDT_SELECTOR, Descriptor(LDT, 0xFF, 0x82))
+    gates = b""
     for vector in range(IDT_ENTRIES):
         number = min(vector, 32)
         dpl = idt_dpl if vector >= 32 or vector in (3, 4) else 0
-        write(IDT + 8 * vector, gate(code_selector(0), HANDLERS + 16 * number, 0xE, dpl).to_bytes(8, "little"))
+        gates += gate(code_selector(0), HANDLERS + 16 * number, 0xE, dpl).to_bytes(8, "little")
+    write(IDT, gates)
     for vector in range(33):
         write(HANDLERS + 16 * vector, skip_handler(vector) if handler is None else handler)
     for ring, top in enumerate(INNER_STACK_TOP):
         write(TSS + 4 + 8 * ring, top.to_bytes(4, "little") + data_selector(ring).to_bytes(4, "little"))
     write(TSS + 0x66, (0x68).to_bytes(2, "little"))
     write(TSS + 0x68, b"\xff" * 0x1F98)
+    return tuple(laid)
 
 
 def skip_handler(vector: int) -> bytes:

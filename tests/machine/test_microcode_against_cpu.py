@@ -105,6 +105,8 @@ FORMS = {
     "call far [ebx]": "ff1b",
 }
 
+RAM_BYTES = DATA + 0x1_0000
+"""No more than is used: all of it is compared."""
 LDT_ENTRY = 0x0C
 GATE32, GATE16, ABSENT_GATE, GATE_WITH_PARAMS = 0x60, 0x68, 0x70, 0x78
 CONFORMING, READ_ONLY, EXECUTE_ONLY, ABSENT, TSS_FREE, DATA16, EXPAND_DOWN = 0x80, 0x88, 0x90, 0x98, 0xA0, 0xA8, 0xB0
@@ -135,7 +137,8 @@ FLAG_IMAGES = st.sampled_from([0x2, 0x246, 0x3202, 0x1AD7, 0x20_0ED7, 0x4_0002])
 
 def prepare(case: Case) -> Machine:
     """A machine about to execute the case's instruction."""
-    machine = make_machine(bytes.fromhex(FORMS[case.form]) + b"\xf4" * 16, case.ring, eflags=case.eflags)
+    code = bytes.fromhex(FORMS[case.form]) + b"\xf4" * 16
+    machine = make_machine(code, case.ring, eflags=case.eflags, ram_bytes=RAM_BYTES)
     write = machine.ram.write
 
     def put(selector: int, access: int, limit: int = 0xFFFF_FFFF) -> None:

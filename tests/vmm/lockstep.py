@@ -189,24 +189,48 @@ def assert_lockstep(
         The run in question, at its end.
     """
     cpu = cpu or default_cpu(technique, scenario)
-    one, other = Run(scenario, against, cpu), Run(scenario, technique, cpu, controls, mmu)
+    run = Run(scenario, technique, cpu, controls, mmu)
+    _follow(Run(scenario, against, cpu), [run], each, times)
+    return run
+
+
+def assert_all_in_lockstep(scenario: Scenario, techniques: Sequence[str], *, times: int | None = None) -> list[Run]:
+    """Do the same with several techniques beside one run on bare metal, on the CPU that all of them run on.
+
+    Returns:
+        The runs in question, at their ends.
+    """
+    (cpu,) = {default_cpu(technique, scenario) for technique in techniques}
+    runs = [Run(scenario, technique, cpu) for technique in techniques]
+    _follow(Run(scenario, "native", cpu), runs, None, times)
+    return runs
+
+
+def _follow(one: Run, others: Sequence[Run], each: Callable[[Run], None] | None, times: int | None) -> None:
+    """Run a reference and others instruction by instruction; fail at the first difference of one from it."""
     seen: Counter[int] = Counter()
-    while one.ended is None and other.ended is None and other.position < other.limit:
-        eip = other.technique.guest_state().eip
+    first = others[0]
+    is_over = False
+    while not is_over and one.ended is None and first.ended is None and first.position < first.limit:
+        eip = first.technique.guest_state().eip
         seen[eip] += 1
-        position = other.position + (1 if times is None or seen[eip] <= times else _STRIDE)
+        position = first.position + (1 if times is None or seen[eip] <= times else _STRIDE)
         one.reach(position)
-        other.reach(position)
-        found = difference(one, other)
-        assert found is None, f"after instruction {position - 1} at {eip:08X}, {against} and {technique}: {found}"
-        if each is not None:
-            each(other)
-        if other.position < position:
-            break
-    assert (one.ended and one.ended.how) == (other.ended and other.ended.how)
-    assert fpu_difference(one, other) is None
-    assert unnoticed_difference(one, other) is None
-    return other
+        for other in others:
+            other.reach(position)
+            found = difference(one, other)
+            assert found is None, f"after instruction {position - 1} at {eip:08X}, {_names(one, other)}: {found}"
+            if each is not None:
+                each(other)
+            is_over |= other.position < position
+    for other in others:
+        assert (one.ended and one.ended.how) == (other.ended and other.ended.how), _names(one, other)
+        assert fpu_difference(one, other) is None, _names(one, other)
+        assert unnoticed_difference(one, other) is None, _names(one, other)
+
+
+def _names(one: Run, other: Run) -> str:
+    return f"{one.technique.id} and {other.technique.id}"
 
 
 def assert_same_at_every_event(scenario: Scenario, technique: str, against: str = "native") -> Run:

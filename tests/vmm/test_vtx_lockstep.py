@@ -11,19 +11,10 @@ from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose, power_on
 from ringviz.vmm.vtx.technique import VtX
-from tests.short_scenarios import SHORT
 from tests.vmm.guests import SCRATCH, bare_scenario, kernel_scenario, make_scenario, slots
 from tests.vmm.lockstep import Run, assert_lockstep
 
-UNPAGED = tuple(scenario.id for scenario in SHORT if "paging" not in scenario.requires)
 GENERATIONS = {"p4-672": "shadow tables", "nehalem": "identity tables under EPT", "westmere": "unrestricted guest"}
-
-
-@pytest.mark.parametrize("scenario_id", UNPAGED)
-def test_vt_x_is_bare_metal_at_every_instruction(scenario_id: str) -> None:
-    run = assert_lockstep(find_scenario(scenario_id), "vt-x")
-    assert run.ended is not None
-    assert run.ended.how == "exit"
 
 
 @pytest.mark.parametrize("cpu", ["nehalem", "westmere"])

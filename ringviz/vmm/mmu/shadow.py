@@ -409,10 +409,9 @@ class ShadowPaging:
             ram, TWO_LEVEL, places.flat_directory, (places.flat_directory,), places.own.get(TWO_LEVEL, {}), tables
         )
         flat.link_all()
-        for index, table in tables.items():
-            ram.write_int(places.flat_directory + 4 * index, table | DIRECTORY_ENTRY, 4)
-        for frame in range(self._frames):
-            ram.write_int(self._flat_entry(frame), self._flat_leaf(frame, is_writable=True), 4)
+        first = self._flat_leaf(0, is_writable=True)
+        ram.write_ints(places.flat_directory, [table | DIRECTORY_ENTRY for table in tables.values()], 4)
+        ram.write_ints(self._flat_entry(0), range(first, first + (self._frames << 12), 0x1000), 4)
         return flat
 
     # ---- dropping ----------------------------------------------------------------------------------------------------

@@ -30,9 +30,8 @@ def make_own_tables(ram: Ram) -> None:
     table_pages = (4 * frames + PAGE - 1) >> PAGE_SHIFT
     ram.write(layout.M2P, _NO_FRAME * (table_pages << PAGE_SHIFT))
     ram.write(layout.M2P_FILLER, _NO_FRAME * PAGE)
-    for slot in range(_ENTRIES):
-        shown = layout.M2P + slot * PAGE if slot < table_pages else layout.M2P_FILLER
-        ram.write_int(layout.M2P_TABLE + 4 * slot, shown | P | _USED, 4)
+    shown = (layout.M2P + slot * PAGE if slot < table_pages else layout.M2P_FILLER for slot in range(_ENTRIES))
+    ram.write_ints(layout.M2P_TABLE, [address | P | _USED for address in shown], 4)
 
 
 def own_entries() -> bytes:
@@ -43,6 +42,6 @@ def own_entries() -> bytes:
     return b"".join(entry.to_bytes(4, "little") for entry in entries)
 
 
-def set_machine_to_physical(ram: Ram, frame: int, page: int) -> None:
-    """Say which page of the guest's a machine frame is."""
-    ram.write_int(layout.M2P + 4 * frame, page, 4)
+def set_machine_to_physical(ram: Ram, frame: int, *pages: int) -> None:
+    """Say which page of the guest's a machine frame is; of several, those of the frames behind it."""
+    ram.write_ints(layout.M2P + 4 * frame, pages, 4)

@@ -23,6 +23,8 @@ _WRITE_BACK = 6 << 3
 _LARGE = 1 << 7
 _ADDRESS = 0x000F_FFFF_FFFF_F000
 _SHIFTS = (39, 30, 21, 12)
+_TABLE_REACH = 512 << 12
+"""Bytes that one last-level table maps."""
 _TYPES_BAD = frozenset(range(8)) - EPT_MEMORY_TYPES.keys()
 
 
@@ -112,8 +114,9 @@ class ExtendedTables:
         """Guest-physical pages whose entries do not say what they otherwise would, because of the host."""
         if ram.keeper is not None:
             ram.on_withdraw, ram.withdrawn_at = self.withdraw, self.behind
-        for offset in range(0, guest_bytes, 0x1000):
-            self.map(offset, guest_base + offset)
+        for start in range(0, guest_bytes, _TABLE_REACH):  # a machine is powered on often, and has thousands of pages
+            gpas = range(start, min(start + _TABLE_REACH, guest_bytes), 0x1000)
+            ram.write_ints(self._leaf(start), [guest_base + gpa | _WRITE_BACK | _ALL for gpa in gpas], 8)
 
     @property
     def pointer(self) -> int:
