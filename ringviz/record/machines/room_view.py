@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from ringviz.engine.host_view import gantt_rows
 from ringviz.engine.rings import build_rings
 from ringviz.facts.techniques import TECHNIQUES
+from ringviz.facts.vhd import SECTOR_BYTES
 from ringviz.record.machines.host_run import HostRun
+from ringviz.record.machines.leaving import MigrationView
 from ringviz.record.machines.life_cycle import Life
 from ringviz.vmm.host.virtual_machine import VirtualMachine
 
@@ -31,6 +33,11 @@ class RoomRow:
     """Per cent of the last accounting period."""
     exits: float | None
     """For each million cycles that it had the CPU in it."""
+    memory_mib: int
+    written_bytes: int | None
+    """To its disks since it was switched on; None without disks."""
+    life: Life
+    snapshots: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +52,10 @@ class RoomView:
     gantt: tuple[tuple[str, str], ...]
     audit: tuple[str, ...]
     is_over: bool
+    migration: MigrationView | None
+    """The last that has begun."""
+    has_peer: bool
+    """There is another host to which machines can move."""
 
 
 def room_view(run: HostRun, cells: int, periods: int) -> RoomView:
@@ -67,6 +78,8 @@ def room_view(run: HostRun, cells: int, periods: int) -> RoomView:
         tuple((name, pictures[name]) for name in run.machines if name in pictures),
         tuple(entry.line().strip() for entry in run.audit),
         run.is_over,
+        run.migrations[-1].view() if run.migrations else None,
+        run.has_peer,
     )
 
 
@@ -74,6 +87,7 @@ def _row(run: HostRun, name: str) -> RoomRow:
     kept = run.machines[name]
     is_on = name in run.host.names and kept.state is not Life.STOPPED
     reading = run.latest.get(name)
+    machine = run.host.machine(name) if name in run.host.names else None
     return RoomRow(
         name,
         run.host.machine(name).technique.scenario.id if name in run.host.names else kept.definition.scenario,
@@ -81,11 +95,19 @@ def _row(run: HostRun, name: str) -> RoomRow:
         run.host.state_of(name).value if is_on else kept.state.value,
         _where(run.host.machine(name)) if is_on else _OFF,
         kept.definition.weight,
-        kept.definition.cap_percent,
+        run.host.share_of(name).cap_percent if is_on else kept.definition.cap_percent,
         0.0 if reading is None else reading.share,
         0.0 if reading is None else reading.ready,
         None if reading is None else reading.exits,
+        machine.technique.guest_bytes >> 20 if machine is not None else kept.definition.memory_mib or 0,
+        None if kept.disks == (None, None) else _written(machine) if is_on else 0,
+        kept.state,
+        tuple(kept.snapshots),
     )
+
+
+def _written(machine: VirtualMachine | None) -> int:
+    return 0 if machine is None else sum(len(machine.written_to_disk(number)) for number in range(2)) * SECTOR_BYTES
 
 
 def _where(machine: VirtualMachine) -> str:
