@@ -46,9 +46,10 @@ class _HostLaboratory(EngineLaboratory):
             return super().open(scenario, technique, mmu, cpu)
         return Session(visited.scenario, technique, mmu, cpu, visited.controls)
 
-    def _found(self, scenario: str) -> Scenario:
+    def found(self, scenario: str) -> Scenario:
+        """Give the guest that is visited, or load a scenario."""
         visited = self.visited
-        return visited.scenario if visited is not None and scenario == visited.name else super()._found(scenario)
+        return visited.scenario if visited is not None and scenario == visited.name else super().found(scenario)
 
 
 class MachineRoomApp(RingvizApp):
