@@ -114,6 +114,8 @@ class HostThread:
         self._thread = threading.Thread(target=self._work, name="host", daemon=True)
         self.cells = 60
         """Width of the Gantt picture."""
+        self.map_cells = 0
+        """Size of the picture of the host's memory; 0 while nobody looks at it."""
 
     def start(self) -> None:
         """Begin."""
@@ -215,4 +217,4 @@ class HostThread:
         return True
 
     def _show(self, run: HostRun, *, is_running: bool) -> None:
-        self._post(HostShown(room_view(run, self.cells, GANTT_PERIODS), is_running))
+        self._post(HostShown(room_view(run, self.cells, GANTT_PERIODS, self.map_cells), is_running))

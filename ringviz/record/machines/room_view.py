@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ringviz.engine.frame_map import frame_cells, host_pages, legend
 from ringviz.engine.host_view import gantt_rows
 from ringviz.engine.rings import build_rings
 from ringviz.facts.techniques import TECHNIQUES
@@ -34,10 +35,24 @@ class RoomRow:
     exits: float | None
     """For each million cycles that it had the CPU in it."""
     memory_mib: int
+    ballooned_pages: int | None
+    """That its balloon has taken; None without a driver for one."""
+    shared_pages: int
+    """Behind which a frame stands that stands behind others too."""
     written_bytes: int | None
     """To its disks since it was switched on; None without disks."""
     life: Life
     snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMap:
+    """Who has which frame of the host's memory."""
+
+    head: str
+    picture: str
+    """A glyph for each cell; see `engine.frame_map`."""
+    legend: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,15 +71,18 @@ class RoomView:
     """The last that has begun."""
     has_peer: bool
     """There is another host to which machines can move."""
+    memory: MemoryMap | None
+    """If it was asked for."""
 
 
-def room_view(run: HostRun, cells: int, periods: int) -> RoomView:
+def room_view(run: HostRun, cells: int, periods: int, map_cells: int = 0) -> RoomView:
     """Take a picture of a run.
 
     Args:
         run: between two of its steps.
         cells: width of the Gantt picture.
         periods: how many accounting periods it covers.
+        map_cells: size of the picture of the host's memory; 0 for none, as it takes a while with much memory.
     """
     host = run.host
     start = max(0, host.clock - periods * host.period)
@@ -80,6 +98,17 @@ def room_view(run: HostRun, cells: int, periods: int) -> RoomView:
         run.is_over,
         run.migrations[-1].view() if run.migrations else None,
         run.has_peer,
+        _memory_map(run, map_cells) if map_cells else None,
+    )
+
+
+def _memory_map(run: HostRun, cells: int) -> MemoryMap:
+    shown = host_pages(run.host)
+    cells = min(shown.frames, cells)
+    head = f"{shown.frames:,} frames of 4 KiB, {shown.free:,} free ({shown.state}); "
+    head += f"sharing saves {shown.saved_by_sharing:,}, {shown.swap_pages:,} pages swapped"
+    return MemoryMap(
+        head, frame_cells(shown, cells), f"{shown.frames / cells:,.3g} frames a cell; {legend(shown.guests)}"
     )
 
 
@@ -100,10 +129,16 @@ def _row(run: HostRun, name: str) -> RoomRow:
         0.0 if reading is None else reading.ready,
         None if reading is None else reading.exits,
         machine.technique.guest_bytes >> 20 if machine is not None else kept.definition.memory_mib or 0,
+        None if machine is None or machine.technique.balloon is None else len(machine.pages.balloon),
+        0 if machine is None or not run.host.memory.rules.shares_pages else _shared(machine),
         None if kept.disks == (None, None) else _written(machine) if is_on else 0,
         kept.state,
         tuple(kept.snapshots),
     )
+
+
+def _shared(machine: VirtualMachine) -> int:
+    return sum(len(frame.uses) > 1 for frame in machine.pages.frames.values())
 
 
 def _written(machine: VirtualMachine | None) -> int:

@@ -16,25 +16,29 @@ from ringviz.engine.host_view import LEGEND
 from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.life_cycle import OPERATIONS, Life
 from ringviz.record.machines.room import Room
-from ringviz.record.machines.room_view import RoomRow, RoomView
+from ringviz.record.machines.room_view import MemoryMap, RoomRow, RoomView
 from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge, Visit
 from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
 
-_KEYS = "space run, hold · n next period · ↑↓ machine · enter look in · + - weight · > < cap · l life · q quit"
+_KEYS = (
+    "space run, hold · n next period · ↑↓ machine · enter look in · + - weight · > < cap · l life · x memory · q quit"
+)
 _HELP_KEY = " · h slow it down"
 _FRAME_CELLS = 5
 _NUMBERS_CELLS = 65
 """What a row has beside the machine's name."""
 _MEMORY_CELLS = 20
 """What memory and disk take, where there is room for them."""
+_MAP_ROWS = 6
+"""Lines of the picture of the host's memory."""
 _ROOM_FOR_ALL_FROM = 30
 """Lines of height below which a migration takes the room of the legend."""
 _TWO_COLUMNS_FROM = 120
 """Cells of width from which on the migration stands beside the picture, and not above it."""
-_GUEST_CELLS, _TECHNIQUE_CELLS = 20, 19
-"""What guest and technique take, where there is room for them too."""
+_GUEST_CELLS, _TECHNIQUE_CELLS, _BALLOON_CELLS = 20, 19, 17
+"""What guest, technique and pages take that are in a balloon or shared, where there is room for them too."""
 _STATE_LOOKS = {"running": "bold $kind-gate", "ready": "$kind-exit", "parked": "$kind-trap", "paused": "$dim"}
 _LOUD = 50
 """Per cent of stolen time from which on the number is not to be overlooked."""
@@ -79,6 +83,7 @@ class MachineRoomScreen(Screen[None]):
         Binding("m", "move", "move, stay", show=False),
         Binding("h", "help_it", "auto-converge", show=False),
         Binding("l", "life", "life", show=False),
+        Binding("x", "memory", "memory", show=False),
         Binding("enter", "visit", "look in", show=False),
     ]
 
@@ -97,6 +102,8 @@ class MachineRoomScreen(Screen[None]):
         self.view: RoomView | None = None
         self.goes_on = False
         self.selected = 0
+        self.has_map = False
+        """The picture of the host's memory is shown."""
         self._heading = title
 
     def compose(self) -> ComposeResult:
@@ -127,12 +134,14 @@ class MachineRoomScreen(Screen[None]):
         """Have the picture as wide as its column."""
         names = 0 if self.view is None else max((len(row.name) for row in self.view.rows), default=0)
         self.host.cells = max(20, self._second_cells - names - 3)
+        if self.has_map:
+            self.host.map_cells = _MAP_ROWS * max(20, self._first_cells)
         self.host.submit("picture")
 
     @property
     def _has_two_columns(self) -> bool:
         has_first = self.view is not None and self.view.migration is not None
-        return has_first and self.size.width >= _TWO_COLUMNS_FROM
+        return (has_first or self.has_map) and self.size.width >= _TWO_COLUMNS_FROM
 
     @property
     def _first_cells(self) -> int:
@@ -250,6 +259,13 @@ class MachineRoomScreen(Screen[None]):
         if row is not None:
             self.app.push_screen(LifeDialog(row.name, row.life))
 
+    def action_memory(self) -> None:
+        """Show who has which frame of the host's memory, or not."""
+        self.has_map = not self.has_map
+        if not self.has_map:
+            self.host.map_cells = 0
+        self.on_resize()
+
     def action_visit(self) -> None:
         """Look at the machine's guest on its own."""
         row = self._row()
@@ -271,7 +287,7 @@ class MachineRoomScreen(Screen[None]):
         self.query_one("#machines", Static).update(Content("\n").join(self._machine_lines(view)))
         self.query_one("#life", Static).update(Content("\n").join(self._life_lines(view)))
         first = self.query_one("#first")
-        first.display = view.migration is not None
+        first.display = view.migration is not None or view.memory is not None
         first.set_class(self._has_two_columns, "-column")
         self.query_one("#second").set_class(self._has_two_columns, "-column")
         self.query_one("#below").set_class(self._has_two_columns, "-columns")
@@ -279,6 +295,11 @@ class MachineRoomScreen(Screen[None]):
             there = [printable(line) for line in self._there()] if view.migration.outcome is not None else []
             lines = migration_lines(view.migration, self._first_cells, there)
             self.query_one("#migration", Static).update(Content("\n").join(lines))
+        self.query_one("#migration").display = view.migration is not None
+        pages = self.query_one("#pages", Static)
+        pages.display = view.memory is not None
+        if view.memory is not None:
+            pages.update(Content("\n").join(_map_lines(view.memory, self._first_cells)))
         is_moving = view.migration is not None and view.migration.outcome is None
         self.query_one("#keys", Static).update(_KEYS + (_HELP_KEY if is_moving else ""))
         self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
@@ -290,6 +311,12 @@ class MachineRoomScreen(Screen[None]):
         row = self._row()
         if row is not None:
             yield from life_lines(row, has_peer=view.has_peer)
+            if view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM:
+                return
+            balloon = "no balloon" if row.ballooned_pages is None else f"{row.ballooned_pages:,} pages in its balloon"
+            disk = "no disk" if row.written_bytes is None else f"{row.written_bytes:,} bytes written to disk"
+            text = f"Memory: {row.memory_mib} MiB, {balloon}, {row.shared_pages:,} pages shared; {disk}"
+            yield Content.assemble((text, "$dim"))
 
     def _machine_lines(self, view: RoomView) -> Iterator[Content]:
         longest = max((len(row.name) for row in view.rows), default=0)
@@ -299,11 +326,14 @@ class MachineRoomScreen(Screen[None]):
         has_guest = width >= longest + _GUEST_CELLS
         width -= _GUEST_CELLS if has_guest else 0
         has_technique = width >= longest + _TECHNIQUE_CELLS
-        name = max(len("machine"), min(longest, width - (_TECHNIQUE_CELLS if has_technique else 0)))
+        width -= _TECHNIQUE_CELLS if has_technique else 0
+        has_balloon = has_technique and width >= longest + _BALLOON_CELLS
+        name = max(len("machine"), min(longest, width - (_BALLOON_CELLS if has_balloon else 0)))
         more = f"{'guest':<20}" if has_guest else ""
         more += f"{'technique':<19}" if has_technique else ""
         titles = f"  {'machine':<{name}}  {more}{'state':<9}{'where':<21}"
         titles += f"{'memory':>8}{'disk':>10}  " if has_memory else ""
+        titles += f"{'balloon':>9}{'shared':>8}" if has_balloon else ""
         titles += f"{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>6}{'exits':>7}"
         yield Content.assemble((titles, "bold"))
         for index, row in enumerate(view.rows):
@@ -317,7 +347,8 @@ class MachineRoomScreen(Screen[None]):
                 (f"{sign} {_clipped(row.name, name):<{name}}  ", "bold $ring-lit" if is_selected else ""),
                 more,
                 (f"{_LIVES.get(row.life, row.state):<9}", _STATE_LOOKS.get(row.state, "")),
-                f"{_clipped(row.where, 20):<21}{_memory(row) if has_memory else ''}{row.weight:>6}{cap:>6}",
+                f"{_clipped(row.where, 20):<21}{_memory(row) if has_memory else ''}",
+                f"{_balloon(row) if has_balloon else ''}{row.weight:>6}{cap:>6}",
                 f"{row.share:>4.0f} %",
                 (f"{row.ready:>4.0f} %", "bold $kind-trap" if row.ready >= _LOUD else ""),
                 f"{exits:>7}",
@@ -332,6 +363,19 @@ class MachineRoomScreen(Screen[None]):
 def _memory(row: RoomRow) -> str:
     disk = "-" if row.written_bytes is None else f"+{row.written_bytes / 1024:,.1f} K"
     return f"{row.memory_mib:>4} MiB{disk:>10}  "
+
+
+def _balloon(row: RoomRow) -> str:
+    balloon = "-" if row.ballooned_pages is None else f"{row.ballooned_pages:,}"
+    return f"{balloon:>9}{row.shared_pages:>8,}"
+
+
+def _map_lines(shown: MemoryMap, width: int) -> Iterator[Content]:
+    yield Content.assemble(("Who has which frame of the memory", "bold"))
+    yield Content(shown.head)
+    for start in range(0, len(shown.picture), width):
+        yield Content.assemble((shown.picture[start : start + width], "$kind-gate"))
+    yield Content.assemble((shown.legend, "$dim"))
 
 
 def _clipped(text: str, cells: int) -> str:
