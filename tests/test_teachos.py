@@ -21,6 +21,7 @@ from ringviz.guest.scenario import Variant, find_scenario
 from ringviz.machine.devices.uart import Uart
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.state import fields_of
+from ringviz.vmm.host.host import Host, MachineSpec
 from tests.consoles import GOLDEN
 from tests.vmm.lockstep import Run, default_cpu
 
@@ -255,3 +256,21 @@ def test_a_line_that_is_too_long_is_cut_and_one_that_waits_is_not_lost() -> None
         f"{number} {'x' * 40}" for number in range(4)
     ]
     assert "no such program: " + "y" * 11 in lines
+
+
+@pytest.mark.parametrize("technique", ["vt-x", "binary-translation"])
+def test_it_powers_itself_off_soon_after_it_is_asked(technique: str) -> None:
+    """The clock's interrupt looks at the exit port; whatever runs meanwhile, a hundred times a second."""
+    host = Host("haswell", 32)
+    machine = host.add(MachineSpec("teachos", TEACHOS, technique))
+    host.run_until(1_500_000)
+    assert machine.end is None
+    machine.ask_to_shut_down()
+    asked_at = machine.guest_ticks
+    host.run_until(4_500_000)
+    assert machine.end is not None
+    assert machine.end.text == "the guest ended the run through port F4h, exit code 1"
+    console = machine.technique.machine.bus.console
+    assert "The machine is to be switched off.\nhalted: " in console
+    printed = len(console) * 20  # instructions that wait for the serial port and give it a byte
+    assert machine.guest_ticks - asked_at < 10_000 + printed

@@ -28,13 +28,13 @@ def chapter_lines(run: "HostRun") -> Iterator[str]:
     from ringviz.engine.host_view import LEGEND, gantt_rows
     from ringviz.record.machines.chapters import chapters
 
-    longest = max((len(name) for name in run.machines), default=0)
     for chapter in chapters(run):
+        longest = max((len(name) for name in chapter.readings), default=0)
         yield strong(f"From {chapter.start:,} to {chapter.end:,} cycles")
         yield from table(_READINGS, [_reading_row(name, reading) for name, reading in chapter.readings.items()],
                          width_cells())  # fmt: skip
         start, end = chapter.start - run.start, chapter.end - run.start
-        for name, picture in gantt_rows(run.host, start, end, width_cells() - longest - 3):
+        for name, picture in gantt_rows(run.host, start, end, width_cells() - longest - 3, tuple(chapter.readings)):
             yield f"{name:<{longest}} |{picture}|"
         yield ""
         for entry in chapter.closed_by:

@@ -1,7 +1,8 @@
 """`ringviz consolidate`: how many copies of a guest one CPU carries, with the arithmetic."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ from ringviz.errors import InputError
 
 if TYPE_CHECKING:
     from ringviz.engine.consolidation import Consolidation, Copies, LeftOut
+    from ringviz.engine.consolidation_measured import Filled, MeasuredCopies
 
 ALL = "all"
 DEFAULT_LOAD = "5"
@@ -63,6 +65,14 @@ WhichCpu = Annotated[
 Walks = Annotated[
     bool, typer.Option("--walks", help="Count TLB misses too, and charge their page walks; takes longer.")
 ]
+Measure = Annotated[
+    int | None,
+    typer.Option(
+        "--measure",
+        metavar="N",
+        help="Also fill a host with real copies, up to N of them, until one is late, and compare.",
+    ),
+]
 Load = Annotated[
     str,
     typer.Option("--load", metavar="PERCENT", help="What one copy would take of one CPU on bare metal."),
@@ -80,6 +90,7 @@ def consolidate(
     load: Load = DEFAULT_LOAD,
     memory: HostMemory = None,
     walks: Walks = False,
+    measure: Measure = None,
     disk: Disk = None,
     disk2: Disk2 = None,
     limit: Limit = None,
@@ -92,12 +103,20 @@ def consolidate(
 
     found = chosen(scenario, disk, disk2, None, limit, console_input, keys)
     cpus = None if cpu == ALL else [cpu]
+    if measure is not None and walks:
+        raise InputError("--measure: a host charges no page walks, expected it without --walks")
+    measured: tuple[MeasuredCopies, ...] = ()
     with shown() as progress:
         result = engine.consolidate(found, _percent(load), technique or None, cpus, memory, progress, walks)
+        if measure is not None:
+            from ringviz.engine import consolidation_measured
+
+            measured = consolidation_measured.measure(found, result, measure, progress)
     if json:
-        print_json(engine.consolidation_json(result))
+        print_json(engine.consolidation_json(result) | {"measured": [_measured_json(each) for each in measured]})
     else:
         print_lines(report(result))
+        print_lines(_measured_lines(measured))
     return Exit.DONE
 
 
@@ -174,6 +193,52 @@ def _arithmetic(result: "Consolidation", row: "Copies") -> Iterator[str]:
             f"  by memory: floor({result.host_mib:,} MiB / {result.guest_mib:,} MiB) = {row.by_memory:,}; "
             f"the smaller of both: {row.copies:,}"
         )
+
+
+MEASURED = (
+    Column("CPU"),
+    Column("Technique", wraps=True),
+    Column("Arithmetic", is_number=True),
+    Column("Measured", is_number=True),
+    Column("Done after", is_number=True),
+    Column("In slices", is_number=True),
+    Column("Switching", is_number=True),
+)
+
+
+def _measured_lines(measured: "Sequence[MeasuredCopies]") -> Iterator[str]:
+    """Tell what was counted on a host beside what was reckoned."""
+    if not measured:
+        return
+    yield ""
+    yield strong("Measured: a host filled with real copies until one was not done within its period")
+    yield from table(MEASURED, [_measured_row(each) for each in measured], width_cells())
+    yield from _wrapped([
+        "Measured: each copy has the CPU until its work is done, as in the arithmetic; done after: when the last copy "
+        "was, of its period. In slices: the scheduler takes turns, and switching is what that costs of the period. "
+        "≥: nobody tried more.",
+    ])  # fmt: skip
+
+
+def _measured_row(each: "MeasuredCopies") -> tuple[str, ...]:
+    row = each.row
+    return (
+        row.cpu.id, name(row), f"{row.by_cpu:,}", _filled(each.undisturbed),
+        f"{each.undisturbed.done_at / each.period_cycles:.1%}", _filled(each.sliced),
+        f"{each.sliced.switching_cycles / each.period_cycles:.1%}",
+    )  # fmt: skip
+
+
+def _filled(filled: "Filled") -> str:
+    return f"{filled.copies}" if filled.is_broken else f"≥ {filled.copies}"
+
+
+def _measured_json(each: "MeasuredCopies") -> dict[str, object]:
+    row = each.row
+    return {
+        "cpu": row.cpu.id, "technique": row.technique, "mmu": row.mmu, "copies_by_cpu": row.by_cpu,
+        "period_cycles": each.period_cycles, "undisturbed": asdict(each.undisturbed), "sliced": asdict(each.sliced),
+    }  # fmt: skip
 
 
 def _left_out(rows: "Iterable[LeftOut]") -> Iterator[str]:

@@ -54,6 +54,16 @@ Technique = Annotated[
         autocompletion=_technique_ids,
     ),
 ]
+OneTechnique = Annotated[
+    str | None,
+    typer.Option(
+        "--technique",
+        "-t",
+        metavar="ID",
+        help="How the guest is virtualized; see `ringviz list`.",
+        autocompletion=_technique_ids,
+    ),
+]
 Techniques = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,9 +11,22 @@ import typer
 from ringviz.cli.chosen import chosen
 from ringviz.cli.list import available
 from ringviz.cli.names import known
-from ringviz.cli.options import ConsoleInput, Controls, Cpu, Disk, Disk2, Keys, Limit, Memory, Mmu, Scenario, Technique
+from ringviz.cli.options import (
+    ConsoleInput,
+    Controls,
+    Cpu,
+    Disk,
+    Disk2,
+    Keys,
+    Limit,
+    Memory,
+    Mmu,
+    OneTechnique,
+    Scenario,
+)
 from ringviz.errors import InputError
 from ringviz.guest.scenario import Scenario as Guest
+from ringviz.guest.scenario import scenario_folders
 
 if TYPE_CHECKING:
     from ringviz.record.replay import Replay
@@ -22,7 +35,7 @@ if TYPE_CHECKING:
 
 def run(
     scenario: Scenario,
-    technique: Technique = "native",
+    technique: OneTechnique = None,
     mmu: Mmu = None,
     cpu: Cpu = None,
     control: Controls = None,
@@ -42,16 +55,18 @@ def run(
 
     if scenario in host_ids():
         given = (mmu, cpu, control, disk, disk2, memory, limit, console_input, keys, record)
-        if technique != "native" or any(value is not None for value in given):
-            raise InputError(f"{scenario} is a host of several machines, which its file describes; expected no options")
-        from ringviz.cli.vm_demo import open_room_of, show_host
+        has_options = technique is not None or any(value is not None for value in given)
+        if not has_options:
+            from ringviz.cli.vm_demo import open_room_of, show_host
 
-        return open_room_of(scenario) if has_terminal() else show_host(scenario)
+            return open_room_of(scenario) if has_terminal() else show_host(scenario)
+        if scenario not in {folder.name for folder in scenario_folders()}:
+            raise InputError(f"{scenario} is a host of several machines, which its file describes; expected no options")
 
     def prepare() -> Guest:
         return chosen(scenario, disk, disk2, memory, limit, console_input, keys)
 
-    return open_app(scenario, technique, mmu, cpu, control or (), prepare, record=record)
+    return open_app(scenario, technique or "native", mmu, cpu, control or (), prepare, record=record)
 
 
 def has_terminal() -> bool:

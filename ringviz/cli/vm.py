@@ -350,6 +350,8 @@ def room(
         typer.Argument(metavar="[HOST]", help="A host from `ringviz vm demo`, or a TOML file, in place of your own."),
     ] = None,
     policy: Policy = None,
+    peer: PeerPort = None,
+    shared: PeerShared = None,
 ) -> int:
     """Open the machine room: the machines as rows, who had the CPU when, and keys to change their shares."""
     if not has_terminal():
@@ -357,12 +359,16 @@ def room(
     if host is not None:
         if policy is not None:
             raise InputError(f"--policy: {host} has its own, expected only one of the two")
+        if peer is not None or shared is not None:
+            raise InputError(f"--peer: {host} says itself whether there is another host")
         return open_room_of(host)
-    from ringviz.ui.machine_room import MachineRoomApp
+    from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
+
+    other = peer_of(peer, shared)
 
     with _room() as opened:
         automation = None if policy is None else _automation(policy, opened)
-        MachineRoomApp(opened, automation).run()
+        MachineRoomApp(opened, automation, other=None if other is None else OtherHostSeen(other)).run()
     return Exit.DONE
 
 

@@ -2,7 +2,8 @@
 
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,18 @@ import typer
 
 from ringviz.cli.automation_report import audit_lines, automation_lines, chapter_json, chapter_lines
 from ringviz.cli.exits import Exit
+from ringviz.cli.migrate import outcome_lines
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.table import Column, table
+from ringviz.cli.vm_migrate import migration_json
+from ringviz.machine.memory import PAGE
 
 if TYPE_CHECKING:
+    from ringviz.cli.other_host import OtherHost
     from ringviz.record.machines.host_file import HostDefinition
     from ringviz.record.machines.host_run import HostRun
+    from ringviz.record.machines.room import Room
 
 SCHEMA = 1
 DryRun = Annotated[
@@ -45,21 +51,40 @@ def show_host(host: str, *, dry_run: bool = False, json: bool = False) -> int:
     Raises:
         RingvizError: there is none such, or it cannot be run; one line.
     """
-    from ringviz.record.machines.host_file import find_host, open_host
+    from ringviz.record.machines.host_file import find_host
 
     definition = find_host(host)
+    with _hosts(definition) as (room, other):
+        room.run(
+            definition.cycles, definition.automation, is_dry=dry_run, peer=None if other is None else other.peer
+        )  # fmt: skip
+        run = room.last_run
+        assert run is not None
+        moved = [leaving for leaving in run.migrations if leaving.outcome is not None and leaving.outcome.moved]
+        there = [] if other is None or not moved else other.over()
+        if json:
+            print_json(_run_json(definition, run, there))
+        else:
+            print_lines(_run_lines(definition, run, there))
+    return Exit.DONE
+
+
+@contextmanager
+def _hosts(definition: "HostDefinition") -> "Iterator[tuple[Room, OtherHost | None]]":
+    """Give a host with its machines on, and the other one if the file speaks of one; nothing of them is kept."""
+    from ringviz.cli.other_host import OtherHost
+    from ringviz.record.machines.host_file import open_host
+
     with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
-        room = open_host(definition, Path(folder), lambda: 0)
+        room = open_host(definition, Path(folder) / "here", lambda: 0)
+        other = None
         try:
-            room.run(definition.cycles, definition.automation, is_dry=dry_run)
+            other = None if definition.other_host is None else OtherHost(definition, Path(folder) / "there")
+            yield room, other
         finally:
             room.close()
-        assert room.last_run is not None
-        if json:
-            print_json(_run_json(definition, room.last_run))
-        else:
-            print_lines(_run_lines(definition, room.last_run))
-    return Exit.DONE
+            if other is not None:
+                other.close()
 
 
 def open_room_of(host: str) -> int:
@@ -68,16 +93,13 @@ def open_room_of(host: str) -> int:
     Raises:
         RingvizError: there is none such, or it cannot be run; one line.
     """
-    from ringviz.record.machines.host_file import find_host, open_host
-    from ringviz.ui.machine_room import MachineRoomApp
+    from ringviz.record.machines.host_file import find_host
+    from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 
     definition = find_host(host)
-    with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
-        room = open_host(definition, Path(folder), lambda: 0)
-        try:
-            MachineRoomApp(room, definition.automation, definition.title, definition.cycles).run()
-        finally:
-            room.close()
+    with _hosts(definition) as (room, other):
+        seen = None if other is None else OtherHostSeen(other.peer, lambda: other.lines)
+        MachineRoomApp(room, definition.automation, definition.title, definition.cycles, seen).run()
     return Exit.DONE
 
 
@@ -98,7 +120,7 @@ def _print_hosts(*, json: bool) -> None:
         print_lines(table(columns, rows, width_cells()))
 
 
-def _run_lines(definition: "HostDefinition", run: "HostRun") -> Iterator[str]:
+def _run_lines(definition: "HostDefinition", run: "HostRun", there: Sequence[str]) -> Iterator[str]:
     yield strong(definition.title)
     yield from textwrap.wrap(definition.summary, width_cells())
     yield ""
@@ -111,6 +133,17 @@ def _run_lines(definition: "HostDefinition", run: "HostRun") -> Iterator[str]:
     yield from automation_lines(definition.automation)
     yield ""
     yield from chapter_lines(run)
+    for leaving in run.migrations:
+        view = leaving.view()
+        if view.outcome is not None:
+            yield ""
+            yield strong(f"How {view.machine} moved to the other host" if view.outcome.moved else
+                         f"How {view.machine} was to move to the other host")  # fmt: skip
+            yield from outcome_lines(view.outcome, view.memory_pages * PAGE, has_help=view.has_help)
+    if there:
+        yield ""
+        yield strong("The other host, a process of its own, says")
+        yield from there
     undone = [entry for entry in run.audit if not entry.is_done]
     if undone:
         yield ""
@@ -118,13 +151,15 @@ def _run_lines(definition: "HostDefinition", run: "HostRun") -> Iterator[str]:
         yield from audit_lines(undone)
 
 
-def _run_json(definition: "HostDefinition", run: "HostRun") -> dict[str, object]:
+def _run_json(definition: "HostDefinition", run: "HostRun", there: Sequence[str]) -> dict[str, object]:
     from ringviz.record.machines.chapters import chapters
 
     return {
         "schema": SCHEMA,
         "host": definition.id,
         "chapters": [chapter_json(chapter) for chapter in chapters(run)],
+        "migrations": [migration_json(leaving.view()) for leaving in run.migrations],
+        "other_host": list(there),
         "audit": [asdict(entry) for entry in run.audit],
         "machines": {
             name: {"state": kept.state.value, "ended": kept.ended or None, "console": kept.console}

@@ -15,7 +15,7 @@ from ringviz.errors import InputError
 from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS
 
 if TYPE_CHECKING:
-    from ringviz.record.machines.leaving import Leaving, Peer
+    from ringviz.record.machines.leaving import Leaving, MigrationView, Peer
     from ringviz.record.machines.room import Room
 
 SCHEMA = 1
@@ -101,7 +101,7 @@ def migrate(room: Room, name: str, peer: Peer, after: int, *, json: bool) -> int
     if outcome is None:
         raise InputError(f"{name}: is not there after {LONGEST_MOVE_CYCLES:,} cycles; it stays here")
     if json:
-        print_json(_json(name, leaving))
+        print_json({"schema": SCHEMA} | migration_json(view))
     else:
         lines = list(outcome_lines(outcome, view.memory_pages * 4096, has_help=view.has_help))
         where = "is at the other host, and not here any more" if outcome.moved else "stays here"
@@ -137,16 +137,15 @@ def _check_port(port: int, option: str) -> None:
         raise InputError(f"{option}: found {port}, expected 0 to {MOST_PORT:,}")
 
 
-def _json(name: str, leaving: Leaving) -> dict[str, Any]:
-    outcome = leaving.outcome
-    assert outcome is not None
+def migration_json(view: MigrationView) -> dict[str, Any]:
+    """Give a migration as values; the result is null while it goes on."""
+    outcome = view.outcome
     return {
-        "schema": SCHEMA,
-        "machine": name,
-        "result": outcome.result.name.lower().replace("_", "-"),
-        "why": outcome.why,
-        "rounds": [asdict(done) for done in outcome.rounds],
-        "downtime_cycles": outcome.downtime_cycles,
-        "total_cycles": outcome.total_cycles,
-        "sent_bytes": outcome.sent_bytes,
+        "machine": view.machine,
+        "result": None if outcome is None else outcome.result.name.lower().replace("_", "-"),
+        "why": None if outcome is None else outcome.why,
+        "rounds": [asdict(done) for done in view.rounds],
+        "downtime_cycles": None if outcome is None else outcome.downtime_cycles,
+        "total_cycles": None if outcome is None else outcome.total_cycles,
+        "sent_bytes": view.sent_bytes,
     }

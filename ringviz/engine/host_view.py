@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ringviz.vmm.host.host import Host
@@ -33,6 +33,7 @@ _STATES = {
     "resume": State.READY,
     "off": State.ENDED,
     "end": State.ENDED,
+    "remove": State.ENDED,
 }
 """The state that an event of the host leads to; between events a machine that wants the CPU has it or waits."""
 
@@ -93,7 +94,9 @@ def unfairness(host: Host) -> float:
     return max((abs(row.deviation) for row in machine_rows(host)), default=0.0)
 
 
-def gantt_rows(host: Host, start: int, end: int, cells: int) -> Iterator[tuple[str, str]]:
+def gantt_rows(
+    host: Host, start: int, end: int, cells: int, names: Collection[str] | None = None
+) -> Iterator[tuple[str, str]]:
     """Give each machine's row of the picture.
 
     Args:
@@ -101,18 +104,20 @@ def gantt_rows(host: Host, start: int, end: int, cells: int) -> Iterator[tuple[s
         start: host clock at the left edge.
         end: and at the right one.
         cells: how many there are between.
+        names: of machines; None for all that are on the host now.
     """
-    turns_of: dict[str, list[HostTurn]] = {name: [] for name in host.names}
+    names = host.names if names is None else names
+    turns_of: dict[str, list[HostTurn]] = {name: [] for name in names}
     for turn in reversed(host.turns):
         if turn.end <= start:
             break
         if turn.start < end and turn.machine in turns_of:
             turns_of[turn.machine].append(turn)
-    changes_of: dict[str, list[tuple[int, State]]] = {name: [] for name in host.names}
+    changes_of: dict[str, list[tuple[int, State]]] = {name: [] for name in names}
     for event in host.events:
         if event.what in _STATES and event.machine in changes_of:
             changes_of[event.machine].append((event.at, _STATES[event.what]))
-    for name in host.names:
+    for name in names:
         turns, changes = turns_of[name][::-1], changes_of[name]
         moments = [at for at, _ in changes]
         row, index = [], 0

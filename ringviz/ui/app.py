@@ -210,7 +210,7 @@ class RingvizApp(App[None]):
         if troubles:
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
-            self.push_screen(HomeScreen())
+            self.push_screen(self.home())
         elif isinstance(self._first, OpenLesson):
             self.open_lesson(self._first)
         elif self._lecture is not None and isinstance(self._first, PlayReplay):
@@ -258,6 +258,13 @@ class RingvizApp(App[None]):
         """Remember the place; end the engine thread, which never takes long."""
         self._remember_place()
         self.engine.stop()
+
+    def home(self) -> Screen[None]:
+        """Give the screen that comes first, and to which one goes back in the end."""
+        return HomeScreen()
+
+    def escaped(self) -> None:
+        """Hear that Escape was pressed on the explore screen, where there was nothing to stop."""
 
     def open(self, request: Open) -> None:
         """Load a scenario; the screen changes once it is there."""

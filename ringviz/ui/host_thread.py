@@ -14,7 +14,9 @@ from textual.message import Message
 from ringviz.engine.automation.rules import Automation, Deed
 from ringviz.errors import RingvizError
 from ringviz.facts.scheduling import LEAST_WEIGHT, MOST_WEIGHT
+from ringviz.guest.scenario import Scenario
 from ringviz.record.machines.host_run import HostRun
+from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.room import Room
 from ringviz.record.machines.room_view import RoomView, room_view
 from ringviz.vmm.host.shares import FULL_PERCENT, Share
@@ -46,7 +48,14 @@ class Nudge:
         return Deed("cap", self.target, 0 if cap > FULL_PERCENT else max(1, cap))
 
 
-Command = Deed | Nudge | Literal["run", "hold", "step", "picture", "end"]
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A machine is to be looked at as a guest on its own; the host is held meanwhile."""
+
+    name: str
+
+
+Command = Deed | Nudge | Visit | Literal["run", "hold", "step", "picture", "end"]
 
 
 @dataclass
@@ -55,6 +64,20 @@ class HostShown(Message):
 
     view: RoomView
     is_running: bool
+
+
+@dataclass
+class Visited(Message):
+    """A machine that somebody wants to look at."""
+
+    name: str
+    scenario: Scenario
+    technique: str
+    mmu: str
+    cpu: str
+    controls: tuple[str, ...]
+    retired: int
+    """Where it stands, in guest instructions."""
 
 
 @dataclass
@@ -69,7 +92,12 @@ class HostThread:
     """A host at work: commands go in, pictures come out."""
 
     def __init__(
-        self, room: Room, automation: Automation | None, stop_at: int | None, post: Callable[[Message], object]
+        self,
+        room: Room,
+        automation: Automation | None,
+        stop_at: int | None,
+        post: Callable[[Message], object],
+        peer: Peer | None = None,
     ) -> None:
         """Be ready.
 
@@ -78,12 +106,16 @@ class HostThread:
             automation: rules and orders.
             stop_at: cycles after which the host is held for the first time; None for never.
             post: takes messages, from the thread.
+            peer: the host to which machines can move.
         """
+        self._peer = peer
         self._room, self._automation, self._stop_at, self._post = room, automation, stop_at, post
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="host", daemon=True)
         self.cells = 60
         """Width of the Gantt picture."""
+        self.map_cells = 0
+        """Size of the picture of the host's memory; 0 while nobody looks at it."""
 
     def start(self) -> None:
         """Begin."""
@@ -99,7 +131,7 @@ class HostThread:
         self._thread.join()
 
     def _work(self) -> None:
-        run = self._room.prepare(self._automation)
+        run = self._room.prepare(self._automation, peer=self._peer)
         try:
             run.begin()
             self._serve(run)
@@ -127,14 +159,36 @@ class HostThread:
                 case "picture":
                     pass
                 case Deed() | Nudge():
-                    if isinstance(command, Nudge):
-                        command = command.deed(run.machines[command.target].definition.share)
-                    entry = run.order(command)
-                    self._post(HostSaid(f"{entry.what}: {entry.result}", is_failure=not entry.is_done))
+                    self._order(run, command)
+                case Visit(name):
+                    is_running = False
+                    self._visit(run, name)
                 case None:
                     next_step = time.monotonic() + SHORTEST_STEP_S
                     is_running = self._step(run)
             self._show(run, is_running=is_running)
+
+    def _order(self, run: HostRun, command: Deed | Nudge) -> None:
+        if command.target not in run.machines:
+            self._post(HostSaid(f"{command.target} is not here any more", is_failure=True))
+            return
+        if isinstance(command, Nudge):
+            command = command.deed(run.machines[command.target].definition.share)
+        entry = run.order(command)
+        self._post(HostSaid(f"{entry.what}: {entry.result}", is_failure=not entry.is_done))
+
+    def _visit(self, run: HostRun, name: str) -> None:
+        if name not in run.host.names:
+            self._post(HostSaid(f"{name} is switched off: there is no guest to look at", is_failure=True))
+            return
+        technique = run.host.machine(name).technique
+        setup = technique.setup
+        self._post(
+            Visited(
+                name, technique.scenario, technique.id, setup.mmu, setup.cpu.id,
+                run.machines[name].definition.controls, technique.machine.retired,
+            )
+        )  # fmt: skip
 
     def _next(self, timeout: float | None) -> Command | None:
         """Give the next command; None if it is time to go on."""
@@ -144,12 +198,23 @@ class HostThread:
             return None
 
     def _step(self, run: HostRun) -> bool:
-        """Run for one accounting period, or to the next thing to do; tell whether the host is to run on."""
-        run.advance(run.host.clock + run.host.period)
+        """Run for one accounting period, or until something was done; tell whether the host is to run on.
+
+        A machine that moves has many moments within a period; of those as many are shown as one can see.
+        """
+        end, done = run.host.clock + run.host.period, len(run.audit)
+        next_show = time.monotonic() + SHORTEST_STEP_S
+        while run.host.clock < end and len(run.audit) == done:
+            run.advance(end)
+            if run.is_over:
+                return False
+            if time.monotonic() >= next_show:
+                self._show(run, is_running=True)
+                next_show = time.monotonic() + SHORTEST_STEP_S
         if self._stop_at is not None and run.host.clock >= self._stop_at:
             self._stop_at = None
             return False
-        return not run.is_over
+        return True
 
     def _show(self, run: HostRun, *, is_running: bool) -> None:
-        self._post(HostShown(room_view(run, self.cells, GANTT_PERIODS), is_running))
+        self._post(HostShown(room_view(run, self.cells, GANTT_PERIODS, self.map_cells), is_running))

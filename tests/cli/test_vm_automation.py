@@ -141,10 +141,7 @@ def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(progr
 
 
 def test_the_hosts_are_listed(program: Program) -> None:
-    assert [host["id"] for host in program.json("vm", "demo")["hosts"]] == [
-        "noisy-neighbour",
-        "overcommit",
-        "policy-failover",
-    ]
+    hosts = {host["id"] for host in program.json("vm", "demo")["hosts"]}
+    assert hosts >= {"migration-quiet", "migration-writer", "noisy-neighbour", "policy-failover"}
     assert "noisy-neighbour" in program("vm", "demo")
-    assert program.complaint("vm", "demo", "noisy").startswith('host "noisy" unknown; choose one of noisy-neighbour')
+    assert program.complaint("vm", "demo", "noisy").startswith('host "noisy" unknown; choose one of ')

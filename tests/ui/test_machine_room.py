@@ -9,9 +9,14 @@ import pytest
 from textual.pilot import Pilot
 
 from ringviz.record.machines.host_file import find_host, open_host
+from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
-from ringviz.ui.machine_room import MachineRoomApp
+from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
+from ringviz.ui.screens.explore import ExploreScreen
+from ringviz.vmm.migration.source import Plan
+from tests.record.machines.test_moving import OtherHost
 from tests.ui.bench import SIZES
+from tests.ui.grid import assert_lines_as_on_file
 
 
 class Visit:
@@ -20,9 +25,12 @@ class Visit:
     def __init__(self, app: MachineRoomApp, pilot: Pilot[None]) -> None:
         self.app, self.pilot = app, pilot
 
-    def text(self) -> str:
+    def lines(self) -> list[str]:
         strips = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    def text(self) -> str:
+        return "\n".join(self.lines())
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -30,14 +38,28 @@ class Visit:
                 await asyncio.sleep(0.01)
         await self.pilot.pause()
 
+    async def goes_to(self, clock: int) -> None:
+        """One period after the other, until the host's clock has come so far."""
+
+        def stands_at() -> int:
+            return 0 if self.app.room.view is None else self.app.room.view.clock
+
+        while stands_at() < clock:
+            before = stands_at()
+            await self.pilot.press("n")
+            await self.until(lambda before=before: stands_at() > before and not self.app.room.goes_on)  # type: ignore[misc]
+
     async def sees(self, text: str) -> None:
         await self.until(lambda: text in self.text())
 
 
 @asynccontextmanager
-async def visit(room: Room, size: tuple[int, int]) -> AsyncIterator[Visit]:
-    definition = find_host("noisy-neighbour")
-    app = MachineRoomApp(room, definition.automation, definition.title)
+async def visit(
+    room: Room, size: tuple[int, int], host: str = "noisy-neighbour", other: OtherHost | None = None
+) -> AsyncIterator[Visit]:
+    definition = find_host(host)
+    seen = None if other is None else OtherHostSeen(other.peer(definition.other_host or Plan()), lambda: ["I have it"])
+    app = MachineRoomApp(room, definition.automation, definition.title, other=seen)
     async with app.run_test(size=size) as pilot:
         there = Visit(app, pilot)
         await there.until(lambda: app.room.view is not None)
@@ -88,6 +110,8 @@ async def test_the_other_machine_is_paused_given_weight_and_switched_off(room: R
         await there.pilot.press("p")
         await there.sees("resume neighbour: done")
         await there.pilot.press("o")
+        await there.sees("What is in its memory is lost")
+        await there.pilot.press("n", "o", "y")
         await there.sees("stop neighbour: done")
         await there.pilot.press("p")
         await there.sees("refused: neighbour is stopped: pause is not possible")
@@ -106,4 +130,67 @@ async def test_it_runs_until_it_is_held(room: Room) -> None:
         await there.until(lambda: not there.app.room.is_attached)
     assert view is not None
     assert room.clock >= view.clock
+    room.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_migration_is_shown_round_by_round(tmp_path: Path, size: tuple[int, int]) -> None:
+    other, room = OtherHost(tmp_path), open_host(find_host("migration-writer"), tmp_path / "here", lambda: 0)
+    async with visit(room, size, "migration-writer", other) as there:
+        await there.goes_to(4_500_000)
+        assert_lines_as_on_file(there.lines(), "machine-room", size)
+    room.close()
+    other.over()
+    assert "link was lost" in other.refusal
+
+
+async def test_a_machine_is_moved_by_key_and_helped(tmp_path: Path) -> None:
+    other, room = OtherHost(tmp_path), open_host(find_host("migration-quiet"), tmp_path / "here", lambda: 0)
+    async with visit(room, (120, 40), "migration-quiet", other) as there:
+        await there.pilot.press("m")
+        await there.sees("[migrating]")
+        await there.pilot.press("h")
+        await there.sees("auto-converge quiet: done")
+        await there.pilot.press("space")
+        await there.sees("it is there")
+        await there.sees("It stood still for")
+        await there.sees("The other host: I have it")
+        there.app.room.host.submit("hold")
+    room.close()
+    assert not room.machines
+    assert other.over().kept("quiet").state is Life.RUNNING
+
+
+async def test_enter_shows_a_machines_guest_where_it_stands_and_escape_comes_back(room: Room) -> None:
+    async with visit(room, (120, 40)) as there:
+        await there.pilot.press("n", "enter")
+        await there.until(lambda: isinstance(there.app.screen, ExploreScreen))
+        explore = there.app.explore
+        await there.until(lambda: explore.snapshot is not None and explore.snapshot.position > 0)
+        assert explore.snapshot is not None
+        assert explore.snapshot.technique_id == "vt-x"
+        shown = explore.snapshot.position
+        await there.until(lambda: not explore.is_busy and not explore.in_motion)
+        await there.pilot.press("escape")
+        await there.until(lambda: there.app.screen is there.app.room)
+        await there.sees("the host is held")
+    stands = room.kept("noisy").run
+    assert stands is not None
+    assert stands.place.retired == shown
+    room.close()
+
+
+async def test_the_life_of_a_machine_is_shown_with_where_it_is(room: Room) -> None:
+    async with visit(room, (80, 24)) as there:
+        await there.sees("Life of noisy:")
+        await there.sees("p pause → paused  r reset → running  d shutdown → shutting-down")
+        await there.pilot.press("p", "l")
+        await there.sees("▲ here")
+        assert any("p   resume" in line and "running" in line for line in there.lines())
+        await there.pilot.press("escape", "s")
+        await there.sees("snapshot noisy: done")
+        await there.pilot.press("c")
+        await there.sees("noisy-2")
+    assert list(room.kept("noisy").snapshots) == ["order-1"]
+    assert room.kept("noisy-2").state is Life.PAUSED
     room.close()

@@ -36,4 +36,5 @@ def chapters(run: HostRun) -> Iterator[Chapter]:
 
 
 def _readings(run: HostRun, start: Sample, end: Sample) -> dict[str, Reading]:
-    return {name: between(start, end, name) for name in run.machines}
+    names = dict.fromkeys([*run.machines, *start.totals])  # also one that has moved away by the end of the run
+    return {name: between(start, end, name) for name in names}

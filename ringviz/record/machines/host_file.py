@@ -12,15 +12,20 @@ from ringviz.engine.automation.reading import ORDERS, RULES, SCHEMA, check_machi
 from ringviz.engine.automation.rules import Automation
 from ringviz.errors import InputError
 from ringviz.facts.host_memory import DEFAULT_TAX_PERCENT
+from ringviz.facts.migration import STOP_RULES
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.record.machines.definition import Definition, check_name, make_definition
 from ringviz.record.machines.room import DEFAULT_CPU, DEFAULT_MEMORY_MIB, Now, Room
 from ringviz.vmm.host.allotment import MemoryRules
+from ringviz.vmm.migration.source import Plan
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER
 
 MAX_FILE_BYTES = 65_536
 MAX_MACHINES = 64
 MAX_CYCLES = 10**9
+MOST_MBIT, MOST_ROUNDS = 100_000, 10_000
+OTHER_HOST = "other_host"
+_IS_OFF = "is_off"
 _SUFFIX = ".toml"
 _FOLDER = "hosts"
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -35,11 +40,17 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "scheduler": (str, "credit, stride or round-robin"),
     "cycles": (int, f"cycles to run for, 1 to {MAX_CYCLES:,}"),
     "machines": (dict, "a table for each machine: [machines.NAME]"),
+    OTHER_HOST: (dict, f"a table: [{OTHER_HOST}]"),
     ORDERS: (list, f"tables: [[{ORDERS}]]"),
     RULES: (list, f"tables: [[{RULES}]]"),
 }
 _NEEDED = ("title", "cycles", "machines")
-_IS_OFF = "is_off"
+_PLAN: Mapping[str, tuple[type, str]] = {
+    "mbit": (int, f"a rate in Mbit/s, 1 to {MOST_MBIT:,}"),
+    "rules": (str, f"one of {', '.join(STOP_RULES)}"),
+    "rounds": (int, f"a number of rounds, 1 to {MOST_ROUNDS:,}"),
+    "auto_converge": (bool, "true or false"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ class HostDefinition:
     off: frozenset[str]
     """Machines that are not switched on at the beginning."""
     automation: Automation
+    other_host: Plan | None = None
+    """There is another host, and this is how machines move there; None: there is none."""
 
 
 def host_ids() -> tuple[str, ...]:
@@ -160,6 +173,7 @@ def read_host(text: str, where: str, folder: Path) -> HostDefinition:
         machines,
         off,
         automation,
+        _plan(values[OTHER_HOST], where) if OTHER_HOST in values else None,
     )
 
 
@@ -180,6 +194,26 @@ def open_host(definition: HostDefinition, folder: Path, now: Now) -> Room:
         room.close()
         raise
     return room
+
+
+def _plan(table: object, where: str) -> Plan:
+    assert isinstance(table, dict)
+    for key, value in table.items():
+        at = f"{where}: {OTHER_HOST}: {clipped(key)}"
+        if key not in _PLAN:
+            raise InputError(f"{at}: unknown key, expected {', '.join(_PLAN)}{did_you_mean(key, _PLAN)}")
+        kind, expected = _PLAN[key]
+        most = {"mbit": MOST_MBIT, "rounds": MOST_ROUNDS}.get(key, 1)
+        is_in_range = kind is not int or (type(value) is int and 1 <= value <= most)
+        if type(value) is not kind or not is_in_range or (key == "rules" and value not in STOP_RULES):
+            raise InputError(f"{at}: found {clipped(repr(value))}, expected {expected}")
+    plan = Plan()
+    return Plan(
+        table.get("mbit", plan.mbit),
+        table.get("rules", plan.rules),
+        table.get("auto_converge", plan.auto_converge),
+        table.get("rounds", plan.most_rounds),
+    )
 
 
 def _machines(tables: object, where: str, folder: Path) -> tuple[dict[str, Definition], frozenset[str]]:

@@ -19,6 +19,7 @@ from ringviz.engine.automation.words import EXIT_CODE
 from ringviz.engine.events import VMM_KINDS
 from ringviz.errors import InputError, MigrationError, RingvizError, UnsupportedError
 from ringviz.record.machines.audit import DONE, Audited
+from ringviz.record.machines.definition import check_name
 from ringviz.record.machines.inbox import waiting_orders, with_deed
 from ringviz.record.machines.kept import Kept, Snapshot, power_on
 from ringviz.record.machines.leaving import Leaving, Peer
@@ -146,6 +147,11 @@ class HostRun:
         return self.audit[-1]
 
     @property
+    def has_peer(self) -> bool:
+        """There is another host to which machines can move."""
+        return self._peer is not None
+
+    @property
     def is_over(self) -> bool:
         """No machine is on, and no order is still to come."""
         return not self._running and not self._orders
@@ -239,6 +245,9 @@ class HostRun:
             "migrate": lambda deed: self._migrate(deed.target),
             "auto-converge": lambda deed: self._slow_down(deed.target),
             "stay": lambda deed: self._stay(deed.target, "called off"),
+            "revert": lambda deed: self._revert(deed.target),
+            "clone": lambda deed: self._clone(deed.target),
+            "destroy": lambda deed: self._destroy(deed.target),
             "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE, BY_HAND) else who),
         }
 
@@ -332,6 +341,7 @@ class HostRun:
         if outcome is None:
             return
         del self._leaving[name]
+        self._sample()
         if outcome.moved:
             still = f"stood still for {outcome.downtime_cycles / 1000:,.1f} ms, after {len(outcome.rounds) - 1} rounds"
             self._take_off(name)
@@ -350,6 +360,7 @@ class HostRun:
 
     def _stay(self, name: str, why: str) -> str:
         self._allowed("stay", name)
+        self._sample()
         self._leaving.pop(name).call_off()
         self._is_here(name)
         self._tell_migration(name, why, STAYS)
@@ -373,6 +384,39 @@ class HostRun:
             run = self._room.standing(self.host, name, kept).run
         taken = Snapshot(kept.state, kept.disks, run, self.clock)
         self.machines[name] = replace(kept, snapshots={**kept.snapshots, f"{by}-{number}": taken})
+        return DONE
+
+    def _revert(self, name: str) -> str:
+        """Go back to the snapshot that was taken last."""
+        kept = self._allowed("revert", name)
+        if not kept.snapshots:
+            raise InputError(f"{name}: there is no snapshot")
+        taken = list(kept.snapshots.values())[-1]
+        self._take_off(name)
+        if name in self._running:
+            self._running.remove(name)
+        kept = replace(kept, state=taken.state, disks=taken.disks, run=taken.run, ended="")
+        if taken.state in _ON:
+            self._room.seat(self.host, name, kept)
+            self._running.append(name)
+        self.machines[name] = kept
+        return DONE
+
+    def _clone(self, name: str) -> str:
+        """Make another machine that stands where this one does, under its name and a number."""
+        kept = self._allowed("clone", name)
+        if name in self.host.names and kept.state is not Life.STOPPED:
+            kept = self._room.standing(self.host, name, kept)
+        number = 2
+        while f"{name}-{number}" in self.machines:
+            number += 1
+        self.machines[check_name(f"{name}-{number}")] = replace(kept, snapshots={}, spent={})
+        return DONE
+
+    def _destroy(self, name: str) -> str:
+        self._allowed("destroy", name)
+        self._take_off(name)
+        del self.machines[name]
         return DONE
 
     def _allowed(self, operation: str, name: str) -> Kept:
@@ -418,7 +462,8 @@ class HostRun:
         self._exits[name] = self._exits.get(name, 0) + sum(event.kind in VMM_KINDS for event in events)
 
     def _sample(self) -> Sample:
-        sample = Sample(self.host.clock, {name: self._totals(name) for name in self.machines})
+        names = dict.fromkeys([*self.machines, *self._carried])  # also those that have moved away
+        sample = Sample(self.host.clock, {name: self._totals(name) for name in names})
         self.samples.append(sample)
         return sample
 

@@ -31,7 +31,7 @@ class SharedFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            draft = self.path / f"{SECRET}.{os.getpid()}"
+            draft = self.path / f"{SECRET}.{secrets.token_hex(8)}"
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(secrets.token_hex(_SECRET_BYTES).encode())

@@ -170,10 +170,13 @@ class ExploreScreen(MovingScreen):
 
     def action_stop(self) -> None:
         """Stop a run; with nothing running, leave a zoomed panel."""
-        if self.in_motion or self.is_busy or self.maximized is None:
+        if self.in_motion or self.is_busy:
             self.ringviz.engine.cancel()
-        else:
+        elif self.maximized is not None:
             self.minimize()
+        else:
+            self.ringviz.engine.cancel()  # it may have begun just now
+            self.ringviz.escaped()
 
     def known_end(self) -> int | None:
         """Where the run ends, if that is known."""

@@ -1,35 +1,51 @@
 """The machine room: the virtual machines of a host as rows, who had the CPU of late, and keys to change shares."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
 from ringviz.engine.automation.rules import Automation, Deed
 from ringviz.engine.host_view import LEGEND
+from ringviz.record.machines.leaving import Peer
+from ringviz.record.machines.life_cycle import OPERATIONS, Life
 from ringviz.record.machines.room import Room
-from ringviz.record.machines.room_view import RoomRow, RoomView
-from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge
+from ringviz.record.machines.room_view import MemoryMap, RoomRow, RoomView
+from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge, Visit
+from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
+from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
 
 _KEYS = (
-    "space run, hold · n next period · ↑↓ machine · + - weight · > < cap · p pause, resume · o on, off · r restart · "
-    "q quit"
+    "space run, hold · n next period · ↑↓ machine · enter look in · + - weight · > < cap · l life · x memory · q quit"
 )
+_HELP_KEY = " · h slow it down"
 _FRAME_CELLS = 5
 _NUMBERS_CELLS = 65
 """What a row has beside the machine's name."""
-_GUEST_CELLS = 39
-"""What guest and technique take, where there is room for them."""
+_MEMORY_CELLS = 20
+"""What memory and disk take, where there is room for them."""
+_MAP_ROWS = 6
+"""Lines of the picture of the host's memory."""
+_ROOM_FOR_ALL_FROM = 30
+"""Lines of height below which a migration takes the room of the legend."""
+_TWO_COLUMNS_FROM = 120
+"""Cells of width from which on the migration stands beside the picture, and not above it."""
+_GUEST_CELLS, _TECHNIQUE_CELLS, _BALLOON_CELLS = 20, 19, 17
+"""What guest, technique and pages take that are in a balloon or shared, where there is room for them too."""
 _STATE_LOOKS = {"running": "bold $kind-gate", "ready": "$kind-exit", "parked": "$kind-trap", "paused": "$dim"}
 _LOUD = 50
 """Per cent of stolen time from which on the number is not to be overlooked."""
+
+
+_LIVES = {Life.MIGRATING: "moving", Life.SHUTTING_DOWN: "ending"}
+"""What a machine is at that is between two lives; else what it is at on its host."""
 
 
 class MachineRoomScreen(Screen[None]):
@@ -40,10 +56,12 @@ class MachineRoomScreen(Screen[None]):
         automation: rules and orders that it lives by.
         title: what it shows, if it is a demonstration.
         stop_at: cycles after which it is held for the first time.
+        peer: the host to which machines can move.
+        there: what that one has said, line by line.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,escape", "leave", "quit", show=False),
+        Binding("q", "leave", "quit", show=False),
         Binding("space", "run", "run, hold", show=False),
         Binding("n", "step", "next period", show=False),
         Binding("up,k", "select(-1)", "up", show=False),
@@ -56,17 +74,36 @@ class MachineRoomScreen(Screen[None]):
         Binding("less_than_sign,comma", "cap(-1)", "lower cap", show=False),
         Binding("p", "pause", "pause, resume", show=False),
         Binding("o", "power", "on, off", show=False),
-        Binding("r", "restart", "restart", show=False),
+        Binding("r", "operate('reset')", "reset", show=False),
+        Binding("d", "operate('shutdown')", "shut down", show=False),
+        Binding("s", "operate('snapshot')", "snapshot", show=False),
+        Binding("v", "operate('revert')", "revert", show=False),
+        Binding("c", "operate('clone')", "clone", show=False),
+        Binding("D", "operate('destroy')", "destroy", show=False),
+        Binding("m", "move", "move, stay", show=False),
+        Binding("h", "help_it", "auto-converge", show=False),
+        Binding("l", "life", "life", show=False),
+        Binding("x", "memory", "memory", show=False),
+        Binding("enter", "visit", "look in", show=False),
     ]
 
     def __init__(
-        self, room: Room, automation: Automation | None = None, title: str = "", stop_at: int | None = None
+        self,
+        room: Room,
+        automation: Automation | None = None,
+        title: str = "",
+        stop_at: int | None = None,
+        peer: Peer | None = None,
+        there: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         super().__init__()
-        self.host = HostThread(room, automation, stop_at, self.post_message)
+        self.host = HostThread(room, automation, stop_at, self.post_message, peer)
+        self._there = there
         self.view: RoomView | None = None
         self.goes_on = False
         self.selected = 0
+        self.has_map = False
+        """The picture of the host's memory is shown."""
         self._heading = title
 
     def compose(self) -> ComposeResult:
@@ -77,8 +114,14 @@ class MachineRoomScreen(Screen[None]):
             yield Static("", markup=False, id="head")
             with VerticalScroll(id="rows", can_focus=False):
                 yield Static("", markup=False, id="machines")
-                yield Static("", markup=False, id="gantt")
-                yield Static("", markup=False, id="audit")
+                yield Static("", markup=False, id="life")
+                with Horizontal(id="below"):
+                    with Vertical(id="first"):
+                        yield Static("", markup=False, id="migration")
+                        yield Static("", markup=False, id="pages")
+                    with Vertical(id="second"):
+                        yield Static("", markup=False, id="gantt")
+                        yield Static("", markup=False, id="audit")
         yield Static("", markup=False, id="said")
         yield Static(_KEYS, markup=False, id="keys")
 
@@ -88,18 +131,40 @@ class MachineRoomScreen(Screen[None]):
         self.host.start()
 
     def on_resize(self) -> None:
-        """Have the picture as wide as the screen."""
+        """Have the picture as wide as its column."""
         names = 0 if self.view is None else max((len(row.name) for row in self.view.rows), default=0)
-        self.host.cells = max(20, self.size.width - _FRAME_CELLS - names - 3)
+        self.host.cells = max(20, self._second_cells - names - 3)
+        if self.has_map:
+            self.host.map_cells = _MAP_ROWS * max(20, self._first_cells)
         self.host.submit("picture")
+
+    @property
+    def _has_two_columns(self) -> bool:
+        has_first = self.view is not None and self.view.migration is not None
+        return (has_first or self.has_map) and self.size.width >= _TWO_COLUMNS_FROM
+
+    @property
+    def _first_cells(self) -> int:
+        width = self.size.width - _FRAME_CELLS
+        return width // 2 - 1 if self._has_two_columns else width
+
+    @property
+    def _second_cells(self) -> int:
+        width = self.size.width - _FRAME_CELLS
+        return width - width // 2 - 1 if self._has_two_columns else width
 
     @on(HostShown)
     def _shown(self, message: HostShown) -> None:
-        is_first = self.view is None
+        before = None if self.view is None else (self._second_cells, self._names)
         self.view, self.goes_on = message.view, message.is_running
-        if is_first:
+        self.selected = max(0, min(self.selected, len(self.view.rows) - 1))
+        if before != (self._second_cells, self._names):
             self.on_resize()
         self._draw()
+
+    @property
+    def _names(self) -> int:
+        return 0 if self.view is None else max((len(row.name) for row in self.view.rows), default=0)
 
     @on(HostSaid)
     def _said(self, message: HostSaid) -> None:
@@ -152,19 +217,60 @@ class MachineRoomScreen(Screen[None]):
         """Pause or resume the machine."""
         row = self._row()
         if row is not None:
-            self.host.submit(Deed("resume" if row.state == "paused" else "pause", row.name))
+            self.action_operate("resume" if row.life is Life.PAUSED else "pause")
 
     def action_power(self) -> None:
         """Switch the machine on or off."""
         row = self._row()
         if row is not None:
-            self.host.submit(Deed("start" if row.state == "stopped" else "stop", row.name))
+            self.action_operate("start" if row.life is Life.STOPPED else "stop")
 
-    def action_restart(self) -> None:
-        """Switch the machine off and on again."""
+    def action_move(self) -> None:
+        """Begin to move the machine to the other host, or call that off."""
         row = self._row()
         if row is not None:
-            self.host.submit(Deed("restart", row.name))
+            self.action_operate("stay" if row.life is Life.MIGRATING else "migrate")
+
+    def action_help_it(self) -> None:
+        """Slow the machine down that moves."""
+        migration = None if self.view is None else self.view.migration
+        if migration is not None and migration.outcome is None:
+            self.host.submit(Deed("auto-converge", migration.machine))
+
+    def action_operate(self, operation: str) -> None:
+        """Do something with the machine; where that would take something away, ask before."""
+        row = self._row()
+        if row is None:
+            return
+        deed = Deed(operation, row.name)
+        if operation not in LOSES or row.life not in OPERATIONS[operation].sources:
+            self.host.submit(deed)
+            return
+
+        def answered(is_meant: bool | None) -> None:
+            if is_meant:
+                self.host.submit(deed)
+
+        self.app.push_screen(ConfirmDialog(operation, row.name), answered)
+
+    def action_life(self) -> None:
+        """Show the whole life of a machine."""
+        row = self._row()
+        if row is not None:
+            self.app.push_screen(LifeDialog(row.name, row.life))
+
+    def action_memory(self) -> None:
+        """Show who has which frame of the host's memory, or not."""
+        self.has_map = not self.has_map
+        if not self.has_map:
+            self.host.map_cells = 0
+        self.on_resize()
+
+    def action_visit(self) -> None:
+        """Look at the machine's guest on its own."""
+        row = self._row()
+        if row is not None:
+            self.host.submit(Visit(row.name))
 
     def _row(self) -> RoomRow | None:
         return None if self.view is None or not self.view.rows else self.view.rows[self.selected]
@@ -179,37 +285,97 @@ class MachineRoomScreen(Screen[None]):
         head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles · the host {doing}"
         self.query_one("#head", Static).update(Content.assemble((head, "bold $primary")))
         self.query_one("#machines", Static).update(Content("\n").join(self._machine_lines(view)))
+        self.query_one("#life", Static).update(Content("\n").join(self._life_lines(view)))
+        first = self.query_one("#first")
+        first.display = view.migration is not None or view.memory is not None
+        first.set_class(self._has_two_columns, "-column")
+        self.query_one("#second").set_class(self._has_two_columns, "-column")
+        self.query_one("#below").set_class(self._has_two_columns, "-columns")
+        if view.migration is not None:
+            there = [printable(line) for line in self._there()] if view.migration.outcome is not None else []
+            lines = migration_lines(view.migration, self._first_cells, there)
+            self.query_one("#migration", Static).update(Content("\n").join(lines))
+        self.query_one("#migration").display = view.migration is not None
+        pages = self.query_one("#pages", Static)
+        pages.display = view.memory is not None
+        if view.memory is not None:
+            pages.update(Content("\n").join(_map_lines(view.memory, self._first_cells)))
+        is_moving = view.migration is not None and view.migration.outcome is None
+        self.query_one("#keys", Static).update(_KEYS + (_HELP_KEY if is_moving else ""))
         self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
         audit = [Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))]
         audit += [Content(printable(line)) for line in reversed(view.audit)]
         self.query_one("#audit", Static).update(Content("\n").join(audit if view.audit else []))
 
+    def _life_lines(self, view: RoomView) -> Iterator[Content]:
+        row = self._row()
+        if row is not None:
+            yield from life_lines(row, has_peer=view.has_peer)
+            if view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM:
+                return
+            balloon = "no balloon" if row.ballooned_pages is None else f"{row.ballooned_pages:,} pages in its balloon"
+            disk = "no disk" if row.written_bytes is None else f"{row.written_bytes:,} bytes written to disk"
+            text = f"Memory: {row.memory_mib} MiB, {balloon}, {row.shared_pages:,} pages shared; {disk}"
+            yield Content.assemble((text, "$dim"))
+
     def _machine_lines(self, view: RoomView) -> Iterator[Content]:
         longest = max((len(row.name) for row in view.rows), default=0)
         width = self.size.width - _FRAME_CELLS - _NUMBERS_CELLS
-        is_wide = width >= longest + _GUEST_CELLS
-        name = max(len("machine"), min(longest, width - (_GUEST_CELLS if is_wide else 0)))
-        more = f"{'guest':<20}{'technique':<19}" if is_wide else ""
+        has_memory = width >= longest + _MEMORY_CELLS
+        width -= _MEMORY_CELLS if has_memory else 0
+        has_guest = width >= longest + _GUEST_CELLS
+        width -= _GUEST_CELLS if has_guest else 0
+        has_technique = width >= longest + _TECHNIQUE_CELLS
+        width -= _TECHNIQUE_CELLS if has_technique else 0
+        has_balloon = has_technique and width >= longest + _BALLOON_CELLS
+        name = max(len("machine"), min(longest, width - (_BALLOON_CELLS if has_balloon else 0)))
+        more = f"{'guest':<20}" if has_guest else ""
+        more += f"{'technique':<19}" if has_technique else ""
         titles = f"  {'machine':<{name}}  {more}{'state':<9}{'where':<21}"
+        titles += f"{'memory':>8}{'disk':>10}  " if has_memory else ""
+        titles += f"{'balloon':>9}{'shared':>8}" if has_balloon else ""
         titles += f"{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>6}{'exits':>7}"
         yield Content.assemble((titles, "bold"))
         for index, row in enumerate(view.rows):
             is_selected = index == self.selected
-            more = f"{_clipped(printable(row.scenario), 19):<20}{row.technique:<19}" if is_wide else ""
+            more = f"{_clipped(printable(row.scenario), 19):<20}" if has_guest else ""
+            more += f"{row.technique:<19}" if has_technique else ""
             exits = "-" if row.exits is None else f"{row.exits:,.0f}"
             cap = f"{row.cap_percent} %" if row.cap_percent else "-"
             sign = "▶" if is_selected else " "
             yield Content.assemble(
                 (f"{sign} {_clipped(row.name, name):<{name}}  ", "bold $ring-lit" if is_selected else ""),
                 more,
-                (f"{row.state:<9}", _STATE_LOOKS.get(row.state, "")),
-                f"{_clipped(row.where, 20):<21}{row.weight:>6}{cap:>6}{row.share:>4.0f} %",
+                (f"{_LIVES.get(row.life, row.state):<9}", _STATE_LOOKS.get(row.state, "")),
+                f"{_clipped(row.where, 20):<21}{_memory(row) if has_memory else ''}",
+                f"{_balloon(row) if has_balloon else ''}{row.weight:>6}{cap:>6}",
+                f"{row.share:>4.0f} %",
                 (f"{row.ready:>4.0f} %", "bold $kind-trap" if row.ready >= _LOUD else ""),
                 f"{exits:>7}",
             )
+        if view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM:
+            return
         yield Content.assemble(
             ("CPU, ready (stolen time): of the last period; exits: for each million cycles that it had the CPU", "$dim")
         )
+
+
+def _memory(row: RoomRow) -> str:
+    disk = "-" if row.written_bytes is None else f"+{row.written_bytes / 1024:,.1f} K"
+    return f"{row.memory_mib:>4} MiB{disk:>10}  "
+
+
+def _balloon(row: RoomRow) -> str:
+    balloon = "-" if row.ballooned_pages is None else f"{row.ballooned_pages:,}"
+    return f"{balloon:>9}{row.shared_pages:>8,}"
+
+
+def _map_lines(shown: MemoryMap, width: int) -> Iterator[Content]:
+    yield Content.assemble(("Who has which frame of the memory", "bold"))
+    yield Content(shown.head)
+    for start in range(0, len(shown.picture), width):
+        yield Content.assemble((shown.picture[start : start + width], "$kind-gate"))
+    yield Content.assemble((shown.legend, "$dim"))
 
 
 def _clipped(text: str, cells: int) -> str:

@@ -10,6 +10,7 @@ everything; either side writes `STAYS` when it gives up. The machine runs at the
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -62,7 +63,7 @@ class FileRecord:
         Raises:
             MigrationError: the record cannot be written or read.
         """
-        draft = self._path.with_name(f"{self._path.name}.{decision.value}.{os.getpid()}")
+        draft = self._path.with_name(f"{self._path.name}.{decision.value}.{secrets.token_hex(8)}")
         try:
             with draft.open("w", encoding="ascii") as stream:
                 stream.write(decision.value)

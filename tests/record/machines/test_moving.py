@@ -12,6 +12,7 @@ import pytest
 
 from ringviz.engine.automation.reading import read_automation
 from ringviz.engine.automation.rules import Deed
+from ringviz.engine.frame_map import page_states
 from ringviz.engine.migration import Ending, ending_of, new_machine
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import MigrationError, RingvizError
@@ -23,6 +24,7 @@ from ringviz.record.machines.leaving import Leaving, Peer
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
 from ringviz.record.machines.shared import SharedFolder
+from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.migration.decision import FileRecord
 from ringviz.vmm.migration.source import Plan
 from ringviz.vmm.migration.tcp import SocketWire
@@ -116,6 +118,29 @@ def test_a_machine_that_has_moved_is_gone_here_and_ends_there_as_if_it_had_not(t
     alone = ending_of(new_machine(scenario, "vt-x", choose("vt-x", None, "haswell")))
     assert ended(there, "a") == alone
     assert ended(here, "b") == alone
+
+
+def test_a_machine_whose_pages_are_shared_and_swapped_moves_whole(tmp_path: Path) -> None:
+    """The host has less memory than its machines believe to have, and looks for pages of the same bytes."""
+    scenario = writer(tmp_path / "guest", 30, 200, 50)
+    here, other = Room(tmp_path / "here", lambda: 0), OtherHost(tmp_path)
+    here.set_host(None, 1, None, MemoryRules(overcommits=True, shares_pages=True))
+    for name in "ab":
+        here.define(name, Definition(str(tmp_path / "guest"), "vt-x"))
+        here.start(name)
+    run = here.prepare(peer=other.peer())
+    run.begin()
+    run.advance(PERIOD)
+    run.advance(2 * PERIOD)
+    assert {"private", "swapped"} <= set(page_states(run.host.machine("b").pages))
+    run.order(Deed("migrate", "b"))
+    while run.migrations[0].outcome is None:
+        run.advance(LONG)
+    run.finish()
+    here.keep(run)
+    assert list(here.machines) == ["a"]
+    alone = ending_of(new_machine(scenario, "vt-x", choose("vt-x", None, "haswell")))
+    assert ended(other.over(), "b") == alone
 
 
 @needs_nasm
