@@ -19,6 +19,8 @@ from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import available, choose, why_no_svm
 from tests.vmm.hypervisor_guest import L2_CODE, L2_HANDLER, VMCB, field, hypervisor, l2_state, paged
 from tests.vmm.lockstep import Run, assert_lockstep
+from tests.vmm.random_guests import guest_of_seed
+from tests.vmm.random_hypervisor import around, random_intercepts
 
 CODES = {row.name: row.code for row in SVM_EXITS.values()}
 BREAKS: dict[str, dict[str, int]] = {
@@ -214,6 +216,34 @@ def test_a_virtual_interrupt_waits_for_sti_and_one_instruction_more(tmp_path: Pa
     run = assert_lockstep(hypervisor(tmp_path, bytes.fromhex("90fb4040"), ["VINTR"], fields=fields), "amd-v")
     vmcb = run.page(VMCB >> 12)
     assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES["VMEXIT_VINTR"], L2_CODE + 3)
+
+
+TIMER_AND_WAIT = bytes.fromhex(
+    "b011e620 b020e621 b004e621 b001e621 b0fee621"  # the interrupt controller: vectors from 20h, only the timer
+    "b030e643 b000e640 b001e640"  # the timer: once, after 256 ticks
+    "fb ebfe"  # sti; wait for ever
+)
+WAITS_AT = L2_CODE + len(TIMER_AND_WAIT) - 2
+
+
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+@pytest.mark.parametrize(
+    ("intercepts", "exit_name", "place"), [(["INTR"], "INTR", WAITS_AT), ([], "VMMCALL", L2_HANDLER)]
+)
+def test_a_real_interrupt_exits_or_is_for_l2(
+    intercepts: list[str], exit_name: str, place: int, mmu: str, tmp_path: Path
+) -> None:
+    run = assert_lockstep(hypervisor(tmp_path, TIMER_AND_WAIT, intercepts), "amd-v", mmu=mmu)
+    vmcb = run.page(VMCB >> 12)
+    assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES[f"VMEXIT_{exit_name}"], place)
+
+
+@pytest.mark.parametrize("seed", [23, 30, 36])
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+def test_a_random_guest_of_a_hypervisor_is_the_same_at_every_instruction(seed: int, mmu: str, tmp_path: Path) -> None:
+    guest = around(guest_of_seed(seed), random_intercepts(seed), tmp_path, limit=3_000)
+    run = assert_lockstep(guest, "amd-v", mmu=mmu)
+    assert any(event.action.startswith("reflected") for event in run.events)
 
 
 READ_BEYOND = bytes.fromhex("a100008000")  # mov eax, [800000h]
