@@ -16,6 +16,7 @@ from ringviz.guest.scenario import find_scenario
 from ringviz.machine.state import CS
 from ringviz.machine.svm.checks import CHECKS
 from ringviz.vmm.events import Kind
+from ringviz.vmm.migration.machine_state import cannot_move
 from ringviz.vmm.registry import available, choose, why_no_svm
 from tests.vmm.hypervisor_guest import L2_CODE, L2_HANDLER, VMCB, field, hypervisor, l2_state, paged
 from tests.vmm.lockstep import Run, assert_lockstep
@@ -302,6 +303,10 @@ def test_one_exit_of_l2_becomes_six_of_l0() -> None:
     ]  # fmt: skip
     reflected = Counter(event.cause for event in exits if event.action.startswith("reflected"))
     assert reflected.total() == 10
+
+
+def test_a_guest_that_is_lent_amd_v_stays_where_it_is() -> None:
+    assert "AMD-V" in cannot_move(Run(find_scenario("nested-svm"), "amd-v").technique)
 
 
 @pytest.mark.parametrize(
