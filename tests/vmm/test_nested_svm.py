@@ -347,3 +347,8 @@ def test_the_scorecard_says_why_a_hypervisor_finds_no_amd_v() -> None:
     run = stat(find_scenario("nested-svm"), "trap-emulate", cpu="barcelona", fidelity=True)
     words = scorecard(run).scores[0].words
     assert f"keeps AMD-V to itself: {why_no_svm('trap-emulate')}." in words
+
+
+def test_int1_is_intercepted_as_itself_and_not_as_an_exception(tmp_path: Path) -> None:
+    run = assert_lockstep(hypervisor(tmp_path, b"\xf1", ["EXCP1"]), "amd-v")
+    assert field(run.page(VMCB >> 12), "RIP") == L2_HANDLER
