@@ -786,7 +786,8 @@ class Machine:
                     is_software=not stop.is_privileged_gate_exempt,
                     next_eip=(state.eip + stop.instruction.size) & state.address_mask,
                 )
-                outcome = self.raise_event(event)
+                # INT1 is no exception to the intercepts: it has one of its own, and that has been asked.
+                outcome = self.raise_event(event) if guest is None else self._deliver_in_guest(guest, event)
                 if isinstance(outcome, Delivered) and len(outcome.chain) == 1:
                     self.retire(stop.instruction)
                     self.prefetch()

@@ -179,7 +179,7 @@ class Technique(ABC):
     @property
     def is_entangled(self) -> bool:
         """The VMM is in the middle of something that `guest_state` does not tell: the guest cannot move just now."""
-        return self.machine.cpu.svm is not None  # a guest that runs guests does not move at all
+        return False
 
     @abstractmethod
     def guest_state(self) -> CpuState:

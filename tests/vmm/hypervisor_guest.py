@@ -32,19 +32,20 @@ PAGE_DIRECTORY = 0x10_D000
 END = 0x10_E000
 ALWAYS = frozenset({"VMRUN", "VMMCALL"})
 VMMCALL = bytes.fromhex("0f01d9")
-_DESCRIPTORS = (0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
+DESCRIPTORS = (0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
 _GATES = 64
 
 
-def _wrmsr(number: int, value: int) -> bytes:
+def wrmsr(number: int, value: int) -> bytes:
+    """Code that writes a model-specific register of 32 bits."""
     return b"\xb9" + struct.pack("<I", number) + b"\xb8" + struct.pack("<I", value) + b"\x31\xd2\x0f\x30"
 
 
 L1_CODE = (
     b"\x0f\x01\x15" + struct.pack("<I", GDT_POINTER)  # lgdt
     + b"\xbc" + struct.pack("<I", L1_STACK)  # mov esp
-    + _wrmsr(0xC000_0080, Efer.SVME)
-    + _wrmsr(0xC001_0117, HOST_SAVE)
+    + wrmsr(0xC000_0080, Efer.SVME)
+    + wrmsr(0xC001_0117, HOST_SAVE)
     + b"\xb8" + struct.pack("<I", VMCB)  # mov eax
     + b"\x0f\x01\xdc"  # stgi
     + b"\x0f\x01\xda"  # vmload
@@ -61,7 +62,7 @@ def l2_state(code_bytes: int = 0) -> CpuState:
     for index in (0, 2, 3, 4, 5):
         state.segments[index] = SegmentCache(0x10, 0, 0xFFFF_FFFF, 0xC93)
     state.gpr[4] = L2_STACK
-    state.gdtr = TableRegister(GDT, 8 * len(_DESCRIPTORS) - 1)
+    state.gdtr = TableRegister(GDT, 8 * len(DESCRIPTORS) - 1)
     state.idtr = TableRegister(IDT, 8 * _GATES - 1)
     return state
 
@@ -110,8 +111,8 @@ def hypervisor(
 
     put(LOAD, L1_CODE)
     put(L2_CODE, l2_code + VMMCALL)
-    put(GDT, b"".join(struct.pack("<Q", descriptor) for descriptor in _DESCRIPTORS))
-    put(GDT_POINTER, struct.pack("<HI", 8 * len(_DESCRIPTORS) - 1, GDT))
+    put(GDT, b"".join(struct.pack("<Q", descriptor) for descriptor in DESCRIPTORS))
+    put(GDT_POINTER, struct.pack("<HI", 8 * len(DESCRIPTORS) - 1, GDT))
     gate = struct.pack("<HHHH", L2_HANDLER & 0xFFFF, 0x08, 0x8E00, L2_HANDLER >> 16)
     put(IDT, gate * _GATES)
     put(L2_HANDLER, VMMCALL)

@@ -16,9 +16,12 @@ from ringviz.guest.scenario import find_scenario
 from ringviz.machine.state import CS
 from ringviz.machine.svm.checks import CHECKS
 from ringviz.vmm.events import Kind
+from ringviz.vmm.migration.machine_state import cannot_move
 from ringviz.vmm.registry import available, choose, why_no_svm
 from tests.vmm.hypervisor_guest import L2_CODE, L2_HANDLER, VMCB, field, hypervisor, l2_state, paged
 from tests.vmm.lockstep import Run, assert_lockstep
+from tests.vmm.random_guests import guest_of_seed
+from tests.vmm.random_hypervisor import around, random_intercepts
 
 CODES = {row.name: row.code for row in SVM_EXITS.values()}
 BREAKS: dict[str, dict[str, int]] = {
@@ -216,6 +219,34 @@ def test_a_virtual_interrupt_waits_for_sti_and_one_instruction_more(tmp_path: Pa
     assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES["VMEXIT_VINTR"], L2_CODE + 3)
 
 
+TIMER_AND_WAIT = bytes.fromhex(
+    "b011e620 b020e621 b004e621 b001e621 b0fee621"  # the interrupt controller: vectors from 20h, only the timer
+    "b030e643 b000e640 b001e640"  # the timer: once, after 256 ticks
+    "fb ebfe"  # sti; wait for ever
+)
+WAITS_AT = L2_CODE + len(TIMER_AND_WAIT) - 2
+
+
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+@pytest.mark.parametrize(
+    ("intercepts", "exit_name", "place"), [(["INTR"], "INTR", WAITS_AT), ([], "VMMCALL", L2_HANDLER)]
+)
+def test_a_real_interrupt_exits_or_is_for_l2(
+    intercepts: list[str], exit_name: str, place: int, mmu: str, tmp_path: Path
+) -> None:
+    run = assert_lockstep(hypervisor(tmp_path, TIMER_AND_WAIT, intercepts), "amd-v", mmu=mmu)
+    vmcb = run.page(VMCB >> 12)
+    assert (field(vmcb, "EXITCODE"), field(vmcb, "RIP")) == (CODES[f"VMEXIT_{exit_name}"], place)
+
+
+@pytest.mark.parametrize("seed", [23, 30, 36])
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+def test_a_random_guest_of_a_hypervisor_is_the_same_at_every_instruction(seed: int, mmu: str, tmp_path: Path) -> None:
+    guest = around(guest_of_seed(seed), random_intercepts(seed), tmp_path, limit=3_000)
+    run = assert_lockstep(guest, "amd-v", mmu=mmu)
+    assert any(event.action.startswith("reflected") for event in run.events)
+
+
 READ_BEYOND = bytes.fromhex("a100008000")  # mov eax, [800000h]
 
 
@@ -274,6 +305,10 @@ def test_one_exit_of_l2_becomes_six_of_l0() -> None:
     assert reflected.total() == 10
 
 
+def test_a_guest_that_is_lent_amd_v_stays_where_it_is() -> None:
+    assert "AMD-V" in cannot_move(Run(find_scenario("nested-svm"), "amd-v").technique)
+
+
 @pytest.mark.parametrize(
     "technique",
     [name for name in available() if name not in ("native", "emulation", "amd-v", "paravirt")],
@@ -312,3 +347,8 @@ def test_the_scorecard_says_why_a_hypervisor_finds_no_amd_v() -> None:
     run = stat(find_scenario("nested-svm"), "trap-emulate", cpu="barcelona", fidelity=True)
     words = scorecard(run).scores[0].words
     assert f"keeps AMD-V to itself: {why_no_svm('trap-emulate')}." in words
+
+
+def test_int1_is_intercepted_as_itself_and_not_as_an_exception(tmp_path: Path) -> None:
+    run = assert_lockstep(hypervisor(tmp_path, b"\xf1", ["EXCP1"]), "amd-v")
+    assert field(run.page(VMCB >> 12), "RIP") == L2_HANDLER

@@ -26,6 +26,8 @@ MOST_STEPS = 1_000
 
 def cannot_move(technique: Technique) -> str:
     """Say why machines of this kind stay where they are; empty if they can move."""
+    if technique.lends_svm:
+        return "it is lent AMD-V, and the stream has no place for what a CPU knows of the guests of a guest"
     why = technique.no_preemption()
     if why:
         return why
