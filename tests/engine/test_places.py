@@ -123,7 +123,7 @@ def test_the_next_divergence_is_where_the_guest_gets_something_else_than_on_bare
 def test_running_backwards_meets_the_same_places_as_running_forwards(technique: str, places: tuple[str, ...]) -> None:
     session = Session(find_scenario("rings-tour"), technique)
     stops = [resolve_stop(session, place) for place in places]
-    forward = []
+    forward: list[int] = []
     while len(forward) < 4 and session.run_until(stops) is not None:
         forward.append(session.position)
     session.seek(1 + (forward[-1] if forward else 900))
