@@ -199,6 +199,10 @@ class Recording:
         self.play(position, cancelled)
         self.settle_end()
 
+    def keyframe_before(self, position: int) -> int:
+        """Give the last position before another that can be stood at without playing anything; 0 if there is none."""
+        return max((frame.position for frame in self._keyframes if frame.position < position), default=0)
+
     def _keyframe_due(self) -> int:
         """Position at which the next keyframe is to be taken, if the tape is new there."""
         last = self._keyframes[-1]

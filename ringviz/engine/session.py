@@ -38,9 +38,6 @@ from ringviz.machine.step_trace import StepTrace, tracing
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.registry import choose, technique_facts, variant_for
 
-_FIRST_STRETCH_BACK = 500
-"""Instructions that are played again first on the way back to a stop."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -202,41 +199,45 @@ class Session:
     def run_back_until(self, stops: Sequence[Stop], cancelled: Cancelled = never) -> Stop | None:
         """Go back to the last place before this one at which one of several stops holds.
 
-        The same place is met as on the way forward. What was before is played again, stretch by stretch, each as long
-        as all those after it together.
+        The same place is met as on the way forward: what was before is played again, stretch by stretch, each from
+        where the recording can begin without playing anything first.
 
         Returns:
             The stop that holds; None if none does, or it was cancelled, and the session stands where it stood.
         """
         here = _Place(self.position, self.is_over)
-        upto, span = here.position, _FIRST_STRETCH_BACK
+        upto = here.position
         while upto > 0 and stops and not cancelled():
-            start = max(0, upto - span)
+            start = self._recording.keyframe_before(upto - 1)
             found = self._last_stop_between(stops, start, upto, cancelled)
             if found is not None and not cancelled():
                 stop, position = found
                 self.seek(position)
                 return stop
-            upto, span = start, 2 * span
+            # What holds where a stretch begins is not met in it, but at the end of the one before.
+            upto = start + 1 if start else 0
         self._stand(here)
         return None
 
     def _last_stop_between(
         self, stops: Sequence[Stop], start: int, upto: int, cancelled: Cancelled
     ) -> tuple[Stop, int] | None:
-        """Find the last stop from `start` on that is met before `upto`, and its place."""
+        """Find the last stop that is met after `start`, or at the very beginning, and before `upto`; and its place."""
         bound = Stop(AtStep(upto))
-        # What holds where a run begins is not met by it: begin one instruction earlier.
-        self.seek(start - 1)
+        questions = [_question(stop.condition) for stop in (*stops, bound)]
+        self._recording.seek(start, cancelled)
         last: tuple[Stop, int] | None = None
         if start == 0:
             guest = self.cpu_state(is_real=False)
             places = (AtStep(0), AtAddress(guest.eip))
             first = next((stop for stop in stops if stop.condition in places and stop.allows(guest)), None)
             last = None if first is None else (first, 0)
-        while (met := self.run_until((*stops, bound), cancelled)) is not None and self.position < upto:
-            if met is not bound and self.position >= start:
+        while self.position < upto and not self.is_over and not cancelled():
+            before = self.position
+            met = self._next_stop((*stops, bound), questions, cancelled)
+            if met is not None and met is not bound and before < self.position < upto:
                 last = (met, self.position)
+        self._recording.technique.stop_before(frozenset())
         return last
 
     def next_event(self, cancelled: Cancelled = never) -> bool:

@@ -116,3 +116,34 @@ def test_the_next_divergence_is_where_the_guest_gets_something_else_than_on_bare
     told = session.events.raw[-1]
     assert (told.instruction, told.got, told.native_would) == ("pushfd", "00000246", "00000046")
     assert not Session(find_scenario("popf-hole"), "vt-x").run_to(OnDivergence())
+
+
+@pytest.mark.parametrize("technique", ["native", "trap-emulate"])
+@pytest.mark.parametrize("places", [("putc",), ("ring",), ("1500", "putc if eax == 0x20"), ("event", "#3", "0")])
+def test_running_backwards_meets_the_same_places_as_running_forwards(technique: str, places: tuple[str, ...]) -> None:
+    session = Session(find_scenario("rings-tour"), technique)
+    stops = [resolve_stop(session, place) for place in places]
+    forward: list[int] = []
+    while len(forward) < 4 and session.run_until(stops) is not None:
+        forward.append(session.position)
+    session.seek(1 + (forward[-1] if forward else 900))
+    backward = []
+    while session.run_back_until(stops) is not None:
+        backward.append(session.position)
+        assert len(backward) < 100
+    # Standing at the first instruction is no running to it, but it is where running back ends.
+    assert [at for at in reversed(backward) if at] == forward
+    assert (0 in backward) == ("0" in places)
+
+
+def test_running_backwards_with_nothing_to_meet_or_cancelled_stands_where_it_stood() -> None:
+    session = Session(find_scenario("rings-tour"))
+    session.run()
+    end, text = session.position, session.snapshot().outcome
+    stop = resolve_stop(session, "ring if eax == 0x12345678")
+    assert session.run_back_until((stop,)) is None
+    assert session.run_back_until(()) is None
+    assert session.run_back_until((resolve_stop(session, "100"),), lambda: True) is None
+    assert (session.position, session.is_over, session.snapshot().outcome) == (end, True, text)
+    assert session.run_back_until((resolve_stop(session, "100"),)) is not None
+    assert session.position == 100

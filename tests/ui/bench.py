@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from ringviz.ui.app import RingvizApp
+from ringviz.ui.breakpoints import Breakpoints
 from ringviz.ui.laboratory import Editing
 from ringviz.ui.requests import OpenLesson, Refresh, Settled, Shown
 from tests.ui.fake import FakeLaboratory
@@ -69,9 +70,10 @@ async def bench(
     technique: str = "trap-emulate",
     lesson: OpenLesson | None = None,
     editing: Editing | None = None,
+    breakpoints: Breakpoints | None = None,
 ) -> AsyncIterator[Bench]:
     world = laboratory or FakeLaboratory()
-    app = RingvizApp(scenario, technique, laboratory=world, lesson=lesson, editing=editing)
+    app = RingvizApp(scenario, technique, laboratory=world, lesson=lesson, editing=editing, breakpoints=breakpoints)
     app.animation_level = "none"
     messages: list[Message] = []
     async with app.run_test(size=size, message_hook=messages.append) as pilot:

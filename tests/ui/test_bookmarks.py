@@ -7,6 +7,7 @@ import pytest
 
 from ringviz.engine.view import Kind, Mark, TimelineView
 from ringviz.ui.bookmarks import Bookmark, Bookmarks
+from ringviz.ui.breakpoints import Breakpoint, Breakpoints
 from ringviz.ui.requests import Remarked
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.widgets.density import density
@@ -133,3 +134,45 @@ def test_few_events_are_signs_each() -> None:
     assert not drawn.common
     assert {sign for sign, _ in drawn.cells.values()} == {"▲"}
     assert TimelineView(0, 1, None, marks).marks == marks
+
+
+async def test_breakpoints_are_there_the_next_time_and_only_for_their_guest(tmp_path: Path) -> None:
+    path = tmp_path / "breakpoints.json"
+    async with bench(breakpoints=Breakpoints(path)) as b:
+        for text in ("30", "60"):
+            await b.press("B")
+            await b.press(*text, "enter")
+        await b.press("B", "tab", "home", "enter", "escape")
+    assert Breakpoints(path).of("popf-hole") == (Breakpoint("30", False), Breakpoint("60"))
+    assert Breakpoints(path).of("rings-tour") == ()
+    async with bench(breakpoints=Breakpoints(path)) as b:
+        assert [p.text for p in explore(b).breakpoints] == ["30", "60"]
+        await b.press("r")
+        assert b.shown.snapshot.position == 60
+
+
+def test_a_damaged_file_of_breakpoints_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "breakpoints.json"
+    path.write_text('{"schema": 1, "breakpoints": {"a": [{"text": 5, "is_on": true}]}}', encoding="utf-8")
+    kept = Breakpoints(path)
+    assert "damaged" in kept.trouble
+    assert kept.of("a") == ()
+    kept.put("a", (Breakpoint("5"),))
+    assert Breakpoints(path).of("a") == (Breakpoint("5"),)
+
+
+async def test_one_key_goes_back_to_where_a_breakpoint_was_last_met() -> None:
+    async with bench() as b:
+        await b.press("end", "less_than_sign")
+        assert "There is no breakpoint to go back to: B sets one." in b.text()
+        for text in ("30", "60"):
+            await b.press("B")
+            await b.press(*text, "enter")
+        await b.press("less_than_sign")
+        assert b.shown.snapshot.position == 60
+        assert "Breakpoint: 60" in b.text()
+        await b.press("less_than_sign")
+        assert b.shown.snapshot.position == 30
+        await b.press("less_than_sign")
+        assert b.shown.snapshot.position == 30
+        assert "No breakpoint was met before this step." in b.text()

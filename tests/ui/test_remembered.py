@@ -68,3 +68,38 @@ async def test_a_theme_that_is_gone_is_no_reason_not_to_begin(tmp_path: Path) ->
     kept.keep(theme="long-gone")
     app = RingvizApp(laboratory=FakeLaboratory(), remembered=kept)
     assert app.theme == THEMES[0].name
+
+
+def test_a_file_from_before_machines_were_kept_is_as_good_as_ever(tmp_path: Path) -> None:
+    path = tmp_path / "app.json"
+    path.write_text('{"schema": 1, "scenario": "x", "technique": "vt-x", "position": 3, "theme": ""}', encoding="utf-8")
+    kept = Remembered(path)
+    assert kept.last == LastPlace("x", "vt-x", 3)
+    assert not kept.trouble
+
+
+async def test_the_machine_is_found_again_and_another_technique_is_not_held_to_it(tmp_path: Path) -> None:
+    kept = Remembered(tmp_path / "app.json")
+    kept.keep(scenario="popf-hole", technique="vt-x", position=5, cpu="sandy", mmu="shadow", controls="+rdtsc -hlt")
+    app = RingvizApp(laboratory=(world := FakeLaboratory()), remembered=kept)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        await pilot.press("r")
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if app.explore.snapshot is not None and app.explore.snapshot.position == 5:
+                break
+        assert "swap vt-x on sandy with shadow +rdtsc -hlt" in world.session.calls
+        assert app.explore.chosen_cpu == "sandy"
+        assert app.opened.cpu is None
+
+
+async def test_what_a_technique_would_choose_by_itself_is_not_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "app.json"
+    app = RingvizApp("popf-hole", "vt-x", laboratory=FakeLaboratory(), remembered=Remembered(path))
+    async with app.run_test() as pilot:
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if app.explore.snapshot is not None:
+                break
+    assert Remembered(path).last == LastPlace("popf-hole", "vt-x", 0)
