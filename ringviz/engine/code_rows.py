@@ -8,6 +8,7 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.symbols import SourceMap
 from ringviz.machine.linear import LinearMemory
 from ringviz.machine.state import CS, CpuState
+from ringviz.vmm.registry import variant_for
 from ringviz.vmm.technique import Technique
 
 _BEFORE, _AFTER = 24, 40
@@ -17,11 +18,13 @@ _MOST_BYTES_BACK = 512
 def build_code(technique: Technique, source: SourceMap, guest: CpuState) -> tuple[CodeRow, ...]:
     """Disassemble around EIP: from the symbol that holds it, so that instructions before it come out right."""
     memory = technique.guest_memory()
+    own = technique.scenario.files(variant_for(technique.id)).source.name
     rows: list[CodeRow] = []
     for instruction in _around(memory, source, guest):
         word, note = technique.verdict(instruction, guest.cpl)
         named = source.symbol_at(instruction.address)
         line = source.line_at(instruction.address)
+        place = None if line is None else source.place_of(line)
         rows.append(
             CodeRow(
                 address=instruction.address,
@@ -29,11 +32,12 @@ def build_code(technique: Technique, source: SourceMap, guest: CpuState) -> tupl
                 mnemonic=instruction.mnemonic,
                 operands=instruction.operands,
                 label=named[0] if named is not None and named[1] == 0 else "",
-                source_line=line.number if line is not None else None,
+                source_line=None if place is None else place.number,
                 source_text=line.text if line is not None else "",
                 verdict=Verdict(word),
                 is_current=instruction.address == guest.eip,
                 note=note,
+                source_file="" if place is None or place.file == own else place.file,
             )
         )
     return tuple(rows)

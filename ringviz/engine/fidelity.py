@@ -17,7 +17,6 @@ from contextlib import suppress
 
 from ringviz.engine.divergence import INTERVAL, Divergence, Fidelity
 from ringviz.engine.markers import check_at_markers
-from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.reference import NATIVE
 from ringviz.facts.exceptions import Vector
 from ringviz.guest.scenario import Scenario
@@ -30,6 +29,7 @@ from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import choose, power_on, technique_facts
 from ringviz.vmm.setup import Setup
 from ringviz.vmm.silent import compare_answers
+from ringviz.vmm.stall import Stall
 from ringviz.vmm.technique import Technique, text_of
 
 __all__ = ["Divergence", "Fidelity", "check_fidelity"]
@@ -88,17 +88,16 @@ class _Runner:
 
     def reach_or_lie(self, position: int) -> None:
         """Go to a position, or only to where a silent instruction has told something else than bare metal."""
+        stall = Stall()
         self.is_stuck = False
-        stuck = 0
         while self.position < position and not self.is_spent:
             before, known = self.position, len(self.events)
             if self.advance(position):
                 self.answer()
             if any(event.is_divergence for event in self.events[known:]):
                 return
-            stuck = 0 if self.position > before else stuck + 1
-            if stuck > MOST_EVENTS_WITHOUT_PROGRESS:
-                self.is_stuck = True
+            self.is_stuck = stall.note(self.events[known:], has_completed=self.position > before)
+            if self.is_stuck:
                 return
 
     def written(self) -> set[int]:
@@ -158,7 +157,7 @@ def check_fidelity(
     setup = setup or choose(technique, scenario=scenario)
     here, native = _pair(scenario, technique, setup, limit)
     first: Divergence | None = None
-    stuck = stops = 0
+    stall, stops = Stall(), 0
     compared = -1
     closely_until: int | None = None
     while first is None and not here.is_spent:
@@ -187,13 +186,14 @@ def check_fidelity(
             stops += 1
             where = here.technique.guest_state().eip
             instruction = here.technique.instruction_here()
+            known = len(here.events)
             here.answer()
-            stuck = 0 if here.position > position else stuck + 1
+            stall.note(here.events[known:], has_completed=here.position > position)
             if here.position > position:
                 native.reach(here.position)
                 form = instruction.form if instruction is not None else None
                 first = _difference(here, native, position, where, text_of(instruction), form)
-        if stuck > MOST_EVENTS_WITHOUT_PROGRESS:
+        if stall.is_stuck:
             break
     if first is None:
         native.reach(here.position)
@@ -210,9 +210,9 @@ def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence
     instruction changed in either run. Where the runs no longer stand at the same instruction, nothing can be compared.
     """
     found: list[Divergence] = []
-    stuck = 0
-    while not here.is_spent and stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
-        position = here.position
+    stall = Stall()
+    while not here.is_spent and not stall.is_stuck:
+        position, known = here.position, len(here.events)
         if here.advance(limit):
             position = here.position
             native.reach(position)
@@ -221,7 +221,7 @@ def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence
             here.answer()
             told = here.events[-1] if here.events else None
             if told is None or told.at != position or told.kind is not Kind.SILENT or told.address != there.eip:
-                stuck = 0 if here.position > position else stuck + 1
+                stall.note(here.events[known:], has_completed=here.position > position)
                 continue
             native.reach(here.position)
             answers = compare_answers(
@@ -232,7 +232,7 @@ def _further_lies(here: _Runner, native: _Runner, limit: int) -> list[Divergence
             if answers is not None:
                 ours, theirs = answers
                 found.append(Divergence(position, told.address, told.instruction, "answer", theirs, ours, told.form))
-        stuck = 0 if here.position > position else stuck + 1
+        stall.note(here.events[known:], has_completed=here.position > position)
     return found
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS, Cancelled, never
+from ringviz.engine.recording import Cancelled, never
 from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.paging import Access
@@ -20,6 +20,7 @@ from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import Stall
 
 if TYPE_CHECKING:
     from ringviz.vmm.translation.fragment import Fragment
@@ -105,15 +106,15 @@ def _run(technique: BinaryTranslation, position: int, cancelled: Cancelled, begu
     The same happens where the shadow page tables did not know a page yet: those times are noted by address.
     """
     machine = technique.machine
-    stuck = 0
-    while machine.retired < position and stuck <= MOST_EVENTS_WITHOUT_PROGRESS and not cancelled():
+    stall = Stall()
+    while machine.retired < position and not stall.is_stuck and not cancelled():
         before = machine.retired
         stop = machine.run(position)
         if not isinstance(stop, (BudgetSpent, Paused)):
             outcome = technique.handle(stop)
             if any(event.cause == HIDDEN_FAULT for event in technique.events):
                 begun_anew[technique.real_state().eip] += 1
+            stall.note(technique.events, has_completed=machine.retired > before)
             technique.events.clear()
             if isinstance(outcome, Ended):
                 return
-        stuck = 0 if machine.retired > before else stuck + 1

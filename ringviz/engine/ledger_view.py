@@ -34,11 +34,6 @@ class LedgerRow:
         """There is no figure: the count is right, and the cycles are not all."""
         return self.each is None and not self.is_weighed
 
-    @property
-    def is_borrowed(self) -> bool:
-        """The price is that of something alike, or of another CPU."""
-        return self.status is Status.BORROWED
-
 
 @dataclass(frozen=True, slots=True)
 class LedgerView:

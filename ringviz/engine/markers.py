@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ringviz.engine.divergence import Divergence, Fidelity
-from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS, Cancelled, never
+from ringviz.engine.recording import Cancelled, never
 from ringviz.facts.registers import Eflags
 from ringviz.guest.markers import markers_of
 from ringviz.guest.scenario import Scenario
@@ -28,6 +28,7 @@ from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import choose, power_on, technique_facts, variant_for
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import Stall
 from ringviz.vmm.technique import Technique
 
 NATIVE = "native"
@@ -54,7 +55,7 @@ class MarkerRun:
         self.technique.machine.more_breakpoints = frozenset(self._names)
         self.passed: list[Passed] = []
         self.ended: Ended | None = None
-        self._stuck = 0
+        self._stall = Stall()
 
     @property
     def position(self) -> int:
@@ -64,7 +65,7 @@ class MarkerRun:
     @property
     def is_over(self) -> bool:
         """It has ended, or reached the scenario's limit."""
-        return self.ended is not None or self.position >= self._limit or self._stuck > MOST_EVENTS_WITHOUT_PROGRESS
+        return self.ended is not None or self.position >= self._limit or self._stall.is_stuck
 
     @property
     def outcome(self) -> str:
@@ -78,14 +79,14 @@ class MarkerRun:
             before = self.position
             stop = machine.run(min(self._limit, before + _SLICE))
             if isinstance(stop, Breakpoint):
-                self._stuck = 0
+                self._stall.clear()
                 self.passed.append(Passed(self._names[machine.state.linear_eip], self.position))
                 return self.passed[-1]
             if not isinstance(stop, (BudgetSpent, Paused)):
                 outcome = self.technique.handle(stop)
+                self._stall.note(self.technique.events, has_completed=self.position > before)
                 self.technique.events.clear()
                 self.ended = outcome if isinstance(outcome, Ended) else None
-            self._stuck = 0 if self.position > before else self._stuck + 1
         return None
 
 

@@ -17,10 +17,10 @@ from ringviz.engine.event_log import EventLog
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
 from ringviz.vmm.events import Event as RawEvent
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import NO_PROGRESS, Stall
 
 Cancelled = Callable[[], bool]
 """Polled every few milliseconds; True makes a long call return, standing wherever it has got to."""
@@ -29,12 +29,9 @@ _SLICE = 500_000
 """Instructions between two looks at the cancel flag: a few milliseconds."""
 _EVENTS_PER_KEYFRAME = 200
 _INSTRUCTIONS_PER_KEYFRAME = 500_000
-MOST_EVENTS_WITHOUT_PROGRESS = 1_000
-"""A guest whose fault handler faults at once makes no progress: the run is stopped as if its budget were spent."""
 _ZERO_PAGE = bytes(4096)
 
 LIMIT_REACHED = "the scenario's limit of instructions is reached"
-NO_PROGRESS = "the guest takes one exception after the other and completes no instruction"
 
 
 def never() -> bool:
@@ -78,7 +75,7 @@ class Recording:
         self._limit = scenario.limits.instructions
         self._replayed = 0
         """Events met since power-on on the way to the current position."""
-        self._since_progress = 0
+        self._stall = Stall()
         self._versions: dict[int, tuple[list[int], list[bytes]]] = {}
         """Page -> (keyframe numbers, contents from each on)."""
         self._keyframes: list[_Keyframe] = []
@@ -118,7 +115,7 @@ class Recording:
                 case Breakpoint():
                     return True
                 case BudgetSpent() | Paused():
-                    self._since_progress = 0
+                    self._stall.clear()
                     self._collect()  # the next instruction is fetched already: that is on the way to the next position
                 case _:
                     self._handle(stop, before)
@@ -126,7 +123,6 @@ class Recording:
                 event = self._first_wanted(wanted)
                 found, found_at = event is not None, 0 if event is None else event.at
             if self.position > before:
-                self._since_progress = 0
                 self.explored = max(self.explored, self.position)
                 if self.position >= self._keyframe_due():
                     self._take_keyframe()
@@ -153,10 +149,8 @@ class Recording:
         self._collect()
         if isinstance(outcome, Ended):
             self._finish(outcome.how, outcome.text)
-        elif self.position == before and not self._is_overhead_only():
-            self._since_progress += 1
-            if self._since_progress > MOST_EVENTS_WITHOUT_PROGRESS:
-                self._finish("budget", NO_PROGRESS)
+        elif self._stall.note(self._news, has_completed=self.position > before):
+            self._finish("budget", NO_PROGRESS)
 
     def _collect(self) -> None:
         """Take the technique's new events; those of a stretch that is played again are known."""
@@ -171,10 +165,6 @@ class Recording:
         """Give the first of the new events that is wanted; each comes with its number, from 1."""
         first = self._replayed - len(self._news) + 1
         return next((event for number, event in enumerate(self._news, first) if wanted(event, number)), None)
-
-    def _is_overhead_only(self) -> bool:
-        """Tell whether the last stop was the VMM's own affair: one long string instruction may need many such."""
-        return bool(self._news) and all(event.cause == HIDDEN_FAULT for event in self._news)
 
     _news: list[RawEvent]
 
@@ -231,7 +221,7 @@ class Recording:
                 machine.ram.write(page << 12, content)
         self.technique.restore(frame.state)
         self._replayed = frame.events
-        self._since_progress = 0
+        self._stall.clear()
         self.is_at_end = False
         machine.collect_dirty()
 

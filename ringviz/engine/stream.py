@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from ringviz.engine.event_log import price_of
 from ringviz.engine.events import Event, record
-from ringviz.engine.recording import LIMIT_REACHED, MOST_EVENTS_WITHOUT_PROGRESS, NO_PROGRESS, End
+from ringviz.engine.recording import LIMIT_REACHED, End
 from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.facts.residents import RESIDENTS
 from ringviz.facts.techniques import TechniqueFacts
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.stops import BudgetSpent, Paused
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on, technique_facts
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import NO_PROGRESS, Stall
 
 _SLICE = 500_000
 """Instructions after which a guest without events lets its reader look up."""
@@ -40,7 +40,7 @@ class Stream:
         """Events so far."""
         self._running = power_on(scenario, technique, setup)
         self._event_cycles = 0
-        self._since_progress = 0
+        self._stall = Stall()
 
     @property
     def cpu(self) -> CpuProfile:
@@ -75,18 +75,13 @@ class Stream:
                 break
             stop = machine.run(min(limit, before + _SLICE))
             outcome = None if isinstance(stop, (BudgetSpent, Paused)) else self._running.handle(stop)
-            is_overhead_only = bool(self._running.events) and all(
-                event.cause == HIDDEN_FAULT for event in self._running.events
-            )
+            has_completed = outcome is None or self.position > before
+            is_stuck = self._stall.note(self._running.events, has_completed=has_completed)
             fresh = self._take()
             if isinstance(outcome, Ended):
                 self.end = End(self.position, outcome.how, outcome.text)
-            elif outcome is None or self.position > before:
-                self._since_progress = 0
-            elif not is_overhead_only:
-                self._since_progress += 1
-                if self._since_progress > MOST_EVENTS_WITHOUT_PROGRESS:
-                    self.end = End(self.position, "budget", NO_PROGRESS)
+            elif is_stuck:
+                self.end = End(self.position, "budget", NO_PROGRESS)
             yield fresh
 
     def _take(self) -> list[Event]:

@@ -96,6 +96,8 @@ class CodeRow:
     is_current: bool
     note: str
     """Why it has this verdict, one short sentence; empty for ordinary instructions."""
+    source_file: str = ""
+    """The file of the source line, where it is not the guest's own source but one that this includes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.tlb import Tlb
 from ringviz.errors import UnsupportedError
 from ringviz.facts.paging import decode_entry, entry_format
@@ -30,10 +29,10 @@ from ringviz.machine.paging import Access
 from ringviz.machine.state import CpuState
 from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.mmu.let_through import access_in
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import Stall
 from ringviz.vmm.technique import Technique
 from ringviz.vmm.walks import Tables, TableWalk
 
@@ -284,13 +283,13 @@ def _play(
 ) -> None:
     """Run to the end as a recording does, and watch the control registers where a VMM may have changed them."""
     machine = made.machine
-    since_progress = 0
-    while machine.retired < limit and since_progress <= MOST_EVENTS_WITHOUT_PROGRESS:
+    stall = Stall()
+    while machine.retired < limit and not stall.is_stuck:
         before = machine.retired
         stop = machine.run(min(limit, before + _SLICE))
         progress(machine.retired)
         if isinstance(stop, (BudgetSpent, Paused)):
-            since_progress = 0
+            stall.clear()
             made.events.clear()
             continue
         old = machine.state.copy()
@@ -301,14 +300,10 @@ def _play(
         trace.forget()
         _note_changes(counter, old, machine.state)
         counter.flushes = min(counter.flushes, flushes + 1)  # one occasion, however many reasons
-        is_overhead = bool(made.events) and all(event.cause == HIDDEN_FAULT for event in made.events)
+        stall.note(made.events, has_completed=machine.retired > before)
         made.events.clear()
         if isinstance(outcome, Ended):
             return
-        if machine.retired > before:
-            since_progress = 0
-        elif not is_overhead:
-            since_progress += 1
 
 
 def _invlpg_address(made: Technique, stop: Stop) -> int | None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringviz.engine.bill import Bill
-from ringviz.engine.recording import MOST_EVENTS_WITHOUT_PROGRESS
 from ringviz.engine.walk_count import WalkCount, counts_at
 from ringviz.engine.whole_run import Progress, ignore
 from ringviz.errors import ScenarioError
@@ -22,10 +21,10 @@ from ringviz.guest.scenario import Scenario
 from ringviz.guest.symbols import load_source_map
 from ringviz.machine.devices import Uart
 from ringviz.machine.stops import Breakpoint, BudgetSpent, Paused
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import power_on, variant_for
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import Stall
 from ringviz.vmm.technique import Technique
 
 BEGIN, END = "marker_begin", "marker_end"
@@ -63,13 +62,13 @@ class _Tally:
         self._progress = progress
         self._vmm: Counter[str] = Counter()
         self._native: Counter[str] = Counter()
-        self._stuck = 0
+        self._stall = Stall()
 
     def go_on(self, address: int | None) -> bool:
         """Run to the instruction at an address; False if the run is over before."""
         machine = self.technique.machine
         self.technique.stop_before(frozenset() if address is None else frozenset({address}))
-        while self.ended is None and machine.retired < self._limit and self._stuck <= MOST_EVENTS_WITHOUT_PROGRESS:
+        while self.ended is None and machine.retired < self._limit and not self._stall.is_stuck:
             before = machine.retired
             stop = machine.run(min(self._limit, before + _SLICE))
             if isinstance(stop, Breakpoint):
@@ -81,13 +80,11 @@ class _Tally:
                 outcome = self.technique.handle(stop)
                 self.ended = outcome if isinstance(outcome, Ended) else None
             events = self.technique.events
-            # One long string instruction may need many faults of the VMM's own.
-            is_overhead = bool(events) and all(event.cause == HIDDEN_FAULT for event in events)
             for event in events:
                 self._vmm.update(event.charges)
                 self._native.update(event.native_charges)
+            self._stall.note(events, has_completed=machine.retired > before)
             events.clear()
-            self._stuck = 0 if machine.retired > before or is_overhead else self._stuck + 1
         return False
 
     def bill(self) -> Bill:

@@ -155,10 +155,11 @@ CLASSES: Mapping[str, InstructionClass] = by(
     ),
     _chosen(
         "by-event",
-        "IN, OUT, INS, OUTS, INT n, IRET, SYSCALL, SYSRET, HLT",
+        "IN, OUT, INS, OUTS, INT n, IRET, SYSCALL, SYSRET, HLT, VMRUN, VMMCALL",
         0,
         "an event prices it whole: native-port-io, or the way through a gate and back (native-gate, native-exception, "
-        "native-page-fault, native-interrupt, native-syscall), in which the return is included",
+        "native-page-fault, native-interrupt, native-syscall), in which the return is included, or an exit with the "
+        "entry back",
     ),
 )
 

@@ -11,7 +11,7 @@ from ringviz.guest.instruction import Instruction
 _CLASS_BY_FORM: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("cli", "sti", "popf"), "interrupt-flag")
     | dict.fromkeys(("in", "out", "ins", "outs", "int", "int3", "int1", "iret", "syscall", "sysret"), "by-event")
-    | dict.fromkeys(("hlt", "ud2"), "by-event")
+    | dict.fromkeys(("hlt", "ud2", "vmrun", "vmmcall"), "by-event")
     | {"pushf": "store", "push-sreg": "store", "mov-from-sreg": "simple", "into": "simple"}
     | dict.fromkeys(("mov-to-sreg", "pop-sreg", "load-far-pointer"), "segment-load")
     | dict.fromkeys(("call-far", "jmp-far", "ret-far"), "far-transfer")

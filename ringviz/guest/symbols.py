@@ -12,12 +12,12 @@ build, so that running needs no assembler. One row each, addresses in hexadecima
 
 import hashlib
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ringviz.errors import ScenarioError
 from ringviz.guest.scenario import Scenario, Variant, shown_path
-from ringviz.guest.source_text import whole_source
+from ringviz.guest.source_text import Place, places_of, whole_source
 
 
 class Section(NamedTuple):
@@ -62,6 +62,8 @@ class SourceMap:
     """By address, without overlaps."""
     source: tuple[str, ...] = ()
     """The lines of the source."""
+    places: tuple[Place, ...] = field(default=(), compare=False)
+    """Where each of them stands; empty where nobody has said."""
     _addresses: dict[str, int] = field(init=False, repr=False, compare=False)
     _symbol_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _line_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
@@ -107,6 +109,10 @@ class SourceMap:
             return None
         return SourceLine(line.number, self.source[line.number - 1])
 
+    def place_of(self, line: SourceLine) -> Place:
+        """Say in which file a line stands, and where there; without that knowledge, where in the whole text."""
+        return self.places[line.number - 1] if self.places else Place("", line.number)
+
 
 def load_source_map(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> SourceMap:
     """Read the symbols and source lines of one of the scenario's builds; empty if the folder has no such file.
@@ -131,7 +137,7 @@ def load_source_map(scenario: Scenario, variant: Variant = Variant.ORIGINAL) -> 
     for kind, path, content in (("source", files.source, source), ("image", files.image, image)):
         if digests.get(kind) != _sha256(content):
             raise ScenarioError(f"{shown_path(path)}: not the file that {where} was made with; run `ringviz build`")
-    return source_map
+    return replace(source_map, places=tuple(place for place, _ in places_of(files.source)))
 
 
 def format_symbols(source_map: SourceMap, source: bytes, image: bytes) -> str:

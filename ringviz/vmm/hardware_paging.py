@@ -7,7 +7,9 @@ control structure is the technique's part, whose fault it is and what it needs i
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from ringviz.facts.exceptions import Vector
 from ringviz.facts.paging import PagingMode
@@ -15,11 +17,12 @@ from ringviz.guest.instruction import Instruction
 from ringviz.guest.scenario import Scenario
 from ringviz.machine.delivery import Interruption
 from ringviz.machine.linear import LinearMemory, NotCanonical, PageFault
+from ringviz.machine.memory import PAGE, PAGE_SHIFT
 from ringviz.machine.microcode.ports import PORT_FORMS
 from ringviz.machine.paging import Access
 from ringviz.machine.stops import BudgetSpent, Fault, NestedFault, Paused, ProtectedAccess, Stop, has_completed
 from ringviz.vmm.guest_code import decode_here
-from ringviz.vmm.guest_space import GuestSpace
+from ringviz.vmm.guest_space import MOST_PAGES_LENT, GuestSpace
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Refused, Traced
 from ringviz.vmm.mmu.comparison import shadow_walk, shadow_walks
 from ringviz.vmm.mmu.cpu_memory import ShadowedMemory
@@ -34,6 +37,13 @@ _RUNS_PAGED = (
     "The guest believes paging to be off; this CPU cannot run it so, and really walks a page directory of the VMM's "
     "that maps every address to itself"
 )
+
+
+class SecondLevel(Protocol):
+    """Tables by which hardware translates what the guest takes for physical addresses."""
+
+    def map(self, gpa: int, hpa: int | None) -> None:
+        """Map one guest-physical page, or unmap it."""
 
 
 class HardwarePaging(Technique):
@@ -170,6 +180,44 @@ class HardwarePaging(Technique):
         if isinstance(inner, (BudgetSpent, Paused)) or is_memory_refusal(inner):
             return RESUME
         return self.handle(inner)
+
+    # ---- beyond the guest's memory, with second-level paging ---------------------------------------------------------
+
+    def _lend(self, tables: SecondLevel, stop: NestedFault, tell: Callable[[NestedFault], None]) -> Outcome:
+        """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction.
+
+        Args:
+            tables: those of the second level.
+            stop: the access.
+            tell: records the exit for it, and for each other one that the instruction makes.
+        """
+        machine = self.machine
+        inner: Stop = stop
+        lent: list[int] = []
+        weight = machine.weight
+        while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
+            if self._bring_back(inner):
+                if not lent:
+                    return RESUME
+                inner = machine.step_over()
+                continue
+            tell(inner)
+            page = inner.gpa & ~(PAGE - 1)
+            shown = machine.show_device(inner.gpa, inner.instruction, is_write=inner.is_write)
+            if shown is not None:
+                machine.ram.write(self.open_bus, shown)
+            tables.map(page, self.open_bus)
+            lent.append(page)
+            inner = machine.step_over()
+        for page in lent:
+            tables.map(page, None)
+            machine.cpu.frames.drop(page >> PAGE_SHIFT)
+        machine.flush_tlb()
+        machine.take_from_device(machine.ram.read(self.open_bus, PAGE))
+        machine.ram.write(self.open_bus, b"\xff" * PAGE)
+        if has_completed(inner):
+            self._ran_for_the_guest(weight)
+        return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
 
     def _ran_for_the_guest(self, weight_before: int) -> None:
         """Count an instruction that the CPU ran for the VMM, on the guest's behalf.

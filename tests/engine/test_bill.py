@@ -13,6 +13,7 @@ from ringviz.engine.bill import bill_at
 from ringviz.engine.event_log import EventLog
 from ringviz.engine.events import RawEvent
 from ringviz.engine.recording import Recording
+from ringviz.engine.reference import NativeReference
 from ringviz.engine.session import Session
 from ringviz.engine.stat import stat
 from ringviz.engine.timeline import Marks
@@ -145,3 +146,14 @@ def test_where_all_instructions_weigh_alike_the_weight_is_their_number(technique
     replaced = sum(bill.vmm.get(cause, 0) for cause in ("translated-cli", "translated-indirect"))
     assert (replaced > 0) == (technique == "binary-translation")
     assert bill.guest_weight == 700 * (bill.direct - replaced)
+
+
+def test_what_bare_metal_pays_up_to_a_place_does_not_depend_on_which_place_was_asked_for_before() -> None:
+    scenario, cpu = find_scenario("rings-tour"), CPU_PROFILES["p4-672"]
+    asked = NativeReference(scenario, cpu.id)
+    tape = Recording(scenario, "native", choose("native", cpu=cpu.id))
+    for place in (3000, 0, 1, 2999, 500, 501, 500, 3000):
+        tape.seek(place)
+        assert asked.cycles_at(place) == bill_at(tape).total_cycles(cpu), place
+    assert asked.cycles_of_all() == stat(scenario, "native", cpu=cpu.id).cycles.total
+    assert asked.cycles_at(10**9) is None

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringviz.engine.recording import LIMIT_REACHED, NO_PROGRESS, Recording
+from ringviz.engine.recording import LIMIT_REACHED, Recording
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
 from ringviz.vmm.registry import available
+from ringviz.vmm.stall import NO_PROGRESS
 from tests.engine.complete_state import everything, fresh, recording
 from tests.vmm.guests import bare_scenario, kernel_scenario, slots
 

@@ -188,7 +188,8 @@ async def test_the_zoomed_overhead_has_every_cause_with_price_share_and_advice(s
     rows = (
         LedgerRow("exit", "exits and entries", 7, 7063, Kind.EXIT, 1009, 900, 1100, Status.SEEN, "Fewer exits."),
         LedgerRow("native-gate", "guest's gates", 2, 1220, Kind.GATE, 610, 610, 610, Status.BORROWED),
-        LedgerRow("guest-instruction", "guest instructions", 500, 500, Kind.GUEST, 1, 1, 1, Status.CHOSEN),
+        LedgerRow("guest-instruction", "guest instructions", 500, 500, Kind.GUEST, None, None, None, is_weighed=True),
+        LedgerRow("translated-cli", "CLI and STI", 3, 15, Kind.TRANSLATE, 5, 5, 5, Status.CHOSEN),
         LedgerRow("hypercall-entry", "calls in multicalls", 3, 0, Kind.HYPERCALL, None, None, None),
     )
     ledger = LedgerView(rows, 1720, 7063, 1720, tuple(i * i for i in range(64)), retired=500)
@@ -202,7 +203,17 @@ async def test_the_zoomed_overhead_has_every_cause_with_price_share_and_advice(s
     lines = {label: line for line in text.splitlines() for label in (row.label for row in rows) if label in line}
     assert lines["guest's gates"].split()[-8:] == ["2", "610*", "1", "220", "13.9", "%", "2", "440"]
     assert lines["calls in multicalls"].split()[-6:] == ["3", "?", "0", "0.0", "%", "0"]
-    for part in ("1 009", "80.4 %", "14 126", "1+", "?", "→ exits and entries: Fewer exits.", "borrowed", "█"):
+    for part in (
+        "1 009",
+        "80.4 %",
+        "14 126",
+        "5+",
+        "by class = the weight",
+        "?",
+        "→ exits and entries: Fewer exits.",
+        "borrowed",
+        "█",
+    ):
         assert part in text
 
 

@@ -27,8 +27,8 @@ from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.vmm.events import Event
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.records import State
-from ringviz.vmm.host.virtual_machine import NO_PROGRESS
 from ringviz.vmm.outcome import Ended
+from ringviz.vmm.stall import NO_PROGRESS
 
 if TYPE_CHECKING:
     from ringviz.record.machines.room import Room

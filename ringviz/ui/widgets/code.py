@@ -1,6 +1,7 @@
 """The code panel: the guest's instructions around the current one, each with what will happen to it."""
 
 from collections.abc import Hashable, Sequence
+from pathlib import PurePosixPath
 
 from textual.content import Content
 
@@ -146,7 +147,7 @@ def _foot(row: CodeRow | None, width: int, height: int) -> list[Content]:
         return [Content("")] * foot_height(height)
     look = VERDICT_LOOKS[row.verdict]
     note = Content.assemble((f"{look.glyph} ", look.colour), (printable(row.note), "$dim"))
-    number = "" if row.source_line is None else f"{row.source_line}: "
+    number = "" if row.source_line is None else f"{PurePosixPath(row.source_file).name} {row.source_line}: ".lstrip()
     source = Content.assemble((number, "$dim"), (" ".join(printable(row.source_text).split()), "italic"))
     if height < _ROOMY:
         return wrapped(note if row.note else source, width, 1) or [Content("")]

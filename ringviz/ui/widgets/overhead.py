@@ -20,9 +20,10 @@ class OverheadPanel(Panel):
     TITLE = "Overhead so far · modelled"
     EXPLANATION = (
         "Where the cycles of this run went, by cause. No cycle here is measured: each event is charged what published "
-        "measurements of the CPU in the top line say it costs. The factor compares the sum with bare metal at the same "
-        "instruction. The curve is the overhead added up, from the first instruction to here. Zoomed with z, the panel "
-        "has every cause with its price, and what would make the dearest cheaper; $ asks what if prices were others."
+        "measurements of the CPU in the top line say it costs, and each instruction that the CPU runs by itself the "
+        "weight of its class. The factor compares the sum with bare metal at the same instruction. The curve is the "
+        "overhead added up, from the first instruction to here. Zoomed with z, the panel has every cause with its "
+        "price, and what would make the dearest cheaper; $ asks what if prices were others."
     )
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:

@@ -15,9 +15,11 @@ LEAST_WIDTH = 20 + sum(width for _, width in _HEADS)
 LEAST_HEIGHT = 14
 MOST_ADVICE = 3
 _UNKNOWN = "?"
+_BY_CLASS = "by class"
 _SIGN_OF = {Status.BORROWED: "*", Status.CHOSEN: "+", Status.YOURS: "^"}
 """Behind a price that nobody has published for this very thing on this very CPU, as `stat` has them."""
 _MEANINGS = {
+    _BY_CLASS: "= the weight of each instruction's class",
     "*": "borrowed: no figure for this very thing",
     "+": "chosen by ringviz",
     "^": "from your own file",
@@ -69,7 +71,7 @@ def _line(ledger: LedgerView, row: LedgerRow, fill: tuple[str, str], name_cells:
 def _each(row: LedgerRow) -> str:
     """Give the price of one, with its sign."""
     if row.is_weighed:
-        return "by class"
+        return _BY_CLASS
     if row.each is None:
         return _UNKNOWN
     return f"{grouped(row.each)}{_sign(row)}"
@@ -77,7 +79,7 @@ def _each(row: LedgerRow) -> str:
 
 def _sign(row: LedgerRow) -> str:
     if row.is_weighed:
-        return ""
+        return _BY_CLASS
     return _UNKNOWN if row.each is None else _SIGN_OF.get(row.status, "")
 
 

@@ -21,16 +21,13 @@ from ringviz.machine.stops import BudgetSpent, Paused, Stop
 from ringviz.vmm.events import Event
 from ringviz.vmm.host.allotment import Allotment
 from ringviz.vmm.host.memory import HostMemory
-from ringviz.vmm.mmu.telling import HIDDEN_FAULT, WITHDRAWN_RULE
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.registry import memory_bytes, power_on
 from ringviz.vmm.setup import Setup
+from ringviz.vmm.stall import NO_PROGRESS, Stall, is_overhead
 from ringviz.vmm.technique import Technique
 
-MOST_EVENTS_WITHOUT_PROGRESS = 1_000
-"""A guest whose fault handler faults at once completes nothing: it is taken off the host."""
 _OTHER_RUN = "the run does not come by the place where it stood: the guest, its disks or ringviz are not the same"
-NO_PROGRESS = "the guest takes one exception after the other and completes no instruction"
 _FIRST_STRIDE = 64
 _LONGEST_STRIDE = 500_000
 """Instructions between two looks at the bill."""
@@ -132,7 +129,7 @@ class VirtualMachine:
         self._cpu = setup.cpu
         self._event_cycles = 0
         self._pending: Stop | None = None
-        self._without_progress = 0
+        self._stall = Stall()
         self._answered = 0
         self._has_stops_of_its_own = memory.rules.overcommits or memory.rules.shares_pages
         self._is_between = False
@@ -186,24 +183,20 @@ class VirtualMachine:
             if stop is None:
                 stop = machine.run(before + self._stride(cycles - (spent - start)))
             if isinstance(stop, BudgetSpent | Paused):
-                self._without_progress = 0
+                self._stall.clear()
                 self._collect()
                 continue
             outcome = self.technique.handle(stop)
-            is_overhead = self._collect()
-            self._count_answer(is_overhead=is_overhead, before=before)
+            is_stuck = self._stall.note(self.technique.events, has_completed=machine.retired > before)
+            self._count_answer(is_overhead=self._collect(), before=before)
             if isinstance(outcome, Ended):
                 self.end = outcome
             elif machine.is_halted:
                 slept = self._fall_asleep()
                 if slept:
                     return Turn(self.spent_cycles - start, Why.SLEEPS, slept * CYCLES_PER_TICK)
-            elif machine.retired > before:
-                self._without_progress = 0
-            elif not is_overhead:
-                self._without_progress += 1
-                if self._without_progress > MOST_EVENTS_WITHOUT_PROGRESS:
-                    self.end = Ended("halted", NO_PROGRESS)
+            elif is_stuck:
+                self.end = Ended("halted", NO_PROGRESS)
         return Turn(self.spent_cycles - start, Why.ENDED, end=self.end)
 
     def preempt(self) -> int:
@@ -354,7 +347,7 @@ class VirtualMachine:
                 self.counts[cause] = self.counts.get(cause, 0) + 1
                 self._event_cycles += cost_of(self._cpu, cause).charged_cycles
         self.events += news
-        return bool(news) and all(event.cause == HIDDEN_FAULT or event.rule == WITHDRAWN_RULE for event in news)
+        return is_overhead(news)
 
     def _priced(self, tallies: Mapping[str, int]) -> int:
         return sum(times * cost_of(self._cpu, cause).charged_cycles for cause, times in tallies.items())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ringviz.facts.exceptions import Vector
 from ringviz.facts.registers import EFLAGS_FIXED, Eflags
 from ringviz.facts.segments import SegmentCache, Selector, load_cache, null_cache
 from ringviz.machine.descriptors import TableEntry, find_entry, mark_accessed
@@ -168,7 +167,3 @@ def null_data_segments(state: CpuState) -> None:
     """What Xen does before it calls the guest about a failed return: the handler finds the selectors in its frame."""
     for index in DATA_SEGMENTS:
         state.segments[index] = null_cache()
-
-
-HAS_ERROR_CODE = frozenset({Vector.DF, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.PF, Vector.AC})
-"""Vectors whose frame ends in an error code."""

@@ -17,7 +17,6 @@ from functools import cache
 from ringviz.errors import UnsupportedError
 from ringviz.facts.costs import CpuProfile
 from ringviz.facts.registers import CR4_RESERVED, Cr0, Cr4
-from ringviz.facts.source import Source
 from ringviz.facts.vmx import CONTROL_MSRS, DEFAULT1, VMX_CONTROLS, Word
 
 _FIRST_GENERATION = (
@@ -41,7 +40,7 @@ _LONG_MODE = (
     "host-address-space-size-on-exit", "ia-32e-mode-guest-on-entry", "cr8-load-exiting", "cr8-store-exiting",
 )  # fmt: skip
 """What a CPU with Intel 64 offers besides, from the first edition on."""
-OFFERED = Source.ringviz("settings that no feature of a profile tells are those of the first edition of VT-x")
+# Settings that no feature of a profile tells are those of the first edition of VT-x: our own choice.
 
 REVISION = 1
 """The VMCS revision identifier; a real CPU has its own."""
@@ -99,10 +98,6 @@ class Capabilities:
             if row.word == word:
                 value |= row.mask
         return value
-
-    def capability_msr(self, word: Word) -> int:
-        """The 64-bit MSR for a word of controls: allowed 0-settings low, allowed 1-settings high."""
-        return self.must_be_1[word] | self.may_be_1[word] << 32
 
 
 @cache

@@ -10,7 +10,6 @@ from ringviz.guest.decode import decode
 from ringviz.machine.machine import Machine
 from ringviz.machine.state import CS
 
-_STI = 0xFB
 _LONGEST = 15
 
 

@@ -9,21 +9,15 @@ from ringviz.facts.vmx import (
 )
 from ringviz.guest.instruction import Instruction
 from ringviz.machine.delivery import Interruption
-from ringviz.machine.memory import PAGE, PAGE_SHIFT
+from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.stops import (
-    BudgetSpent,
     NestedFault,
-    Paused,
-    Stop,
-    has_completed,
 )
 from ringviz.vmm import describe
 from ringviz.vmm.events import Kind
-from ringviz.vmm.guest_space import MOST_PAGES_LENT
 from ringviz.vmm.mmu.answers import Elsewhere, Filled, Traced
 from ringviz.vmm.mmu.telling import WITHDRAWN_READ, WITHDRAWN_RULE, WITHDRAWN_WRITE, words
-from ringviz.vmm.outcome import RESUME, Outcome
-from ringviz.vmm.vtx import layout
+from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.vtx.ept import ExtendedTables, violation_qualification
 from ringviz.vmm.vtx.exits import VmExit, exception_exit, interruption_information
 from ringviz.vmm.vtx.guest_linear import linear_behind
@@ -37,32 +31,7 @@ class MemoryExits(Transitions):
 
     def _outside(self, ept: ExtendedTables, stop: NestedFault) -> Outcome:
         """The guest reached beyond its memory: show it a page where nothing answers, for this one instruction."""
-        inner: Stop = stop
-        lent: list[int] = []
-        weight = self.machine.weight
-        while isinstance(inner, NestedFault) and len(lent) < MOST_PAGES_LENT:
-            if self._bring_back(inner):
-                if not lent:
-                    return RESUME
-                inner = self.machine.step_over()
-                continue
-            self._violation(self._ept_violation(inner), inner.instruction, inner.gpa)
-            page = inner.gpa & ~0xFFF
-            shown = self.machine.show_device(inner.gpa, inner.instruction, is_write=inner.is_write)
-            if shown is not None:
-                self.machine.ram.write(layout.OPEN_BUS, shown)
-            ept.map(page, layout.OPEN_BUS)
-            lent.append(page)
-            inner = self.machine.step_over()
-        for page in lent:
-            ept.map(page, None)
-            self.machine.cpu.frames.drop(page >> 12)
-        self.machine.flush_tlb()
-        self.machine.take_from_device(self.machine.ram.read(layout.OPEN_BUS, PAGE))
-        self.machine.ram.write(layout.OPEN_BUS, b"\xff" * PAGE)
-        if has_completed(inner):
-            self._ran_for_the_guest(weight)
-        return RESUME if isinstance(inner, (BudgetSpent, NestedFault, Paused)) else self.handle(inner)
+        return self._lend(ept, stop, lambda met: self._violation(self._ept_violation(met), met.instruction, met.gpa))
 
     def _bring_back(self, stop: NestedFault) -> bool:
         """If the host has withdrawn the page, have it back, at the price of this exit; tell whether that was it."""

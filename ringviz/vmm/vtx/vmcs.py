@@ -14,7 +14,6 @@ from enum import IntEnum
 from ringviz.facts.vmx import VMCS_FIELDS
 from ringviz.machine.memory import Ram
 
-REGION_BYTES = 0x1000
 _LAUNCH_STATE_AT = 8
 FIELDS_AT = 16
 _SLOT = 8
