@@ -61,7 +61,8 @@ _NOT_OFFERED = frozenset(
     {"rdrand", "rdseed", "clac", "stac", "monitor", "mwait", "xsetbv"}
     | {"vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga"}
 )
-"""The emulated CPU has them; the machine's does not, and says so in CPUID."""
+"""The emulated CPU has them; the machine's does not, and says so in CPUID. Where it offers AMD-V all the same, the
+emulated CPU's own is taken: it holds this machine."""
 _MICROCODED = _NOT_OFFERED | {"sysenter", "syscall", "rdpmc", "call-far", "jmp-far", "iret", "ret-far"}
 """Far transfers: the emulator aborts the whole process at a call gate to an inner ring, switches tasks by itself, marks
 no code segment accessed, and leaves null selectors in FS and GS as they are on the way to an outer ring."""

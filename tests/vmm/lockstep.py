@@ -194,13 +194,14 @@ def assert_lockstep(
     return run
 
 
-def assert_all_in_lockstep(scenario: Scenario, techniques: Sequence[str], *, times: int | None = None) -> list[Run]:
-    """Do the same with several techniques beside one run on bare metal, on the CPU that all of them run on.
+def assert_all_in_lockstep(
+    scenario: Scenario, techniques: Sequence[str], cpu: str, *, times: int | None = None
+) -> list[Run]:
+    """Do the same with several techniques beside one run on bare metal, all on one CPU.
 
     Returns:
         The runs in question, at their ends.
     """
-    (cpu,) = {default_cpu(technique, scenario) for technique in techniques}
     runs = [Run(scenario, technique, cpu) for technique in techniques]
     _follow(Run(scenario, "native", cpu), runs, None, times)
     return runs

@@ -68,7 +68,7 @@ is stored afterwards."""
 @pytest.mark.parametrize("cpu", BY_CPU)
 @pytest.mark.parametrize("scenario_id", [scenario.id for scenario in SHORT])
 def test_the_faithful_techniques_are_bare_metal_at_every_instruction(scenario_id: str, cpu: str) -> None:
-    runs = assert_all_in_lockstep(find_scenario(scenario_id), BY_CPU[cpu], times=TIMES)
+    runs = assert_all_in_lockstep(find_scenario(scenario_id), BY_CPU[cpu], cpu, times=TIMES)
     assert all(run.ended is not None for run in runs)
 
 

@@ -324,6 +324,13 @@ def test_where_nobody_lends_amd_v_the_hypervisor_says_so_and_ends(technique: str
     assert run.technique.machine.bus.exit_code == 3
 
 
+@pytest.mark.parametrize(("technique", "mmu"), [("emulation", None), ("amd-v", "shadow")])
+def test_the_scenario_is_bare_metal_at_every_instruction(technique: str, mmu: str | None) -> None:
+    """With nested paging `test_lockstep` follows it."""
+    run = assert_lockstep(find_scenario("nested-svm"), technique, mmu=mmu, times=5)
+    assert run.technique.lends_svm
+
+
 @pytest.mark.parametrize("mmu", ["nested", "shadow"])
 def test_a_run_that_is_left_while_l2_runs_goes_on_as_it_would_have(mmu: str) -> None:
     whole = Run(find_scenario("nested-svm"), "amd-v", mmu=mmu)

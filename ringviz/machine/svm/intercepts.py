@@ -74,7 +74,7 @@ _PLAIN: dict[str, _Plain] = {
     "vmmcall": _Plain("VMMCALL", "VMEXIT_VMMCALL"),
 }
 SVM_FORMS = frozenset({"vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga", "vmmcall"})
-"""The guest's virtual CPU has none of these: the VMM answers with #UD."""
+"""The guest's virtual CPU has none of these unless its VMM lends them on: else the VMM answers with #UD."""
 _CR_FORMS = frozenset({"mov-to-cr", "mov-from-cr", "clts", "lmsw", "smsw"})
 _DR_FORMS = frozenset({"mov-to-dr", "mov-from-dr"})
 _MSR_FORMS = frozenset({"rdmsr", "wrmsr"})

@@ -19,8 +19,9 @@ OWN = frozenset(
         "INTR", "NMI", "SMI", "INIT",
     }
 )  # fmt: skip
-"""What this VMM lets exit: the SVM instructions, which the guest does not have; what belongs to the whole machine
-(ports, model-specific registers, caches, external interrupts); and what tells it that the guest is idle or dead."""
+"""What this VMM lets exit: the SVM instructions, which the guest has through this VMM at best; what belongs to the
+whole machine (ports, model-specific registers, caches, external interrupts); and what tells it that the guest is idle
+or dead."""
 _REGISTERS_OF_PAGING = frozenset(f"{register}_{way}" for register in ("CR0", "CR3", "CR4") for way in ("READ", "WRITE"))
 SHADOW = frozenset({*_REGISTERS_OF_PAGING, f"EXCP{Vector.PF.value}", "INVLPG"})
 """What it intercepts besides where the real page tables are its own."""
