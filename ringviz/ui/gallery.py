@@ -6,14 +6,18 @@ import html
 import os
 import re
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.pilot import Pilot
 
+from ringviz.errors import RingvizError
 from ringviz.record.state_folder import STATE_VARIABLE
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.host_thread import HostShown
@@ -21,6 +25,10 @@ from ringviz.ui.laboratory import Laboratory
 from ringviz.ui.picture import LARGE, NORMAL, SMALL, svg_of, unfocus
 from ringviz.ui.requests import OpenLesson, Refresh, Settled
 from ringviz.ui.themes import CONTRAST, DARK, LIGHT
+
+if TYPE_CHECKING:
+    from ringviz.ui.machine_room import OtherHostSeen
+    from ringviz.vmm.migration.source import Plan
 
 COMMAND = "ringviz screenshots"
 """Makes all of them."""
@@ -150,6 +158,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("lesson", InLesson("x86-hole", 2)),
     Shot("lecture", InLecture("popf-hole"), ("space", "space", "space")),
     Shot("machine-room", InMachineRoom("noisy-neighbour"), ("n",) * 5),
+    Shot("machine-room-migration", InMachineRoom("migration-writer"), ("n",) * 14),
     # The way of somebody who has never seen ringviz: run a guest, see where trap-and-emulate goes wrong, step back over
     # it, put the guest under AMD-V at that point, compare.
     Shot("path-1-home", AtHome(), _CHOOSE, has_png=True),
@@ -248,11 +257,34 @@ def _host(name: str) -> Iterator[App[None]]:
 
     definition = find_host(name)
     with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
-        room = open_host(definition, Path(folder), lambda: 0)
+        room = open_host(definition, Path(folder) / "here", lambda: 0)
         try:
-            yield MachineRoomApp(room, definition.automation, definition.title, definition.cycles)
+            other = None if definition.other_host is None else _other_host(definition.other_host, Path(folder))
+            yield MachineRoomApp(room, definition.automation, definition.title, definition.cycles, other)
         finally:
             room.close()
+
+
+def _other_host(plan: "Plan", folder: Path) -> "OtherHostSeen":
+    """Have a room wait for a machine, in a thread: for a picture a process would be too much."""
+    from ringviz.record.machines.arrival import receive
+    from ringviz.record.machines.leaving import Peer
+    from ringviz.record.machines.room import Room
+    from ringviz.record.machines.shared import SharedFolder
+    from ringviz.ui.machine_room import OtherHostSeen
+
+    shared, ports = SharedFolder(folder / "shared"), SimpleQueue[int]()
+    shared.make()
+    said: list[str] = []
+
+    def wait() -> None:
+        room = Room(folder / "there", lambda: 0)
+        with suppress(RingvizError):  # the picture may be done before
+            said.append(f"{receive(room, shared, 0, ports.put)} has come")
+        room.close()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return OtherHostSeen(Peer(ports.get(), shared.path, plan), lambda: said)
 
 
 def _engine() -> Laboratory:

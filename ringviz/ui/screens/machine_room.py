@@ -110,7 +110,7 @@ class MachineRoomScreen(Screen[None]):
         """Head, rows, Gantt picture, what the host has done, keys."""
         with Vertical(id="room") as page:
             page.border_title = Content("Machine room")
-            yield Static(self._heading, markup=False, id="heading")
+            yield Static(self._heading, markup=False, id="room-heading")
             yield Static("", markup=False, id="head")
             with VerticalScroll(id="rows", can_focus=False):
                 yield Static("", markup=False, id="machines")
@@ -127,7 +127,7 @@ class MachineRoomScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Let the host begin."""
-        self.query_one("#heading").display = bool(self._heading)
+        self.query_one("#room-heading").display = bool(self._heading)
         self.host.start()
 
     def on_resize(self) -> None:

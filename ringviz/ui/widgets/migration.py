@@ -12,7 +12,7 @@ from ringviz.vmm.migration.rounds import BYTES_PER_MBIT, CYCLES_PER_SECOND, Roun
 _FULL, _EMPTY, _PART = "█", "░", "▌"
 _MOST_ROUNDS = 9
 """Rounds in the chart: the first, and the latest."""
-_NUMBERS_CELLS = 50
+_NUMBERS_CELLS = 34
 _MOST_BAR = 60
 
 
@@ -88,7 +88,9 @@ def _chart(view: MigrationView, width: int) -> Iterator[Content]:
         yield _bar(done, most, cells)
     limit = number("downtime-limit")
     pages = limit * view.mbit * BYTES_PER_MBIT // CYCLES_PER_SECOND // PAGE
-    yield Content.assemble((f"the last round may take {limit // 1000} ms: {pages:,} pages", "$dim"))
+    empty = sum(done.zero_pages for done in rounds)
+    told = f"; {empty:,} empty pages went by their number" if empty else ""
+    yield Content.assemble((f"the last round may take {limit // 1000} ms: {pages:,} pages{told}", "$dim"))
 
 
 def _bar(done: Round, most: int, cells: int) -> Content:
@@ -98,8 +100,7 @@ def _bar(done: Round, most: int, cells: int) -> Content:
     bar = _FULL * (length // 2) + (_PART if length % 2 else "")
     look = "$kind-trap" if done.is_last else "$kind-exit" if done.throttle_percent else "$kind-gate"
     numbers = f"{name:>6}{done.sent_pages:>9,}{done.cycles / 1000:>9,.1f}{kept:>7}  "
-    empty = f" and {done.zero_pages:,} empty" if done.zero_pages else ""
-    return Content.assemble(numbers, (bar or "▏", look), (empty, "$dim"))
+    return Content.assemble(numbers, (bar or "▏", look))
 
 
 def _hot(view: MigrationView, width: int) -> Content:
