@@ -236,5 +236,5 @@ def _scenes_of_replay(player: "ReplayPlayer", speed: float) -> Iterator["Scene"]
             yield Scene(snapshot, beat_seconds(beat, speed) - thinking, f"{head}\n{said}", beat.focus, beat.is_zoomed)
         yield Scene(snapshot, thinking, question, beat.focus, beat.is_zoomed)
         if beat.ask.answer:
-            answer = f"{head}\n{beat.ask.answer}"
+            answer = f"{head}\n{beat.ask.answer}\n{' '.join(beat.ask.explain.split())}".rstrip()
             yield Scene(snapshot, max(2.0, reading_seconds(answer)) / speed, answer, beat.focus, beat.is_zoomed)

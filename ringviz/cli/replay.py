@@ -122,6 +122,8 @@ def _beat_lines(played: "Played") -> Iterator[str]:
         yield from (f"     - {choice}" for choice in beat.ask.choices)
         if beat.ask.answer:
             yield from _wrapped(f"Answer: {beat.ask.answer}", "   ")
+        if beat.ask.explain:
+            yield from _wrapped(beat.ask.explain, "   ")
     for finding in played.findings:
         words = f"{finding.wanted.key} {finding.wanted.words}" if finding.holds else f"NOT SO: {finding.words}"
         yield from _wrapped(one_line(words), "   ", mark="= " if finding.holds else "! ")

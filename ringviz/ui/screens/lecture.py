@@ -343,8 +343,10 @@ class LectureScreen(MovingScreen):
                 lines += wrapped(Content.assemble((f"{sign}{printable(choice)}", style)), width, 2)
             if self._is_answered and beat.ask.answer and beat.ask.answer not in beat.ask.choices:
                 lines += wrapped(Content.assemble((f"→ {printable(beat.ask.answer)}", "bold $kind-gate")), width, 3)
-        if self._shows_words and beat.say:
-            lines += wrapped(Content(printable(" ".join(beat.say.split()))), width, 4)
+        explain = beat.ask.explain if beat.ask is not None and self._is_answered else ""
+        for text in (beat.say, explain):
+            if self._shows_words and text:
+                lines += wrapped(Content(printable(" ".join(text.split()))), width, 4)
         return lines
 
     def _wait(self) -> None:

@@ -168,4 +168,6 @@ def _paragraphs(beat: Beat, is_answered: bool) -> list[str]:
         words.append(f"? {beat.ask.text} {' / '.join(beat.ask.choices)}".rstrip())
         if is_answered and beat.ask.answer:
             words.append(f"→ {beat.ask.answer}")
+        if is_answered and beat.ask.explain:
+            words.append(beat.ask.explain)
     return words
