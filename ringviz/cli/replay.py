@@ -76,7 +76,8 @@ def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
         if changes and holds:
             print_lines([f"{told_changes(changes)}; what it expects still holds."])
     if changes and not holds:
-        complain(f"{script.where}: {told_changes(changes)}")
+        told = told_changes(changes)
+        complain(f"{script.where}: {told[0].lower()}{told[1:]}")
     if not holds:
         return Exit.FAILED
     if stamp:
