@@ -47,7 +47,7 @@ def test_a_lecture_is_found_by_file_scenario_lesson_and_number() -> None:
     assert find_replay("x86-hole").parent.name == "x86-hole"
     assert find_replay("5") == find_replay("x86-hole")
     assert find_replay("popf-hole").parent.name == "popf-hole"
-    with pytest.raises(InputError, match='did you mean "x86-hole"?'):
+    with pytest.raises(InputError, match=r'did you mean "x86-hole"\?'):
         find_replay("x86-hol")
     with pytest.raises(InputError, match="no such file"):
         find_replay("nothing.replay.toml")
