@@ -207,8 +207,8 @@ def _scenes_of_run(session: "Session", most: int, speed: float) -> Iterator["Sce
 
 def _cast_of_replay(path: str, speed: float, size: tuple[int, int]) -> Iterator[str]:
     """Give a recording of a replay: each beat for as long as its words take."""
-    from ringviz.cli.replay import find_replay
     from ringviz.export.cast import cast_of
+    from ringviz.lessons.lectures import find_replay
     from ringviz.record.player import ReplayPlayer
     from ringviz.record.replay_file import load_replay
     from ringviz.ui.film import filmed
@@ -236,5 +236,5 @@ def _scenes_of_replay(player: "ReplayPlayer", speed: float) -> Iterator["Scene"]
             yield Scene(snapshot, beat_seconds(beat, speed) - thinking, f"{head}\n{said}", beat.focus, beat.is_zoomed)
         yield Scene(snapshot, thinking, question, beat.focus, beat.is_zoomed)
         if beat.ask.answer:
-            answer = f"{head}\n{beat.ask.answer}"
+            answer = f"{head}\n{beat.ask.answer}\n{' '.join(beat.ask.explain.split())}".rstrip()
             yield Scene(snapshot, max(2.0, reading_seconds(answer)) / speed, answer, beat.focus, beat.is_zoomed)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ringviz.cli.replay import find_replay
 from ringviz.cli.run import has_terminal
 from ringviz.errors import InputError
+from ringviz.lessons.lectures import find_replay
 
 
 def lecture(

@@ -67,6 +67,7 @@ def note_lines(found: LectureNotes, now: float) -> Iterator[str]:
             yield from textwrap.wrap(f"  - {choice}", width, subsequent_indent="    ")
         word = "ANSWER (shown)" if found.is_answered else "ANSWER (the next key shows it)"
         yield from textwrap.wrap(f"{word}: {found.answer}", width, subsequent_indent="     ")
+        yield from textwrap.wrap(" ".join(found.explain.split()), width)
     for problem in found.problems:
         yield from textwrap.wrap(f"NOT AS EXPECTED: {problem}", width, subsequent_indent="     ")
     yield ""

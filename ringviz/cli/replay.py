@@ -1,9 +1,7 @@
 """`ringviz replay`: plays a script of beats, in the app or headless as a test."""
 
-import os
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,13 +9,10 @@ import typer
 from ringviz.cli.exits import Exit, complain, one_line
 from ringviz.cli.options import Json
 from ringviz.cli.output import print_json, print_lines, strong, width_cells
-from ringviz.errors import InputError, ReplayError
-from ringviz.guest.scenario import find_scenario, list_scenarios
-from ringviz.guest.schema import clipped, did_you_mean
-from ringviz.lessons.course import find_lesson, lesson_folders
-from ringviz.lessons.read import LESSON_FILE
-from ringviz.record.replay import REPLAY_SUFFIX
-from ringviz.record.replay_file import load_replay, replays_in
+from ringviz.errors import ReplayError
+from ringviz.lessons.lectures import find_replay
+from ringviz.record.made_with import told_changes
+from ringviz.record.replay_file import load_replay
 
 if TYPE_CHECKING:
     from ringviz.record.played import Played
@@ -59,49 +54,6 @@ def replay(
     return open_app(script.scenario, replay=script, speed=speed)
 
 
-def find_replay(text: str) -> Path:
-    """Give the replay file that a word on the command line means: a file, a folder, a scenario or a lesson.
-
-    Raises:
-        InputError: there is no such thing, or it has no replay.
-    """
-    path = Path(text)
-    if path.is_file():
-        return path
-    if path.name.endswith(".toml"):
-        raise InputError(f"{text}: no such file")
-    name, folder = _folder_of(text)
-    found = replays_in(folder)
-    if not found:
-        raise InputError(f"{name} has no replay; expected a file *{REPLAY_SUFFIX} in its folder")
-    return found[0]
-
-
-def _folder_of(text: str) -> tuple[str, Path]:
-    """Give the id and the folder of a scenario or a lesson.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    lessons = lesson_folders()
-    if text in lessons:
-        return text, lessons[text]
-    if text.isdecimal() or (Path(text) / LESSON_FILE).is_file():
-        lesson = find_lesson(text)
-        return lesson.id, lesson.path.parent
-    try:
-        scenario = find_scenario(text)
-    except InputError:
-        if os.path.exists(text):
-            raise
-        ids = [*lessons, *(row.id for row in list_scenarios(on_error=lambda error: None))]
-        raise InputError(
-            f'"{clipped(text)}" unknown; expected a replay file, a scenario of `ringviz list` or a lesson of '
-            f"`ringviz learn`{did_you_mean(text, ids)}"
-        ) from None
-    return scenario.id, scenario.path
-
-
 def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
     script = player.replay
     played: list[Played] = []
@@ -122,9 +74,10 @@ def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
     else:
         print_lines(_tail(played, holds=holds))
         if changes and holds:
-            print_lines([f"Since it was recorded, {_and(changes)} changed; what it expects still holds."])
+            print_lines([f"{told_changes(changes)}; what it expects still holds."])
     if changes and not holds:
-        complain(f"{script.where}: since it was recorded, {_and(changes)} changed")
+        told = told_changes(changes)
+        complain(f"{script.where}: {told[0].lower()}{told[1:]}")
     if not holds:
         return Exit.FAILED
     if stamp:
@@ -170,6 +123,8 @@ def _beat_lines(played: "Played") -> Iterator[str]:
         yield from (f"     - {choice}" for choice in beat.ask.choices)
         if beat.ask.answer:
             yield from _wrapped(f"Answer: {beat.ask.answer}", "   ")
+        if beat.ask.explain:
+            yield from _wrapped(beat.ask.explain, "   ")
     for finding in played.findings:
         words = f"{finding.wanted.key} {finding.wanted.words}" if finding.holds else f"NOT SO: {finding.words}"
         yield from _wrapped(one_line(words), "   ", mark="= " if finding.holds else "! ")
@@ -191,10 +146,6 @@ def _wrapped(text: str, indent: str = "", mark: str = "") -> Iterator[str]:
         yield from textwrap.wrap(
             joined, width_cells(), initial_indent=indent + mark, subsequent_indent=indent + " " * len(mark)
         )
-
-
-def _and(words: tuple[str, ...]) -> str:
-    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
 
 
 # ---- for scripts -----------------------------------------------------------------------------------------------------

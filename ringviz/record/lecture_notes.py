@@ -30,6 +30,8 @@ class LectureNotes:
     ask: str
     choices: tuple[str, ...]
     answer: str
+    explain: str
+    """What to say with the answer."""
     is_answered: bool
     next_beat: str
     """Title of the beat that comes; empty at the last."""
@@ -69,6 +71,7 @@ class LectureNotes:
             "" if ask is None else ask.text,
             () if ask is None else ask.choices,
             "" if ask is None else ask.answer,
+            "" if ask is None else ask.explain,
             is_answered,
             "" if after is None else after.title,
             "" if after is None else after.say.strip(),

@@ -44,6 +44,12 @@ def made_with(scenario: Scenario, variant: Variant, cpu: CpuProfile) -> MadeWith
     return MadeWith(image_digest(scenario, variant), engine_digest(), profile_digest(cpu))
 
 
+def told_changes(changes: tuple[str, ...]) -> str:
+    """Say what `MadeWith.changed` has found, as the beginning of a sentence."""
+    names = " and ".join((", ".join(changes[:-1]), changes[-1])) if len(changes) > 1 else changes[0]
+    return f"Since it was recorded, {names} changed"
+
+
 def image_digest(scenario: Scenario, variant: Variant) -> str:
     """Hash the guest: its image and disks, its size, and what is sent and typed."""
     digest = hashlib.sha256(scenario.files(variant).image.read_bytes())

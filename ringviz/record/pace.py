@@ -20,4 +20,5 @@ def beat_seconds(beat: Beat, speed: float = 1.0) -> float:
     seconds = max(LEAST_SECONDS, reading_seconds(beat.say)) + beat.wait_seconds
     if beat.ask is not None:
         seconds += reading_seconds(beat.ask.text) + THINKING_SECONDS + reading_seconds(beat.ask.answer)
+        seconds += reading_seconds(beat.ask.explain)
     return seconds / speed

@@ -84,6 +84,8 @@ class Question:
     choices: tuple[str, ...] = ()
     answer: str = ""
     """What to say when somebody has tried; one of the choices, where there are some."""
+    explain: str = ""
+    """What is said with the answer, and not before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,13 +156,14 @@ def _machine(values: Mapping[str, object]) -> Machine:
 def _question(values: Mapping[str, object], where: str) -> Question | None:
     choices, answer = tuple(cast("list[str]", values.get("choices", []))), cast(str, values.get("answer", ""))
     if "ask" not in values:
-        for name in ("choices", "answer"):
+        for name in ("choices", "answer", "explain"):
             if name in values:
                 raise ReplayError(f"{where}: {name}: given without ask, expected a question")
         return None
     if choices and answer not in choices:
         raise ReplayError(f"{where}: answer: found {shown_found(answer)}, expected one of the choices")
-    return Question(cast(str, values["ask"]).strip(), choices, answer.strip())
+    explain = cast(str, values.get("explain", ""))
+    return Question(cast(str, values["ask"]).strip(), choices, answer.strip(), explain.strip())
 
 
 def _go(given: Mapping[str, object], where: str) -> Go:
@@ -223,6 +224,8 @@ def _beat_rows(beat: Beat) -> Iterator[str]:
             yield f"choices = [{', '.join(_text(choice) for choice in beat.ask.choices)}]"
         if beat.ask.answer:
             yield f"answer = {_text(beat.ask.answer)}"
+        if beat.ask.explain:
+            yield f"explain = {_text(beat.ask.explain)}"
     if beat.compare:
         yield f"compare = [{', '.join(_text(technique) for technique in beat.compare)}]"
     if beat.wait_seconds:

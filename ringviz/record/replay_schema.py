@@ -120,6 +120,7 @@ KEYS = (
     ReplayKey("beat", "ask", (str,), _text),
     ReplayKey("beat", "choices", (list,), _list_of(_line, 2)),
     ReplayKey("beat", "answer", (str,), _text),
+    ReplayKey("beat", "explain", (str,), _text),
     ReplayKey("beat", "compare", (list,), _list_of(_one_of(available), 2)),
     ReplayKey("beat", "wait", (int, float), _between(0, MAX_WAIT_SECONDS)),
     ReplayKey("beat", "expect", (dict,), _anything),

@@ -56,6 +56,7 @@ from ringviz.ui.requests import (
     Settled,
     Shown,
     SourceShown,
+    Stale,
     Swap,
     ToBeat,
 )
@@ -436,9 +437,10 @@ class RingvizApp(App[None]):
     @on(GroupShown)
     def _group_shown(self, message: GroupShown) -> None:
         if self._group is None or not self._group.is_attached:
-            if not self.wants_group or not isinstance(self.front, (ExploreScreen, LectureScreen, EditScreen)):
+            front = self.front
+            if not self.wants_group or not isinstance(front, (ExploreScreen, LectureScreen, EditScreen)):
                 return  # left before it came
-            self._group = SideBySideScreen()
+            self._group = SideBySideScreen() if isinstance(front, EditScreen) else front.group_screen()
             with self.uncovered():
                 self.push_screen(self._group)
         self._group.in_motion = message.in_motion
@@ -467,8 +469,24 @@ class RingvizApp(App[None]):
         if self.editor is not None and self.editor.is_attached:
             self.editor.not_assembled(message)
 
+    def _close_group(self) -> None:
+        """Leave what stands side by side, and whatever has been opened over it."""
+        self.wants_group = False
+        if self._group is not None and self._group in self.screen_stack:
+            with self.uncovered():
+                while self.screen is not self._group:
+                    self.pop_screen()
+                self.pop_screen()
+
+    @on(Stale)
+    def _stale(self, message: Stale) -> None:
+        for screen in (self.explore, self._lecture):
+            if isinstance(screen, (ReplayScreen, LectureScreen)):
+                screen.stale = message.text
+
     @on(BeatShown)
     def _beat_shown(self, message: BeatShown) -> None:
+        self._close_group()
         if isinstance(self.explore, ReplayScreen) and self.explore.is_attached:
             self.explore.show_beat(message.played)
         if self._lecture is not None and self._lecture.is_attached:

@@ -307,6 +307,16 @@ LECTURE: tuple[Command, ...] = (
 )  # fmt: skip
 """In a lecture; there are no others, so that a wrong key does no harm."""
 
+LECTURE_GROUP: tuple[Command, ...] = (
+    *(command for command in LECTURE if command.id in ("forward", "backward", "black", "theme", "help")),
+    Command("along", "s,tab", "s", "more", "Show the next column, where not all have room.", "along(1)", 3),
+    Command("along_back", "S,shift+tab", "S", "before", "Show the column before.", "along(-1)", 9),
+    Command("divergence", "d", "d", "divergence", "Go to where a guest next gets something else than on bare metal.",
+            "divergence", 5),
+    Command("leave", "c,q,escape", "c", "leave", "Leave the comparison; the beat stands.", "leave", 4),
+)  # fmt: skip
+"""Side by side in a lecture."""
+
 LESSON: tuple[Command, ...] = (
     Command("forward", "enter,right", "enter", "go on", "Answer the question, or open the next page.", "forward", 0),
     Command("backward", "left", "←", "page before", "Open the page before.", "backward", 2),
@@ -329,6 +339,7 @@ LESSON: tuple[Command, ...] = (
 LESSONS: tuple[Command, ...] = (
     Command("open", "enter", "enter", "open", "Open the highlighted lesson where it was left.", "choose", 0),
     Command("again", "a", "a", "from the start", "Open the highlighted lesson at its first page.", "again", 1),
+    Command("lecture", "p", "p", "lecture", "Hold the lecture of the highlighted lesson.", "lecture", 5),
     Command(
         "theme",
         "t",

@@ -165,14 +165,12 @@ class EngineLaboratory:
 
         return _Reading(Follower(find_lesson(lesson), seed, cpu))
 
-    def lecture(self, scenario: str) -> Replay:
-        """Give the first replay that a scenario has."""
-        from ringviz.record.replay_file import load_replay, replays_in
+    def lecture(self, subject: str) -> Replay:
+        """Give the first replay that a scenario or a lesson has."""
+        from ringviz.lessons.lectures import find_replay
+        from ringviz.record.replay_file import load_replay
 
-        found = replays_in(find_scenario(scenario).path)
-        if not found:
-            raise InputError(f"{scenario} has no replay to hold a lecture with")
-        return load_replay(found[0])
+        return load_replay(find_replay(subject))
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""

@@ -318,8 +318,8 @@ class Laboratory(Protocol):
         """Open a lesson; raises RingvizError."""
         ...
 
-    def lecture(self, scenario: str) -> Replay:
-        """Give the first replay that a scenario has; raises RingvizError."""
+    def lecture(self, subject: str) -> Replay:
+        """Give the first replay that a scenario or a lesson has; raises RingvizError."""
         ...
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:

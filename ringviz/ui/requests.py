@@ -305,6 +305,14 @@ class BeatShown(Message):
         super().__init__()
 
 
+class Stale(Message):
+    """The replay was recorded with something else than it is played with."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__()
+
+
 class GroupShown(Message):
     """A new moment of the group to show."""
 

@@ -18,6 +18,7 @@ from ringviz.engine.memory_view import MemoryLook, MemoryMode
 from ringviz.engine.places import DIVERGENCE
 from ringviz.engine.view import Snapshot
 from ringviz.errors import AssemblyError, InputError, RingvizError
+from ringviz.record.made_with import told_changes
 from ringviz.ui.laboratory import Editing, Group, Laboratory, Movable, Pair, Progress, Reading, Sitting
 from ringviz.ui.requests import (
     AddBreakpoint,
@@ -68,6 +69,7 @@ from ringviz.ui.requests import (
     Settled,
     Shown,
     SourceShown,
+    Stale,
     Step,
     Swap,
     ToBeat,
@@ -203,6 +205,8 @@ class EngineThread:
                 self._pair = self._group = self._reading = None
                 self._player = ReplayPlayer(replay)
                 self._sitting = self._player.session
+                if self._player.changes:
+                    self._tell(Stale(told_changes(self._player.changes)))
             case Compare(scenario, cpu):
                 self._tell(Began())
                 self._with_progress(lambda progress: Compared(self._laboratory.compare(scenario, cpu, progress)))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_every_command_of_a_guide_works_in_the_order_in_which_it_is_read(topic: 
             program, *arguments = shlex.split(line)
             assert program == "ringviz"
             if kind == "app":
-                terminal = Terminal(f"RINGVIZ_STATE={state} python -m {line}", tmp_path)
+                terminal = Terminal(f"RINGVIZ_STATE={state} {sys.executable} -m {line}", tmp_path)
                 assert terminal.read_until("ring 0", 60), terminal.shown
                 terminal.type("\x11")  # ctrl+q
                 assert terminal.exit_code(20) == 0, terminal.shown
@@ -72,7 +73,7 @@ def test_help_of_a_command_is_what_help_of_it_says_and_of_nothing_is_one_line() 
 
 
 def test_on_a_terminal_a_guide_has_colour(tmp_path: Path) -> None:
-    terminal = Terminal("TERM=xterm-256color python -m ringviz help authoring", tmp_path)
+    terminal = Terminal(f"TERM=xterm-256color {sys.executable} -m ringviz help authoring", tmp_path)
     assert terminal.exit_code(20) == 0
     assert "Writing for ringviz" in terminal.shown
     assert "\x1b[1" in terminal.written

@@ -368,8 +368,8 @@ class FakeLaboratory:
         self.session.calls.append(f"group {' '.join(techniques)}")
         return cast(Group, FakeGroup(self.session, techniques))
 
-    def lecture(self, scenario: str) -> Replay:
-        raise InputError(f"{scenario} has no replay to hold a lecture with")
+    def lecture(self, subject: str) -> Replay:
+        raise InputError(f"{subject} has no replay to hold a lecture with")
 
     def lessons(self) -> Sequence[LessonChoice]:
         return LESSONS

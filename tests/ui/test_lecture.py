@@ -1,15 +1,18 @@
 """Lecture mode: a presenter's keys, an audience's screen, a speaker's notes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from ringviz.record.lecture_notes import LectureNotes, read_notes
+from ringviz.record.made_with import MadeWith
 from ringviz.record.replay import Beat, Machine, Question, Replay, ToEvent
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import LECTURE
+from ringviz.ui.screens.beat_group import LectureGroupScreen
 from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.lecture import BlackScreen, LectureScreen
 from ringviz.ui.widgets.big import CELLS, ROWS, big
@@ -170,3 +173,27 @@ def test_big_type_has_all_letters_and_knows_its_width() -> None:
     assert big("日本", 80, "bold") is None
     drawn = {tuple(line.plain for line in big(letter, 9, "") or ()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"}
     assert len(drawn) == 35  # no two letters look the same
+
+
+async def test_a_beat_that_compares_opens_the_comparison_and_a_remote_goes_on_from_it() -> None:
+    beats = (Beat("Two worlds", compare=("native", "vt-x")), Beat("Back in one"))
+    old = MadeWith("0" * 16, "0" * 16, "0" * 16)
+    app = RingvizApp(replay=replace(REPLAY, beats=beats, made_with=old), is_lecture=True)
+    screen = app._lecture
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LectureGroupScreen))
+        assert "Two worlds" in text(app)
+        assert "Since it was recorded, the guest's image" in notes().problems[0]
+        for key in ("n", "g", "m", "5"):
+            await pilot.press(key)
+        assert isinstance(app.screen, LectureGroupScreen)
+        await pilot.press("b")
+        assert isinstance(app.screen, BlackScreen)
+        await pilot.press("space")
+        await pilot.press("pagedown")
+        await until(pilot, lambda: app.screen is screen and notes().number == 2)
+        await pilot.press("pageup")
+        await until(pilot, lambda: isinstance(app.screen, LectureGroupScreen))
+        await pilot.press("c")
+        await until(pilot, lambda: app.screen is screen)
+        assert notes().number == 1

@@ -1,14 +1,18 @@
 """A replay in the app: played key by key, left and returned to, and by itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
 
+from ringviz.record.made_with import MadeWith
 from ringviz.record.replay import Beat, Machine, Question, Replay, ToEvent, Wanted
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import EXPLORE, REPLAY
-from ringviz.ui.screens.replay import Caption, ReplayScreen
+from ringviz.ui.screens.beat_group import ReplayGroupScreen
+from ringviz.ui.screens.replay import ReplayScreen
+from ringviz.ui.widgets.caption import Caption
 from ringviz.ui.widgets.rings import RingsPanel
 
 BEATS = (
@@ -103,3 +107,40 @@ async def test_what_is_shown_can_be_noted() -> None:
         await _until(pilot, lambda: (1, True) in noted)
         await pilot.press("n")
         await _until(pilot, lambda: (3, False) in noted)
+
+
+async def test_a_beat_that_compares_opens_the_techniques_side_by_side_until_the_next() -> None:
+    beats = (
+        Beat("Two worlds", say="Look at both.", go=ToEvent("trap"), compare=("native", "vt-x")),
+        Beat("Back in one", ask=Question("Which?", ("this", "that"), "this"), compare=("native", "trap-emulate")),
+        Beat("The end"),
+    )
+    app = RingvizApp(replay=_replay(*beats), speed=0.01)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await _until(pilot, lambda: isinstance(app.screen, ReplayGroupScreen))
+        group = app.screen
+        assert isinstance(group, ReplayGroupScreen)
+        assert "Look at both." in str(group.query_one(Caption).render())
+        await _until(pilot, lambda: [column.technique_id for column in group.columns] == ["native", "vt-x"])
+        await pilot.press("full_stop")
+        await _until(pilot, lambda: "2/3 Back in one" in _caption(app) and isinstance(app.screen, ReplayScreen))
+        await pilot.press("full_stop")  # only with the answer may one compare
+        await _until(pilot, lambda: isinstance(app.screen, ReplayGroupScreen) and app.screen is not group)
+        await pilot.press("q")
+        await _until(pilot, lambda: isinstance(app.screen, ReplayScreen))
+        assert "2/3" in _caption(app)
+        await pilot.press("slash")
+        await _until(pilot, lambda: "2/3" in _caption(app) and not app.explore.is_busy)
+        await pilot.press("full_stop", "full_stop")
+        await _until(pilot, lambda: "3/3 The end" in _caption(app) and isinstance(app.screen, ReplayScreen))
+
+
+async def test_a_stale_replay_says_so_when_it_is_opened() -> None:
+    old = replace(_replay(*BEATS), made_with=MadeWith("0" * 16, "0" * 16, "0" * 16))
+    app = RingvizApp(replay=old, speed=0.01)
+    words = "Since it was recorded, the guest's image, ringviz and the CPU's profile changed"
+    async with app.run_test(size=(120, 40)) as pilot:
+        await _until(pilot, lambda: "1/3" in _caption(app) and words in _caption(app))
+        await pilot.press("full_stop")
+        await _until(pilot, lambda: "2/3" in _caption(app))
+        assert words not in _caption(app)

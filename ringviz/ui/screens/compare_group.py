@@ -94,7 +94,12 @@ class SideBySideScreen(MovingScreen):
         with Horizontal(id="group"):
             for number in range(MOST):
                 yield _Column("", markup=False, id=f"column-{number}", classes="column")
-        yield KeyLine(GROUP)
+        yield KeyLine(self.COMMAND_ROWS)
+
+    @property
+    def columns(self) -> Sequence[GroupColumn]:
+        """Who stands side by side."""
+        return () if self._view is None else self._view.columns
 
     def known_end(self) -> int | None:
         """Where the run ends, if that is known."""
@@ -182,7 +187,7 @@ class SideBySideScreen(MovingScreen):
     def action_explain(self) -> None:
         """What this screen is, the signs and the keys."""
         is_edit = self._view is not None and self._view.is_edit
-        self.app.push_screen(HelpScreen(GROUP, (_TITLE, _EDIT_EXPLANATION if is_edit else _EXPLANATION)))
+        self.app.push_screen(HelpScreen(self.COMMAND_ROWS, (_TITLE, _EDIT_EXPLANATION if is_edit else _EXPLANATION)))
 
     def _draw(self) -> None:
         view = self._view

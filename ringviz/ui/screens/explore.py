@@ -41,7 +41,7 @@ from ringviz.ui.requests import (
     Swap,
     UseBreakpoints,
 )
-from ringviz.ui.screens.compare_group import choose_techniques
+from ringviz.ui.screens.compare_group import SideBySideScreen, choose_techniques
 from ringviz.ui.screens.dialogs import AddressDialog, GoToDialog, TechniqueDialog
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.machine import MachineDialog
@@ -247,6 +247,10 @@ class ExploreScreen(MovingScreen):
             known = [technique.id for technique in self.ringviz.techniques]
             self.ringviz.wants_group = True
             self._ask(OpenGroup(choose_techniques(self.snapshot.technique_id, known, self.size.width)))
+
+    def group_screen(self) -> SideBySideScreen:
+        """Give the screen for techniques side by side."""
+        return SideBySideScreen()
 
     def action_what_if(self) -> None:
         """Other prices: who would win."""

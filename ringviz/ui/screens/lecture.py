@@ -24,6 +24,7 @@ from ringviz.record.replay import Replay
 from ringviz.ui.commands import LECTURE, Command, bindings
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.requests import NextEvent, OpenGroup, Remarked, Shown, ToBeat
+from ringviz.ui.screens.beat_group import LectureGroupScreen
 from ringviz.ui.screens.compare_group import choose_techniques
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
@@ -104,6 +105,8 @@ class LectureScreen(MovingScreen):
         self._shows_words = False
         self._timer: Timer | None = None
         self._asked_to_leave = 0.0
+        self.stale = ""
+        """What has changed since the replay was recorded."""
         self._moment: Snapshot | None = None
         """The guest as it stands, with all that is known of it."""
 
@@ -141,6 +144,9 @@ class LectureScreen(MovingScreen):
         self._light()
         self._draw()
         self._wait()
+        if self.stale and played.number == 1:
+            self.notice(Remarked(f"{self.stale}: the words may not be so."))
+        self._compare()
 
     def show(self, shown: Shown) -> None:
         """Take over a new moment."""
@@ -175,8 +181,10 @@ class LectureScreen(MovingScreen):
             self._show_moment()
             self._draw()
             self._wait()
+            self._compare()
             return
         self._stop_waiting()
+        self.ringviz.wants_group = False
         if self._played is not None and self._played.number >= len(self._replay.beats):
             self._going = ""
             self.notice(Remarked("This was the last beat. ← goes back, q twice leaves."))
@@ -188,6 +196,7 @@ class LectureScreen(MovingScreen):
         """The beat before; it no longer goes on by itself."""
         self._going = ""
         self._stop_waiting()
+        self.ringviz.wants_group = False
         self._ask(ToBeat(-1))
 
     def action_again(self) -> None:
@@ -224,6 +233,27 @@ class LectureScreen(MovingScreen):
         techniques = wanted[:MOST] if len(wanted) >= FEWEST else choose_techniques(self.snapshot.technique_id, known, 0)
         self.ringviz.wants_group = True
         self._ask(OpenGroup(techniques))
+
+    def group_screen(self) -> LectureGroupScreen:
+        """Give the screen for techniques side by side."""
+        return LectureGroupScreen(self, self._short_heading)
+
+    def _short_heading(self, width: int) -> list[Content]:
+        """Give the beat's number and title; the words only if the audience sees them anyway."""
+        if self._played is None:
+            return []
+        number = f"{self._played.number}/{len(self._replay.beats)} "
+        lines = [Content.assemble((number, "$dim"), (printable(self._played.beat.title), "bold $primary"))]
+        if self._shows_words and self._played.beat.say:
+            lines += wrapped(Content(printable(" ".join(self._played.beat.say.split()))), width, 4)
+        return lines
+
+    def _compare(self) -> None:
+        """Put side by side what the beat wants so, once its question is answered; the next beat closes it."""
+        wanted = self._played.beat.compare if self._played is not None else ()
+        if len(wanted) >= FEWEST and self._is_answered:
+            self.ringviz.wants_group = True
+            self.ringviz.engine.submit(OpenGroup(wanted[:MOST]))
 
     def action_words(self) -> None:
         """Show the audience, too, what is said."""
@@ -313,8 +343,10 @@ class LectureScreen(MovingScreen):
                 lines += wrapped(Content.assemble((f"{sign}{printable(choice)}", style)), width, 2)
             if self._is_answered and beat.ask.answer and beat.ask.answer not in beat.ask.choices:
                 lines += wrapped(Content.assemble((f"→ {printable(beat.ask.answer)}", "bold $kind-gate")), width, 3)
-        if self._shows_words and beat.say:
-            lines += wrapped(Content(printable(" ".join(beat.say.split()))), width, 4)
+        explain = beat.ask.explain if beat.ask is not None and self._is_answered else ""
+        for text in (beat.say, explain):
+            if self._shows_words and text:
+                lines += wrapped(Content(printable(" ".join(text.split()))), width, 4)
         return lines
 
     def _wait(self) -> None:
@@ -338,6 +370,13 @@ class LectureScreen(MovingScreen):
             self._timer.stop()
             self._timer = None
 
+    def _problems(self) -> tuple[str, ...]:
+        """What is not as the author expected; at the first beat also what has changed since."""
+        if self._played is None:
+            return ()
+        stale = (f"{self.stale}; read it through first",) if self.stale and self._played.number == 1 else ()
+        return (*stale, *self._played.failures)
+
     def _tell_speaker(self, what: str = "", *, is_over: bool = False) -> None:
         """Write the notes for the second terminal."""
         shot = self.snapshot
@@ -349,7 +388,7 @@ class LectureScreen(MovingScreen):
             self._began,
             what or f"{where}{going}",
             is_answered=self._is_answered,
-            problems=() if self._played is None else self._played.failures,
+            problems=self._problems(),
             is_over=is_over,
         )
         try:

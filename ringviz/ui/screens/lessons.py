@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from ringviz.errors import RingvizError
 from ringviz.lessons.progress import LessonProgress, Progress
 from ringviz.ui.commands import LESSONS, Command, bindings
 from ringviz.ui.laboratory import LessonChoice
@@ -70,6 +71,15 @@ class LessonsScreen(Screen[None]):
     def action_again(self) -> None:
         """Open the highlighted lesson at its first page."""
         self._open(1)
+
+    def action_lecture(self) -> None:
+        """Hold the lecture of the highlighted lesson."""
+        highlighted = self.query_one("#lessons", OptionList).highlighted
+        if highlighted is not None:
+            try:
+                cast("RingvizApp", self.app).hold_lecture(self._lessons[highlighted].id)
+            except RingvizError as error:
+                self.notice(Remarked(str(error)))
 
     def action_explain(self) -> None:
         """Keys and signs."""

@@ -6,20 +6,19 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Static
 
+from ringviz.engine.group import FEWEST, MOST
 from ringviz.record.pace import THINKING_SECONDS, beat_seconds
 from ringviz.record.played import Played
 from ringviz.record.replay import Beat, Replay
 from ringviz.ui.commands import EXPLORE, REPLAY, Command, bindings
 from ringviz.ui.panels import point_at
-from ringviz.ui.requests import Request, ToBeat
+from ringviz.ui.requests import OpenGroup, Request, ToBeat
+from ringviz.ui.screens.beat_group import ReplayGroupScreen
+from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.explore import ExploreScreen
+from ringviz.ui.widgets.caption import Caption
 from ringviz.ui.widgets.panel import printable
-
-
-class Caption(Static):
-    """What the present beat says, asks, and how one goes on."""
 
 
 class ReplayScreen(ExploreScreen):
@@ -46,6 +45,10 @@ class ReplayScreen(ExploreScreen):
         self._is_answered = True
         self._is_playing = True
         self._timer: Timer | None = None
+        self._is_comparing = False
+        """The beat has asked for techniques side by side."""
+        self.stale = ""
+        """What has changed since the replay was recorded."""
 
     def compose(self) -> ComposeResult:
         """The words, and below them all panels."""
@@ -59,6 +62,7 @@ class ReplayScreen(ExploreScreen):
         self.call_after_refresh(point_at, self, played.beat.focus, is_zoomed=played.beat.is_zoomed)
         self._say()
         self._wait()
+        self._compare()
 
     def action_next_beat(self) -> None:
         """Give the answer to a question that is open; else go on to the next beat."""
@@ -66,6 +70,7 @@ class ReplayScreen(ExploreScreen):
             self._is_answered = True
             self._say()
             self._wait()
+            self._compare()
             return
         self._stop_waiting()
         self._turn(1)
@@ -85,7 +90,25 @@ class ReplayScreen(ExploreScreen):
         self._say()
         self._wait()
 
+    def group_screen(self) -> SideBySideScreen:
+        """Give the screen for techniques side by side: with the beat's words, if it is the beat that wants it."""
+        return ReplayGroupScreen(self, lambda _width: self._words()) if self._is_comparing else SideBySideScreen()
+
+    def action_group(self) -> None:
+        """Side by side as the user wants it, not the beat."""
+        self._is_comparing = False
+        super().action_group()
+
+    def _compare(self) -> None:
+        """Put side by side what the beat wants so, once its question is answered; the next beat closes it."""
+        wanted = self._played.beat.compare if self._played is not None else ()
+        self._is_comparing = len(wanted) >= FEWEST and self._is_answered
+        if self._is_comparing:
+            self.ringviz.wants_group = True
+            self.ringviz.engine.submit(OpenGroup(wanted[:MOST]))
+
     def _turn(self, by: int) -> None:
+        self.ringviz.wants_group = False
         super()._ask(ToBeat(by))
 
     def _ask(self, request: Request) -> None:
@@ -116,8 +139,12 @@ class ReplayScreen(ExploreScreen):
             self._timer = None
 
     def _say(self) -> None:
-        if self._played is None:
-            return
+        if self._played is not None:
+            self.query_one(Caption).update(Content("\n").join(self._words()))
+
+    def _words(self) -> list[Content]:
+        """Give the caption, line by line."""
+        assert self._played is not None
         played, total = self._played, len(self._replay.beats)
         beat = played.beat
         going = "goes on by itself" if self._is_playing and played.number < total else "waits"
@@ -125,18 +152,22 @@ class ReplayScreen(ExploreScreen):
         lines = [Content.assemble((printable(head), "bold $primary"), (f"  · {going}", "$text-muted"))]
         lines += [Content(printable(" ".join(text.split()))) for text in _paragraphs(beat, self._is_answered)]
         lines += [Content.assemble((f"× {printable(line)}", "bold $kind-violation")) for line in played.failures]
+        if self.stale and played.number == 1:
+            lines.append(Content.assemble((f"! {printable(self.stale)}: the words may not be so.", "bold $changed")))
         keys = "[.] answer" if not self._is_answered else "[.] next"
         lines.append(Content.assemble((f"{keys}  [,] before  [/] back into the beat  [;] by itself", "$text-muted")))
-        self.query_one(Caption).update(Content("\n").join(lines))
+        return lines
 
 
 def _paragraphs(beat: Beat, is_answered: bool) -> list[str]:
     """Give the words of a beat; an answer only once it is due."""
     words = [beat.say] if beat.say else []
     if beat.compare:
-        words.append(f"Side by side: {', '.join(beat.compare)} (c compares all)")
+        words.append(f"Side by side: {', '.join(beat.compare[:MOST])} (c compares all)")
     if beat.ask is not None:
         words.append(f"? {beat.ask.text} {' / '.join(beat.ask.choices)}".rstrip())
         if is_answered and beat.ask.answer:
             words.append(f"→ {beat.ask.answer}")
+        if is_answered and beat.ask.explain:
+            words.append(beat.ask.explain)
     return words
