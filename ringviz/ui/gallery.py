@@ -117,7 +117,7 @@ def _go_to(place: str) -> tuple[str, ...]:
 _LIE = ("end", *_go_to("1764"))
 """After PUSHF has shown the real IF; the end first, so that the timeline knows where that is."""
 _BEFORE_THE_LIE = (*_LIE, "b")
-_CHOOSE = ("slash", *"popf", "enter", "down", "down", "down")
+_CHOOSE = ("slash", *"popf", "tab", "down", "down", "down")
 _RUN = (*_CHOOSE, "enter", "d")
 _SWITCHED = (*_RUN, "b", "m", "end", "enter")
 

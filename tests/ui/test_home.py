@@ -71,10 +71,10 @@ async def test_a_word_finds_a_guest_by_its_name_first_and_enter_takes_it() -> No
         scenarios = b.app.screen.query_one("#scenarios", OptionList)
         await b.press("slash", *"tour")
         assert SCENARIOS[scenarios.highlighted or 0].id == "rings-tour"
-        await b.press("enter")
+        await b.press("tab", "down")
         assert b.app.focused is b.app.screen.query_one("#techniques")
-        await b.press("enter")
-        assert b.laboratory.opened == [("rings-tour", "native", None, None)]
+        await b.press("slash", *"tour", "enter")
+        assert b.laboratory.opened == [("rings-tour", "emulation", None, None)]
 
 
 async def test_a_word_that_nothing_has_says_so_and_escape_leaves_the_list_as_it_was() -> None:

@@ -55,12 +55,12 @@ async def walk(newcomer: Newcomer) -> None:
     await newcomer.sees("1 · The guest", "2 · Who runs it", "/ finds a guest by a word, such as popf")
     await newcomer.presses("/", "find", textual="slash")
     await newcomer.types(*"popf")
-    await newcomer.sees("popf-hole")
-    await newcomer.presses("enter", "choose")
+    await newcomer.sees("enter opens popf-hole under Bare metal")
+    await newcomer.presses("tab", "or → for the other list")
     # Who runs it: trap-and-emulate is the fourth line, told about where the highlight stands.
     for _ in range(3):
         await newcomer.types("down")
-    await newcomer.presses("enter", "choose")
+    await newcomer.presses("enter", "opens popf-hole under Trap-and-emulate on real x86")
     await newcomer.sees("popf-hole", "Trap-and-emulate on real x86", "step 0")
 
     await newcomer.presses("d", "goes wrong")

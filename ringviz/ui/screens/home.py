@@ -186,9 +186,9 @@ class HomeScreen(Screen[None]):
 
     @on(Input.Submitted, "#find")
     def _found(self) -> None:
-        # As Enter in the list itself: this guest it is, who runs it?
-        self.query_one("#find", Input).display = False
-        self.query_one("#techniques").focus()
+        # As Enter in the list itself.
+        self.action_leave_find()
+        self._open()
 
     def action_resume(self) -> None:
         """Go on where the user was."""
@@ -207,6 +207,7 @@ class HomeScreen(Screen[None]):
     def action_other_list(self) -> None:
         """From guests to techniques and back."""
         is_there = self.focused is not None and self.focused.id == "techniques"
+        self.query_one("#find", Input).display = False
         self.query_one("#scenarios" if is_there else "#techniques").focus()
 
     def action_hosts(self) -> None:
@@ -229,7 +230,10 @@ class HomeScreen(Screen[None]):
     @on(OptionList.OptionSelected, "#scenarios")
     @on(OptionList.OptionSelected, "#techniques")
     def _chosen(self) -> None:
-        """Open the highlighted guest under the highlighted technique, whichever list Enter was pressed in."""
+        self._open()
+
+    def _open(self) -> None:
+        """Open the highlighted guest under the highlighted technique, wherever Enter was pressed."""
         guest, technique = (self.query_one(name, OptionList).highlighted for name in ("#scenarios", "#techniques"))
         if guest is not None and technique is not None:
             self.query_one(KeyLine).notice = ""
