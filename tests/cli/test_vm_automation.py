@@ -125,6 +125,7 @@ def test_run_noisy_neighbour_shows_a_cap_changed_live_and_the_neighbour_recoveri
     assert "neighbour  79.9 %         20.1 %" in after
     assert "x" in after.split("noisy     |")[1].split("|")[0]
     assert "expected no options" in program.complaint("run", "noisy-neighbour", "--technique", "vt-x")
+    assert "the app needs a terminal" in program.complaint("run", "migration-writer", "--technique", "vt-x")
 
 
 def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(program: Program) -> None:
