@@ -24,9 +24,9 @@ from ringviz.cli.options import (
     OneTechnique,
     Scenario,
 )
-from ringviz.errors import InputError
+from ringviz.errors import InputError, RingvizError
 from ringviz.guest.scenario import Scenario as Guest
-from ringviz.guest.scenario import scenario_folders
+from ringviz.guest.scenario import find_scenario
 
 if TYPE_CHECKING:
     from ringviz.record.replay import Replay
@@ -60,13 +60,22 @@ def run(
             from ringviz.cli.vm_demo import open_room_of, show_host
 
             return open_room_of(scenario) if has_terminal() else show_host(scenario)
-        if scenario not in {folder.name for folder in scenario_folders()}:
+        if not _is_scenario(scenario):
             raise InputError(f"{scenario} is a host of several machines, which its file describes; expected no options")
 
     def prepare() -> Guest:
         return chosen(scenario, disk, disk2, memory, limit, console_input, keys)
 
     return open_app(scenario, technique or "native", mmu, cpu, control or (), prepare, record=record)
+
+
+def _is_scenario(name: str) -> bool:
+    """Some hosts have the name of a guest that runs on them."""
+    try:
+        find_scenario(name)
+    except RingvizError:
+        return False
+    return True
 
 
 def has_terminal() -> bool:
