@@ -41,6 +41,7 @@
 ;    OWN_PAGES        so many pages of code and data in section .user, behind those of this file
 ;    NO_DISK          there is none
 ;    NO_CLOCK         no ticks: nobody loses the CPU, and nobody may sleep for a time
+;    BALLOON          a driver through which a VMM asks for memory; see section 8
 %ifndef FIRST_PROGRAM
 %define FIRST_PROGRAM "sh"
 %define OWN_PAGES 0
@@ -648,6 +649,9 @@ trap_return:
     jz .restore                     ; back to the kernel: it must not be torn away
     cmp dword [time_is_up], 0
     je .restore
+%ifdef BALLOON
+    call look_at_balloon            ; here nobody is in the middle of taking a frame
+%endif
     call yield
 .restore:
     pop es
@@ -1385,6 +1389,98 @@ clock_interrupt:
     cmp edx, processes_end
     jb .next
     ret
+
+%ifdef BALLOON
+; -- The balloon --
+; A VMM that is short of memory asks here for some of ours, and gives it back when it can. The
+; driver takes frames as everybody does, and tells the VMM which: then nothing is behind them.
+; It is not an interrupt handler's work, since take_frame may be under way beneath one.
+BALLOON_SIGN    equ 0x5F0           ; reads "BALN" where there is a balloon
+BALLOON_TARGET  equ 0x5F4           ; reads how many frames the VMM wants in it
+BALLOON_RESULT  equ 0x5FC           ; reads 0 if what was last written was done
+BALLOON_IN      equ 0x600           ; write the physical address of a list of frames: they go in
+BALLOON_OUT     equ 0x604           ; the same: they come out
+BALLOON_LIST    equ 64              ; frames at a time
+BALLOON_SPARE   equ 64              ; frames that are not given away: some process may need one
+
+; Bring the balloon nearer to what the VMM wants.
+look_at_balloon:
+    save ebx, esi, edi
+    mov edx, BALLOON_SIGN
+    in eax, dx
+    cmp eax, 'BALN'
+    jne .done                       ; a machine without one
+    mov edx, BALLOON_TARGET
+    in eax, dx
+    mov esi, eax
+    mov ebx, [balloon_count]
+    mov dword [balloon_list], 0
+    cmp ebx, esi
+    ja .fewer
+.more:
+    cmp ebx, esi
+    jae .hand_over
+    cmp dword [balloon_list], BALLOON_LIST
+    jae .hand_over
+    cmp dword [free_frames], BALLOON_SPARE
+    jbe .hand_over
+    call take_frame
+    shr eax, 12
+    mov [balloon_frames + ebx * 2], ax
+    inc ebx
+    call put_on_list
+    jmp .more
+.hand_over:
+    mov edx, BALLOON_IN
+    call tell_balloon
+    jmp .done
+
+.fewer:
+    cmp ebx, esi
+    jbe .take_back
+    cmp dword [balloon_list], BALLOON_LIST
+    jae .take_back
+    dec ebx
+    movzx eax, word [balloon_frames + ebx * 2]
+    call put_on_list
+    jmp .fewer
+.take_back:
+    mov edx, BALLOON_OUT
+    call tell_balloon
+    mov esi, [balloon_list]
+.free:
+    mov eax, [balloon_list + esi * 4]
+    shl eax, 12
+    call drop_frame
+    dec esi
+    jnz .free
+.done:
+    restore ebx, esi, edi
+    ret
+
+; Add frame EAX to the list.
+put_on_list:
+    mov ecx, [balloon_list]
+    inc ecx
+    mov [balloon_list + ecx * 4], eax
+    mov [balloon_list], ecx
+    ret
+
+; Hand the list, if there is anything on it, to port EDX; EBX frames are in the balloon then.
+tell_balloon:
+    cmp dword [balloon_list], 0
+    je .nothing
+    mov [balloon_count], ebx
+    mov eax, balloon_list - KERNEL_BASE
+    out dx, eax
+    mov edx, BALLOON_RESULT
+    in eax, dx
+    mov esi, text_balloon
+    test eax, eax
+    jnz panic
+.nothing:
+    ret
+%endif
 
 ; -- The console --
 ; Output is polled: the UART is fast, and a kernel in trouble must be able to speak. Input is
@@ -3038,6 +3134,9 @@ text_close:         db ")", 10, 0
 text_killed:        db "; killed", 10, 0
 text_no_memory:     db "out of memory", 0
 text_no_init:       db "no first process", 0
+%ifdef BALLOON
+text_balloon:       db "the VMM has refused a frame", 0
+%endif
 text_panic:         db "panic: ", 0
 text_inside:        db "interrupts are on inside a critical section (", 0
 text_not_restored:  db "POPF has not restored IF behind a critical section (", 0
@@ -3174,6 +3273,11 @@ disk_reads:         resd 1
 pages_brought:      resd 1
 pages_copied:       resd 1
 killed:             resd 1
+%ifdef BALLOON
+balloon_count:      resd 1          ; frames in the balloon
+balloon_list:       resd 1 + BALLOON_LIST ; how many, and which: what the VMM is told
+balloon_frames:     resw FRAMES     ; a stack: what is in the balloon
+%endif
 resb -($ - $$) & (PAGE_BYTES - 1)
 memory_end:
 FIRST_FREE          equ (memory_end - boot_directory + kernel_end - kernel_start + KERNEL_START - KERNEL_BASE) / PAGE_BYTES

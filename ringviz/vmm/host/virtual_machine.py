@@ -184,6 +184,7 @@ class VirtualMachine:
                 stop = machine.run(before + self._stride(cycles - (spent - start)))
             if isinstance(stop, BudgetSpent | Paused):
                 self._stall.clear()
+                self._is_between = self._is_between and machine.retired == before
                 self._collect()
                 continue
             outcome = self.technique.handle(stop)

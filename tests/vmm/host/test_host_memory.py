@@ -258,3 +258,19 @@ def test_the_map_shows_every_frame_once_and_every_page_as_it_is() -> None:
     assert len(frame_cells(shown, 64)) == 64
     assert frame_cells(shown, 256).count(".") == shown.free
     assert guest_cells(guest, 1024).count("#") == guest.private
+
+
+def test_an_operating_system_with_a_driver_gives_memory_back_and_its_programs_cannot_tell() -> None:
+    scenario = find_scenario("teachos-balloon")
+    host = Host("haswell", 32)
+    vm = host.add(MachineSpec("vm", scenario, "vt-x", "nested"))
+    host.set_allotment("vm", Allotment(max_mib=2))
+    while not host.is_over:
+        host.run(host.period)
+    balloon = vm.technique.balloon
+    assert balloon is not None
+    assert len(balloon.pages) == 512
+    assert vm.end is not None
+    assert vm.end.how == "exit"
+    expected = Path(__file__).parents[2] / "golden" / "teachos-balloon.console.txt"
+    assert expected.read_text().splitlines()[-3] in vm.technique.machine.bus.console

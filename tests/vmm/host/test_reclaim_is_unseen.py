@@ -14,10 +14,12 @@ from ringviz.errors import UnsupportedError
 from ringviz.guest import Scenario, find_scenario
 from ringviz.machine import frame_block
 from ringviz.machine.memory import lent_by
+from ringviz.machine.paging import Access
 from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.host.host import Host, MachineSpec
 from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.physical_map import PhysicalMap
+from ringviz.vmm.mmu.telling import HIDDEN_FAULT
 from ringviz.vmm.registry import memory_bytes
 from tests.vmm.lockstep import Run
 from tests.vmm.random_guests import RandomGuest, random_guests
@@ -156,3 +158,39 @@ def test_no_guest_finds_what_another_has_left_in_a_frame() -> None:
     assert all(
         memory.frames.block.read(frame) == bytes(4096) for frame in range(used) if frame not in memory.frames.in_use
     )
+
+
+@pytest.mark.parametrize(
+    ("technique", "mmu", "cpu", "cause"),
+    [
+        ("amd-v", "nested", "barcelona", "VMEXIT_NPF"),
+        ("vt-x", "nested", "haswell", "48"),
+        ("vt-x", "shadow", "haswell", HIDDEN_FAULT),
+        ("trap-emulate", None, "haswell", HIDDEN_FAULT),
+        ("binary-translation", None, "haswell", HIDDEN_FAULT),
+    ],
+)
+def test_a_shared_page_is_read_only_in_the_tables_the_cpu_walks_and_its_write_leaves_the_guest(
+    technique: str, mmu: str | None, cpu: str, cause: str
+) -> None:
+    scenario = find_scenario("migration-writer")
+    memory = HostMemory(64 << 20, MemoryRules(overcommits=True, shares_pages=True))
+    one, other = (on_host(memory, name, scenario, (technique, mmu, cpu)) for name in ("one", "other"))
+    for run in (one, other):
+        run.reach(40_000)
+    chance = random.Random(3)
+    assert sum(memory.sharing.scan(pages, 10_000, chance) for pages in memory.maps.values()) > 10
+    pages = memory.maps["one"]
+    shared = {page - pages.first_guest_page for page, frame in pages.frames.items() if len(frame.uses) > 1}
+    hot = min(page for page in shared if page > 0x104)  # the guest writes to it in every sweep
+    for is_write in (False, True):
+        walk = one.technique.cpu_walk(hot << 12, Access(is_write=is_write))
+        assert walk is not None
+        assert (walk.done.physical is None or walk.hpa is None) == is_write, walk
+    before = len(one.events)
+    copied = pages.counts.copied
+    one.reach(40_000 + (hot - 0x104) * 1_300 + 2_000)
+    mine = [event for event in one.events[before:] if "host ha" in event.rule + event.action]
+    assert mine
+    assert all(cause in event.cause and event.charges for event in mine)
+    assert pages.counts.copied > copied
