@@ -263,6 +263,11 @@ class RingvizApp(App[None]):
         if is_covered:
             self.push_screen(TooSmallScreen())
 
+    async def on_event(self, event: events.Event) -> None:
+        """Hear no key once the app is closing: Textual would look for a screen, and there is none any more."""
+        if not isinstance(event, events.InputEvent) or self.screen_stack:
+            await super().on_event(event)
+
     def on_unmount(self) -> None:
         """Remember the place; end the engine thread, which never takes long."""
         self._remember_place()
