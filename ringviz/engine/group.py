@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ringviz.engine.fidelity import Fidelity, check_fidelity
+from ringviz.engine.group_size import FEWEST, MOST
 from ringviz.engine.markers import marker_track
 from ringviz.engine.recording import Cancelled, never
 from ringviz.engine.reference import NATIVE
@@ -17,7 +18,6 @@ from ringviz.engine.session import Session
 from ringviz.engine.view import Card, CodeRow, LedgerView, RegisterRow, RingsView, Snapshot
 from ringviz.errors import InputError
 
-FEWEST, MOST = 2, 4
 """How many techniques can stand side by side."""
 Progress = Callable[[str, int, int | None], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ringviz.engine.memory_view import ACCESS, MemoryLook
+from ringviz.engine.memory_look import ACCESS, MemoryLook
 
 
 @dataclass(frozen=True, slots=True)

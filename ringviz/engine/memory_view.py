@@ -4,48 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
+from ringviz.engine.memory_look import ACCESS, LINE, MemoryLook, MemoryMode
 from ringviz.engine.memory_touches import MemoryTouch, Places, find_touches
 from ringviz.engine.page_map import page_rows
 from ringviz.engine.table_rows import MemoryRow, gdt_rows, idt_rows
-from ringviz.facts.registers import GPR_NAMES, GPR_NAMES_64
+from ringviz.facts.registers import GPR_NAMES
 from ringviz.guest.symbols import SourceMap
 from ringviz.machine.microcode.operands import segment_base, stack_mask
 from ringviz.machine.state import EBP, ESP, SS, CpuState
 from ringviz.machine.step_trace import StepTrace
 from ringviz.vmm.technique import Technique
 
-LINE = 16
-"""Bytes in a line of the hex view."""
 LINES_BEFORE, LINES_AFTER = 16, 64
 """How much around its address a hex view has, for panels of every height."""
 _WORDS_BELOW, _WORDS_ABOVE = 8, 72
-
-
-class MemoryMode(Enum):
-    """What the panel shows; the value is the word for it."""
-
-    HEX = "bytes"
-    STACK = "stack"
-    GDT = "GDT"
-    IDT = "IDT"
-    PAGES = "pages"
-
-
-ACCESS = "access"
-"""To follow: where the last step read or wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryLook:
-    """What somebody wants to look at."""
-
-    mode: MemoryMode = MemoryMode.HEX
-    follow: str = ACCESS
-    """A register's name or `access`; empty for an address that stays."""
-    base: int = 0
-    """Linear address; where nothing is followed, or what is followed leads nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +86,6 @@ def build_memory(
         case MemoryMode.PAGES:
             rows, title, note = page_rows(technique, guest)
     return MemoryView(resolved, title, note, hex_rows, rows, touches)
-
-
-def register_names(*, has_long_mode: bool) -> tuple[str, ...]:
-    """Names of the registers that can be followed."""
-    return (*GPR_NAMES, *GPR_NAMES_64, "rip", "eip", "cr2") if has_long_mode else (*GPR_NAMES, "eip", "cr2")
 
 
 def chief(touches: Sequence[MemoryTouch]) -> MemoryTouch | None:

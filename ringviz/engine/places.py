@@ -19,7 +19,7 @@ from ringviz.engine.conditions import (
     Stop,
     StopCondition,
 )
-from ringviz.engine.memory_view import ACCESS, register_names
+from ringviz.engine.memory_look import ACCESS, register_names
 from ringviz.errors import InputError
 from ringviz.machine.state import fields_of
 from ringviz.vmm.events import Kind

@@ -18,8 +18,9 @@ from ringviz.engine.hit_count import Hits, count_hits
 from ringviz.engine.ledger import ledger
 from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.markers import marker_track
+from ringviz.engine.memory_look import ACCESS
 from ringviz.engine.memory_touches import Places, find_touches
-from ringviz.engine.memory_view import ACCESS, MemoryView, build_memory, chief, resolve
+from ringviz.engine.memory_view import MemoryView, build_memory, chief, resolve
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.engine.reference import NATIVE, native_reference
 from ringviz.engine.snapshots import Glance, Moment, build_glance, build_snapshot

@@ -4,19 +4,24 @@ Every row is finished text plus the few facts a renderer needs to choose glyph a
 No renderer computes anything about the machine; no row knows anything about a renderer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ringviz.engine.ledger_view import LedgerRow as LedgerRow
 from ringviz.engine.ledger_view import LedgerView as LedgerView
-from ringviz.engine.memory_view import MemoryView
-from ringviz.engine.micro_steps import MicroStep
-from ringviz.engine.walks import WalkView
 from ringviz.vmm.events import Kind as Kind
 from ringviz.vmm.side import Mark as SideMark
 from ringviz.vmm.side import Side as Side
 from ringviz.vmm.side import SideRow as SideRow
+
+if TYPE_CHECKING:
+    from ringviz.engine.memory_view import MemoryView
+    from ringviz.engine.micro_steps import MicroStep
+    from ringviz.engine.walks import WalkView
 
 __all__ = ["Kind", "LedgerRow", "LedgerView", "Side", "SideMark", "SideRow"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ringviz.engine.events import sentence
 from ringviz.engine.looks import Looks, WalkLook
-from ringviz.engine.memory_view import MemoryLook
+from ringviz.engine.memory_look import MemoryLook
 from ringviz.engine.recording import Cancelled, never
 from ringviz.engine.session import Session
 from ringviz.engine.view import SideMark, Snapshot

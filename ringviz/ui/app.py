@@ -1,12 +1,15 @@
 """The app: screens over one engine thread."""
 
+from __future__ import annotations
+
 import gc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypedDict
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 from textual import events, on
 from textual.app import App, SystemCommand
@@ -24,6 +27,7 @@ from ringviz.record.state_folder import state_folder
 from ringviz.ui.bookmarks import Bookmarks
 from ringviz.ui.breakpoints import Breakpoints
 from ringviz.ui.laboratory import Editing, Laboratory, MachineChoice, ScenarioChoice, TechniqueChoice
+from ringviz.ui.lazy_laboratory import LazyEditing, LazyLaboratory
 from ringviz.ui.own_keys import OwnKeys, load_keys
 from ringviz.ui.remembered import Remembered
 from ringviz.ui.requests import (
@@ -61,7 +65,6 @@ from ringviz.ui.requests import (
     ToBeat,
 )
 from ringviz.ui.runner import EngineThread, Noted
-from ringviz.ui.screens.compare import CompareScreen
 from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explain import ExplainScreen
@@ -73,15 +76,16 @@ from ringviz.ui.screens.lessons import LessonsScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.screens.too_small import TooSmallScreen, is_too_small
-from ringviz.ui.screens.vendors import VendorsScreen
-from ringviz.ui.screens.what_if import WhatIfScreen
-from ringviz.ui.screens.years import YearsScreen
 from ringviz.ui.textual_mends import mend
 from ringviz.ui.themes import DARK, MONOCHROME, THEMES, VARIABLE_DEFAULTS
 
+if TYPE_CHECKING:
+    from ringviz.ui.screens.compare import CompareScreen
+    from ringviz.ui.screens.vendors import VendorsScreen
+    from ringviz.ui.screens.what_if import WhatIfScreen
+    from ringviz.ui.screens.years import YearsScreen
+
 _STYLES = Path(__file__).parent / "styles"
-_WITH_A_LINE = (MovingScreen, HomeScreen, LessonsScreen, CompareScreen, WhatIfScreen, YearsScreen, EditScreen)
-"""Screens on which something can be said."""
 _BUSY_SECONDS = 0.15
 """A request that takes longer is said to be running."""
 _FAILED_TO_OPEN = 2
@@ -212,6 +216,10 @@ class RingvizApp(App[None]):
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
             self.push_screen(self.home())
+            if isinstance(self.laboratory, LazyLaboratory):
+                # While the user reads: what is chosen here should open at once.
+                load = Thread(target=self.laboratory.load, name="ringviz-load", daemon=True)
+                self.call_after_refresh(load.start)
         elif isinstance(self._first, OpenLesson):
             self.open_lesson(self._first)
         elif self._lecture is not None and isinstance(self._first, PlayReplay):
@@ -255,6 +263,11 @@ class RingvizApp(App[None]):
         if is_covered:
             self.push_screen(TooSmallScreen())
 
+    async def on_event(self, event: events.Event) -> None:
+        """Hear no key once the app is closing: Textual would look for a screen, and there is none any more."""
+        if not isinstance(event, events.InputEvent) or self.screen_stack:
+            await super().on_event(event)
+
     def on_unmount(self) -> None:
         """Remember the place; end the engine thread, which never takes long."""
         self._remember_place()
@@ -278,18 +291,25 @@ class RingvizApp(App[None]):
 
     def open_comparison(self, request: Compare) -> None:
         """Run all techniques, and show the table."""
+        # These need the engine's figures; whoever has not asked for them should not wait for it.
+        from ringviz.ui.screens.compare import CompareScreen
+
         self._comparing = CompareScreen()
         self.push_screen(self._comparing)
         self.engine.submit(request)
 
     def open_what_if(self, request: AskWhatIf) -> None:
         """Run the techniques that compete, and let prices be moved."""
+        from ringviz.ui.screens.what_if import WhatIfScreen
+
         self._what_if = WhatIfScreen()
         self.push_screen(self._what_if)
         self.engine.submit(request)
 
     def open_years(self, request: AskYears) -> None:
         """Run the usual techniques, and draw their slowdown against the years of the CPUs."""
+        from ringviz.ui.screens.years import YearsScreen
+
         self._years = YearsScreen()
         self.push_screen(self._years)
         self.engine.submit(request)
@@ -497,6 +517,8 @@ class RingvizApp(App[None]):
         if self._vendors is None or not self._vendors.is_attached:
             if not self.wants_pair or not isinstance(self.front, ExploreScreen):
                 return  # left before it came
+            from ringviz.ui.screens.vendors import VendorsScreen
+
             self._vendors = VendorsScreen()
             with self.uncovered():
                 self.push_screen(self._vendors)
@@ -575,8 +597,9 @@ class RingvizApp(App[None]):
     def _notice(self, message: Failed | Remarked) -> None:
         """On the topmost screen that has a line for it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, _WITH_A_LINE):
-                screen.notice(message)
+            notice = getattr(screen, "notice", None)
+            if notice is not None:
+                notice(message)
                 return
 
 
@@ -598,23 +621,20 @@ def run_app(
 
     `prepared` is that scenario with the disks put in that the command line names; the rest as `RingvizApp` has it.
     """
-    from ringviz.ui.engine_editing import EngineEditing
-    from ringviz.ui.engine_laboratory import EngineLaboratory
-
-    world = EngineLaboratory(controls, prepared)
+    world = LazyLaboratory(controls, prepared)
     app = RingvizApp(
         scenario,
         technique or "native",
         mmu,
         cpu,
-        world,
+        cast("Laboratory", world),
         replay,
         speed,
         noted,
         lesson=lesson,
         is_lecture=is_lecture,
         **_kept(),
-        editing=EngineEditing(world, state_folder() / "edits"),
+        editing=cast("Editing", LazyEditing(world, state_folder() / "edits")),
     )
     app.run()
     while app.host_wanted is not None:
@@ -627,8 +647,6 @@ def run_app(
 
 def _back_from(host: str) -> RingvizApp:
     """Let the user into a machine room; give the app for when they have left it."""
-    from ringviz.ui.engine_editing import EngineEditing
-    from ringviz.ui.engine_laboratory import EngineLaboratory
     from ringviz.ui.host_rooms import open_host_room
 
     said = ""
@@ -636,8 +654,9 @@ def _back_from(host: str) -> RingvizApp:
         open_host_room(host)
     except RingvizError as error:
         said = str(error)
-    world = EngineLaboratory()
-    return RingvizApp(laboratory=world, editing=EngineEditing(world, state_folder() / "edits"), said=said, **_kept())
+    world = LazyLaboratory()
+    editing = LazyEditing(world, state_folder() / "edits")
+    return RingvizApp(laboratory=cast("Laboratory", world), editing=cast("Editing", editing), said=said, **_kept())
 
 
 class _Kept(TypedDict):
@@ -659,7 +678,5 @@ def _kept() -> _Kept:
 
 
 def _real_laboratory() -> Laboratory:
-    # Loaded here, so that the tests' fake world needs no emulator.
-    from ringviz.ui.engine_laboratory import EngineLaboratory
-
-    return EngineLaboratory()
+    # It passes on what it does not have, which no type checker can see.
+    return cast("Laboratory", LazyLaboratory())

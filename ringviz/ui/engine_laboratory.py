@@ -14,7 +14,7 @@ from ringviz.engine.vendors import pair_sessions
 from ringviz.errors import InputError, RingvizError
 from ringviz.facts.costs import CPU_PROFILES
 from ringviz.facts.techniques import TECHNIQUES
-from ringviz.guest.scenario import Scenario, find_scenario, list_scenarios
+from ringviz.guest.scenario import Scenario, find_scenario
 from ringviz.record.replay import Replay
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.laboratory import (
@@ -33,6 +33,7 @@ from ringviz.ui.laboratory import (
     Sitting,
     TechniqueChoice,
 )
+from ringviz.ui.lazy_laboratory import scenario_choices
 from ringviz.vmm import registry
 from ringviz.vmm.controls import take
 from ringviz.vmm.setup import Setup
@@ -64,9 +65,8 @@ class EngineLaboratory:
         self._taken_in: dict[str, Scenario] = {}
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
-        """All scenarios that are well formed; a broken folder must not keep the others from a learner."""
-        found = list_scenarios(on_error=lambda error: None)
-        return [ScenarioChoice(s.id, s.title, str(s.level), s.summary) for s in found]
+        """Give all scenarios that are well formed."""
+        return scenario_choices()
 
     def techniques(self) -> Sequence[TechniqueChoice]:
         """Give the techniques that are implemented."""

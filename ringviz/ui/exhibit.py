@@ -1,11 +1,10 @@
 """A laboratory in which it is always the same moment: for one picture, or a row of them."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from ringviz.engine.contest import Contest
-from ringviz.engine.derivation import Derivation
-from ringviz.engine.generations import Generations
-from ringviz.engine.hit_count import Hits
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from ringviz.engine.looks import NOTHING, Looks
 from ringviz.engine.view import Snapshot
 from ringviz.errors import UnsupportedError
@@ -24,6 +23,12 @@ from ringviz.ui.laboratory import (
     Sitting,
     TechniqueChoice,
 )
+
+if TYPE_CHECKING:
+    from ringviz.engine.contest import Contest
+    from ringviz.engine.derivation import Derivation
+    from ringviz.engine.generations import Generations
+    from ringviz.engine.hit_count import Hits
 
 
 def exhibit(snapshot: Snapshot) -> Laboratory:

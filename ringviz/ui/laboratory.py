@@ -1,22 +1,24 @@
 """What the app needs from the world below, as protocols; tests give a fake, `engine_laboratory.py` the real one."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ringviz.engine.contest import Contest
-from ringviz.engine.derivation import Derivation
-from ringviz.engine.generations import Generations
-from ringviz.engine.group import GroupView
-from ringviz.engine.hit_count import Hits
-from ringviz.engine.looks import Looks
-from ringviz.engine.scorecard import Scorecard
-from ringviz.engine.source_lines import SourceLines
-from ringviz.engine.vendors import VendorsView
-from ringviz.engine.view import Snapshot
 from ringviz.record.replay import Replay
 
 if TYPE_CHECKING:
+    from ringviz.engine.contest import Contest
+    from ringviz.engine.derivation import Derivation
+    from ringviz.engine.generations import Generations
+    from ringviz.engine.group import GroupView
+    from ringviz.engine.hit_count import Hits
+    from ringviz.engine.looks import Looks
+    from ringviz.engine.scorecard import Scorecard
+    from ringviz.engine.source_lines import SourceLines
+    from ringviz.engine.vendors import VendorsView
+    from ringviz.engine.view import Snapshot
     from ringviz.lessons.follow import Page
     from ringviz.record.workbench import Workbench
 
@@ -196,7 +198,7 @@ class Group(Movable, Protocol):
 class Source:
     """The source of the guest on the screen, ready to be edited."""
 
-    bench: "Workbench"
+    bench: Workbench
     lines: SourceLines
 
 
@@ -239,7 +241,7 @@ class Reading(Protocol):
     def open(self, number: int, cancelled: Cancelled = ...) -> None:
         """Open a page and take the guest there; raises RingvizError."""
 
-    def page(self) -> "Page":
+    def page(self) -> Page:
         """Give the open page."""
         ...
 
@@ -342,7 +344,7 @@ class Editing(Protocol):
         """Give the source of a guest, with what the user has changed in it before; raises RingvizError."""
         ...
 
-    def edited(self, sitting: Sitting, bench: "Workbench", texts: Mapping[str, str], technique: str | None) -> Sitting:
+    def edited(self, sitting: Sitting, bench: Workbench, texts: Mapping[str, str], technique: str | None) -> Sitting:
         """Assemble texts, and power the guest on, on the machine of a sitting or under another technique.
 
         Raises RingvizError; of NASM's complaints an AssemblyError.

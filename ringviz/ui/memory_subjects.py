@@ -1,17 +1,23 @@
 """What is pointed at in memory and in a page walk, each as one paragraph."""
 
-from collections.abc import Hashable, Iterator
+from __future__ import annotations
 
-from ringviz.engine.memory_touches import MemoryTouch
-from ringviz.engine.memory_view import LINE, HexRow, MemoryMode, MemoryView
-from ringviz.engine.table_rows import MemoryRow
-from ringviz.engine.walks import ReadRow, TableWalkView, WalkView
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+from ringviz.engine.memory_look import LINE, MemoryMode
 from ringviz.facts.explanations import EXPLANATIONS
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.paging import ENTRY_FORMATS, EntryBits, PagingMode
 from ringviz.facts.sources import SDM3A
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.subject import Subject
+
+if TYPE_CHECKING:
+    from ringviz.engine.memory_touches import MemoryTouch
+    from ringviz.engine.memory_view import HexRow, MemoryView
+    from ringviz.engine.table_rows import MemoryRow
+    from ringviz.engine.walks import ReadRow, TableWalkView, WalkView
 
 _WORD = 4
 _ABOUT = {

@@ -1,26 +1,28 @@
 """What the screens ask of the engine thread, and what it answers: a closed set each."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from ringviz.engine.contest import Contest
-from ringviz.engine.derivation import Derivation
-from ringviz.engine.generations import Generations
-from ringviz.engine.group import GroupView
-from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks
-from ringviz.engine.source_lines import SourceLines
-from ringviz.engine.vendors import VendorsView
-from ringviz.engine.view import Snapshot
 from ringviz.errors import Complaint
 from ringviz.record.played import Played
 from ringviz.record.replay import Replay
 from ringviz.ui.laboratory import ComparedRuns, Source
 
 if TYPE_CHECKING:
+    from ringviz.engine.contest import Contest
+    from ringviz.engine.derivation import Derivation
+    from ringviz.engine.generations import Generations
+    from ringviz.engine.group import GroupView
+    from ringviz.engine.hit_count import Hits
+    from ringviz.engine.source_lines import SourceLines
+    from ringviz.engine.vendors import VendorsView
+    from ringviz.engine.view import Snapshot
     from ringviz.lessons.follow import Page
     from ringviz.record.workbench import Workbench
 
@@ -202,7 +204,7 @@ class OpenSource:
 class RunEdited:
     """Assemble texts, and run the guest beside the original, or alone; `Assembled` or `NotAssembled` answers first."""
 
-    bench: "Workbench"
+    bench: Workbench
     texts: Mapping[str, str]
     technique: str | None = None
     """For both; None is the present one."""
@@ -364,7 +366,7 @@ class Derived(Message):
 class PageShown(Message):
     """A page of a lesson is open; the moment that it speaks of follows."""
 
-    def __init__(self, lesson: str, title: str, page: "Page", scenario: str) -> None:
+    def __init__(self, lesson: str, title: str, page: Page, scenario: str) -> None:
         self.lesson = lesson
         self.title = title
         """The lesson's."""

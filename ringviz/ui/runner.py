@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 from textual.message import Message
 
 from ringviz.engine.looks import NOTHING, Looks, WalkLook
-from ringviz.engine.memory_view import MemoryLook, MemoryMode
+from ringviz.engine.memory_look import MemoryLook, MemoryMode
 from ringviz.engine.places import DIVERGENCE
 from ringviz.engine.view import Snapshot
 from ringviz.errors import AssemblyError, InputError, RingvizError

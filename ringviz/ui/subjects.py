@@ -1,17 +1,18 @@
 """What can be explained: everything in a panel, and everything that has a name here, each as one paragraph."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widget import Widget
 
-from ringviz.engine.derivation import Derivation
 from ringviz.engine.view import CodeRow, EventRow, RegisterRow, SideRow, Snapshot, Verdict
 from ringviz.facts.exceptions import EXCEPTIONS
 from ringviz.facts.explanations import EXPLANATIONS, LESSONS_OF_TERMS
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.instructions import INSTRUCTIONS, Instruction
-from ringviz.guest.decode import decode
 from ringviz.ui.bookmarks import Bookmark
 from ringviz.ui.glyphs import KIND_LOOKS, MARK_LOOKS, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.memory_subjects import memory_subject, walk_subject
@@ -27,6 +28,9 @@ from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
 from ringviz.ui.widgets.walk import WalkPanel
+
+if TYPE_CHECKING:
+    from ringviz.engine.derivation import Derivation
 
 
 def subjects_of(focused: Widget | None, snapshot: Snapshot | None) -> tuple[Subject, ...]:
@@ -183,6 +187,8 @@ def _code(snapshot: Snapshot) -> Iterator[Subject]:
 
 def form_of(row: CodeRow) -> str | None:
     """Give the id of an instruction's row in the table; None if it has none."""
+    from ringviz.guest.decode import decode  # and with it Capstone, which the home screen does without
+
     for bits in (32, 16, 64):
         found = decode(row.raw, row.address, bits)
         if found is not None and found.mnemonic == row.mnemonic and found.operands == row.operands:

@@ -67,7 +67,7 @@ async def find_popf_hole(page: Page) -> None:
     await page.sees("a word of its name")
     await page.press(*"popf")
     await page.sees("POPF: the instruction that says nothing", "popf")
-    await page.press("enter")
+    await page.press("tab")
 
 
 def line_of(text: str, name: str) -> str:

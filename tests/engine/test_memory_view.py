@@ -3,7 +3,8 @@
 import pytest
 
 from ringviz.engine.looks import Looks, WalkLook
-from ringviz.engine.memory_view import MemoryLook, MemoryMode, MemoryView
+from ringviz.engine.memory_look import MemoryLook, MemoryMode
+from ringviz.engine.memory_view import MemoryView
 from ringviz.engine.places import resolve_look
 from ringviz.engine.session import Session
 from ringviz.errors import InputError

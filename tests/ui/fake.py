@@ -356,7 +356,10 @@ class FakeLaboratory:
     def look(self, sitting: Sitting, text: str) -> tuple[str, int]:
         if text in ("esp", "access"):
             return text, 0
-        return "", int(text, 16)
+        try:
+            return "", int(text, 16)
+        except ValueError:
+            raise InputError(f"{text} is no address") from None
 
     def pair(self, sitting: Sitting, cancelled: Cancelled) -> Pair:
         if self.refuses_pairs:

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from ringviz.engine.memory_look import ACCESS, LINE, MemoryLook, MemoryMode
 from ringviz.engine.memory_touches import MemoryTouch
-from ringviz.engine.memory_view import ACCESS, LINE, HexRow, MemoryLook, MemoryMode, MemoryView
+from ringviz.engine.memory_view import HexRow, MemoryView
 from ringviz.engine.table_rows import MemoryRow
 
 WRITTEN = 0x10FFC4

@@ -6,7 +6,7 @@ import pytest
 from textual.content import Content
 
 from ringviz.engine.looks import Looks, WalkLook
-from ringviz.engine.memory_view import MemoryMode
+from ringviz.engine.memory_look import MemoryMode
 from ringviz.engine.session import Session
 from ringviz.guest.scenario import find_scenario
 from ringviz.ui.screens.explore import ExploreScreen

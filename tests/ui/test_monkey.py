@@ -49,8 +49,10 @@ class Ear:
         if isinstance(message, Failed) and "failed inside" in message.text:
             self.inside.append(message.text)
 
-    async def hears_rest(self, app: RingvizApp, seconds: float) -> bool:
+    async def hears_rest(self, app: RingvizApp, pilot: Pilot[None], seconds: float) -> bool:
         """Tell whether the engine has done all that it was asked for within so many seconds."""
+        # Keys that are still on their way ask for more; what the engine has said before that counts for nothing.
+        await pilot.pause()
         before = self.settled
         app.engine.submit(Refresh())
         with suppress(TimeoutError):
@@ -104,7 +106,7 @@ class Monkey:
 
     async def resizes(self, app: RingvizApp, pilot: Pilot[None], ear: Ear) -> int:
         """Give the terminal another size; whatever is shown goes on being shown, where it is."""
-        rests = await ear.hears_rest(app, REST_SECONDS)
+        rests = await ear.hears_rest(app, pilot, REST_SECONDS)
         await pilot.pause()
         size = self.dice.choice(SIZES)
         before = place_of(app)
@@ -162,7 +164,7 @@ async def answers(app: RingvizApp, pilot: Pilot[None], ear: Ear) -> None:
     """See that the app comes to rest when Escape is pressed, and that its keys still do something."""
     await pilot.press("escape", "escape")
     app.engine.cancel()
-    assert await ear.hears_rest(app, PATIENCE_SECONDS)
+    assert await ear.hears_rest(app, pilot, PATIENCE_SECONDS)
     theme = app.theme
     app.action_theme_switch()
     await pilot.pause()

@@ -1,10 +1,13 @@
 """What Textual does wrong, and no longer does here."""
 
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import OptionList, Static
 
+from ringviz.ui.app import RingvizApp
 from ringviz.ui.textual_mends import mend
+from tests.ui.fake import FakeLaboratory
 
 
 class ListApp(App[None]):
@@ -42,3 +45,11 @@ async def test_a_widget_that_has_been_removed_has_no_text_to_select() -> None:
         await label.remove()
         await pilot.pause()
         assert not label.allow_select
+
+
+async def test_a_key_that_comes_when_the_app_is_closing_is_no_error() -> None:
+    app = RingvizApp(laboratory=FakeLaboratory())
+    async with app.run_test() as pilot:
+        await pilot.press("q")
+    assert not app.screen_stack
+    await app.on_event(events.Key("a", "a"))

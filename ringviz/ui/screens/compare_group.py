@@ -1,7 +1,9 @@
 """The side-by-side screen: one guest under two to four techniques, moving together, every difference lit."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ringviz.engine.group import FEWEST, MOST, GroupColumn, GroupView
+from ringviz.engine.group_size import FEWEST, MOST
 from ringviz.ui.commands import GROUP, Command, bindings
 from ringviz.ui.glyphs import DIFFERS, grouped
 from ringviz.ui.laboratory import TechniqueChoice
@@ -24,6 +26,9 @@ from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.widgets.group_column import column_lines, legend
 from ringviz.ui.widgets.keyline import KeyLine
 from ringviz.ui.widgets.panel import printable, set_title
+
+if TYPE_CHECKING:
+    from ringviz.engine.group import GroupColumn, GroupView
 
 _TITLE = "Side by side"
 _EXPLANATION = (

@@ -1,5 +1,7 @@
 """The editor: the guest's source, changed, assembled, and run beside the original."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
@@ -16,7 +18,6 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widgets import Input, Static, TextArea
 
-from ringviz.engine.source_lines import SourceLines
 from ringviz.errors import Complaint, RingvizError
 from ringviz.guest.scenario import shown_path
 from ringviz.ui.commands import EDIT, Command, bindings
@@ -29,6 +30,7 @@ from ringviz.ui.widgets.panel import printable
 from ringviz.ui.widgets.source_area import SourceArea
 
 if TYPE_CHECKING:
+    from ringviz.engine.source_lines import SourceLines
     from ringviz.ui.app import RingvizApp
 
 _KEEP_SECONDS = 0.5
@@ -76,7 +78,7 @@ class EditScreen(Screen[None]):
         super().__init__()
 
     @property
-    def ringviz(self) -> "RingvizApp":
+    def ringviz(self) -> RingvizApp:
         """The app, by its own type."""
         return cast("RingvizApp", self.app)
 

@@ -1,7 +1,9 @@
 """Understanding on demand: what is on the screen, why the next instruction traps, every word; with a search."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,12 +14,14 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ringviz.engine.derivation import Derivation
 from ringviz.ui.commands import Command
 from ringviz.ui.screens.help import help_text
 from ringviz.ui.subject import Subject
 from ringviz.ui.subjects import all_subjects, found, paragraph, why_subject
 from ringviz.ui.widgets.panel import printable
+
+if TYPE_CHECKING:
+    from ringviz.engine.derivation import Derivation
 
 KEYS_AND_SIGNS = "Keys and signs"
 _WAITING = Subject("Why does it trap?", "", "…")

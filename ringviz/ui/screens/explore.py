@@ -1,8 +1,10 @@
 """The explore screen: one guest, one moment, every panel."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -11,11 +13,9 @@ from textual.containers import Horizontal
 from textual.reactive import var
 from textual.widget import Widget
 
-from ringviz.engine.hit_count import Hits
 from ringviz.engine.looks import Looks, WalkLook
-from ringviz.engine.memory_view import MemoryLook
+from ringviz.engine.memory_look import MemoryLook
 from ringviz.engine.places import DIVERGENCE
-from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.ui.bookmarks import Bookmark
@@ -69,6 +69,10 @@ from ringviz.ui.widgets.tail import TailView
 from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
 from ringviz.ui.widgets.walk import WalkPanel
+
+if TYPE_CHECKING:
+    from ringviz.engine.hit_count import Hits
+    from ringviz.engine.view import Snapshot
 
 
 def _alignment(shown: Snapshot) -> str:

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from ringviz.engine.group import FEWEST, MOST
+from ringviz.engine.group_size import FEWEST, MOST
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.record.lecture_notes import LectureNotes, write_notes

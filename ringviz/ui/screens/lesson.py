@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from ringviz.engine.looks import Looks, WalkLook
-from ringviz.engine.memory_view import MemoryLook
+from ringviz.engine.memory_look import MemoryLook
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
 from ringviz.lessons.progress import LessonProgress, Progress

@@ -7,7 +7,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.timer import Timer
 
-from ringviz.engine.group import FEWEST, MOST
+from ringviz.engine.group_size import FEWEST, MOST
 from ringviz.record.pace import THINKING_SECONDS, beat_seconds
 from ringviz.record.played import Played
 from ringviz.record.replay import Beat, Replay

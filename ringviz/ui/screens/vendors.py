@@ -1,7 +1,9 @@
 """The vendors screen: one guest at one instruction under VT-x and AMD-V, exit beside exit, field beside field."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -11,7 +13,6 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ringviz.engine.vendors import VendorColumn, VendorField, VendorRow, VendorsView
 from ringviz.engine.view import SideMark
 from ringviz.facts.residents import RESIDENTS
 from ringviz.ui.commands import VENDORS, Command, bindings
@@ -22,6 +23,9 @@ from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.widgets.card import chain
 from ringviz.ui.widgets.keyline import KeyLine
 from ringviz.ui.widgets.panel import printable, set_title, wrapped
+
+if TYPE_CHECKING:
+    from ringviz.engine.vendors import VendorColumn, VendorField, VendorRow, VendorsView
 
 _TITLE = "Not compatible, but similar"
 _EXPLANATION = (

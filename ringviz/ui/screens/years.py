@@ -1,5 +1,7 @@
 """The years screen: one guest's slowdown under each technique, drawn against the years of the CPUs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -10,7 +12,6 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from ringviz.engine.generations import Generations
 from ringviz.export.chart_text import Line, draw
 from ringviz.export.chart_words import TITLE, notes, verdicts
 from ringviz.ui.glyphs import grouped
@@ -18,6 +19,7 @@ from ringviz.ui.requests import Failed, Progressed, Remarked
 from ringviz.ui.widgets.panel import printable
 
 if TYPE_CHECKING:
+    from ringviz.engine.generations import Generations
     from ringviz.ui.app import RingvizApp
 
 _LOOKS = {

@@ -1,14 +1,19 @@
 """What just happened: one line of arrows, one of why, and the price."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.reactive import reactive
 
-from ringviz.engine.micro_steps import MicroStep
 from ringviz.engine.view import Card, CardPart, Snapshot
 from ringviz.ui.glyphs import KIND_LOOKS, grouped, ring_name
 from ringviz.ui.widgets.panel import Panel, printable, wrapped
+
+if TYPE_CHECKING:
+    from ringviz.engine.micro_steps import MicroStep
 
 _ROLE_STYLES = {
     "instruction": "bold reverse",

@@ -1,16 +1,21 @@
 """One technique's column on the side-by-side screen: the same lines in every column, so that eyes can go across."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from ringviz.engine.group import GroupColumn, GroupRegister, GroupView
 from ringviz.engine.view import LedgerRow, Verdict
 from ringviz.ui.glyphs import BELIEVED, DIFFERS, KIND_LOOKS, REAL, VERDICT_LOOKS, grouped, ring_name
 from ringviz.ui.widgets.card import chain
 from ringviz.ui.widgets.overhead import FILLS, shares
 from ringviz.ui.widgets.panel import printable, wrapped
+
+if TYPE_CHECKING:
+    from ringviz.engine.group import GroupColumn, GroupRegister, GroupView
 
 _DIFFERENT = "bold $kind-silent"
 _NAME_CELLS = 7

@@ -1,20 +1,25 @@
 """The memory panel: bytes, stack, descriptor tables and page tables, with what the last step did to them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from ringviz.engine.memory_touches import MemoryTouch
-from ringviz.engine.memory_view import ACCESS, LINE, HexRow, MemoryLook, MemoryMode, MemoryView
-from ringviz.engine.table_rows import MemoryRow
+from ringviz.engine.memory_look import ACCESS, LINE, MemoryLook, MemoryMode
 from ringviz.engine.view import Snapshot
 from ringviz.ui.glyphs import DIFFERS, REAL
 from ringviz.ui.widgets.panel import keyed, printable, set_title
 from ringviz.ui.widgets.scrolled import ScrolledPanel
+
+if TYPE_CHECKING:
+    from ringviz.engine.memory_touches import MemoryTouch
+    from ringviz.engine.memory_view import HexRow, MemoryView
+    from ringviz.engine.table_rows import MemoryRow
 
 _MODES = tuple(MemoryMode)
 _SIXTEEN = 8 + 3 * LINE + 1 + LINE

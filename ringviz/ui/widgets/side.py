@@ -1,8 +1,10 @@
 """The VMM's side: what it keeps beside the guest's code, as a list that shows what is new and what runs now."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -10,11 +12,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive, var
 
-from ringviz.engine.hit_count import Hits
 from ringviz.engine.view import Side, SideMark, SideRow, Snapshot
 from ringviz.ui.glyphs import MARK_LOOKS, grouped
 from ringviz.ui.widgets.code import foot_height, line_of_current
 from ringviz.ui.widgets.panel import Panel, printable, set_title, wrapped
+
+if TYPE_CHECKING:
+    from ringviz.engine.hit_count import Hits
 
 _NARROW = 40
 """Below this width there is no room for addresses and field numbers; the foot names those of one line."""

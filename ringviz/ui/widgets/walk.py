@@ -1,15 +1,20 @@
 """The page-walk panel: which entries translate an address, in one dimension or two, and whose they are."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from ringviz.engine.view import Snapshot
-from ringviz.engine.walks import AgreementView, ReadRow, TableWalkView, WalkView
 from ringviz.ui.glyphs import DIFFERS
 from ringviz.ui.widgets.panel import keyed, printable, set_title, wrapped
 from ringviz.ui.widgets.scrolled import ScrolledPanel
+
+if TYPE_CHECKING:
+    from ringviz.engine.walks import AgreementView, ReadRow, TableWalkView, WalkView
 
 _WALKERS = {"CPU": "The CPU walks ", "VMM": "The VMM walks ", "emulator": "The emulator walks "}
 _TABLES = {"guest": "the guest's own tables", "shadow": "the shadow", "direct": "the guest's tables, as checked"}
