@@ -67,6 +67,7 @@ async def find_popf_hole(page: Page) -> None:
     await page.sees("a word of its name")
     await page.press(*"popf")
     await page.sees("POPF: the instruction that says nothing", "popf")
+    await page.sees("enter opens popf-hole")
     await page.press("tab")
 
 
