@@ -210,6 +210,8 @@ class LessonScreen(MovingScreen):
             field.focus()
             self._show_moment()
             self._draw()
+            # On a small screen the options stand below what can be seen.
+            self.call_after_refresh(self.query_one("#text", VerticalScroll).scroll_end, animate=False)
 
     def action_other_panel(self) -> None:
         """Another panel on the right."""
