@@ -15,7 +15,7 @@ from ringviz.cli.table import Column, table
 from ringviz.errors import InputError
 from ringviz.lessons.course import find_lesson, list_lessons
 from ringviz.lessons.lesson import Lesson
-from ringviz.lessons.progress import LessonProgress, Progress
+from ringviz.lessons.progress import LessonProgress, Progress, answer_key
 from ringviz.lessons.question import LETTERS, Question
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _follow(lesson: Lesson, progress: Progress, seed: int, again: bool) -> int:
             if given is None:
                 break
             if given:
-                done.answers[page.question.id] = given
+                done.answers[answer_key(page.question.id, seed)] = given
             print_lines([*_judged(page.question, given), *_after("", _prose(page.reveal))])
         number += 1
         done.page = min(number, follower.count)

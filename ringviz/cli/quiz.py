@@ -16,7 +16,7 @@ from ringviz.errors import InputError
 from ringviz.lessons.course import find_lesson
 from ringviz.lessons.grade import Grade, grade, grade_json, make_quiz, quiz_json, read_answers
 from ringviz.lessons.lesson import Lesson
-from ringviz.lessons.progress import Progress
+from ringviz.lessons.progress import Progress, answer_key
 from ringviz.lessons.question import Question
 from ringviz.lessons.read import read_quiz
 
@@ -96,5 +96,6 @@ def _keep(lesson: Lesson, result: Grade) -> None:
     done = progress.of(lesson.id)
     done.best_percent = max(result.percent, done.best_percent or 0)
     done.is_passed = done.is_passed or result.is_passed
-    done.answers.update({answer.question.id: answer.given for answer in result.answers if answer.given is not None})
+    given = {answer_key(row.question.id, result.seed): row.given for row in result.answers if row.given is not None}
+    done.answers.update(given)
     progress.save()

@@ -15,6 +15,11 @@ _SCHEMA = 1
 _WHAT = "the progress of lessons"
 
 
+def answer_key(question: str, seed: int) -> str:
+    """Give the name under which an answer is kept: in another variant the same letter is another answer."""
+    return question if seed == 0 else f"{question}#{seed}"
+
+
 @dataclass(slots=True)
 class LessonProgress:
     """One lesson."""
@@ -23,7 +28,7 @@ class LessonProgress:
     """The page that was open last."""
     is_read: bool = False
     answers: dict[str, str] = field(default_factory=dict)
-    """By id of the question, of the lesson and of its quiz."""
+    """By id of the question, of the lesson and of its quiz; of other variants by id and seed: see `answer_key`."""
     best_percent: int | None = None
     """Of the quiz."""
     is_passed: bool = False

@@ -10,6 +10,10 @@ THINKING_SECONDS = 8.0
 """Ours: between a question and its answer."""
 
 
+COMPARING_SECONDS = 10.0
+"""Ours: techniques side by side take that long to look at, besides the words."""
+
+
 def reading_seconds(text: str) -> float:
     """How long it takes to read a text."""
     return 60 * len(text.split()) / WORDS_PER_MINUTE
@@ -21,4 +25,6 @@ def beat_seconds(beat: Beat, speed: float = 1.0) -> float:
     if beat.ask is not None:
         seconds += reading_seconds(beat.ask.text) + THINKING_SECONDS + reading_seconds(beat.ask.answer)
         seconds += reading_seconds(beat.ask.explain)
+    if beat.compare:
+        seconds += COMPARING_SECONDS
     return seconds / speed

@@ -65,6 +65,14 @@ def test_a_quiz_is_graded_for_a_course_server(tmp_path: Path) -> None:
     )
 
 
+def test_an_answer_belongs_to_its_variant(tmp_path: Path) -> None:
+    for seed in ("0", "7"):
+        ringviz("learn", "1", "--again", "--seed", seed, typed="a\nq\n", RINGVIZ_STATE=str(tmp_path))
+    kept = json.loads((tmp_path / "progress.json").read_text(encoding="utf-8"))["lessons"]["where-am-i"]["answers"]
+    assert list(kept.values()) == ["a", "a"]
+    assert [key.rpartition("#")[2] for key in kept if "#" in key] == ["7"]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

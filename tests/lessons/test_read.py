@@ -48,7 +48,7 @@ def test_a_lesson_has_sections_moves_questions_and_what_is_read_after_the_answer
             "go: too: unknown key, expected technique, mmu, cpu, controls, to, look",
         ),
         ('kind = "choice"', 'kind = "chioce"', 'did you mean "choice"?'),
-        ('right = "in ring 0', 'rigth = "in ring 0', "rigth: unknown key, expected text, right"),
+        ('right = "the processor', 'rigth = "the processor', "rigth: unknown key, expected text, right"),
         ("## Misconception", "## Misconeption", "expected a section ## Misconception"),
         ("## Read next", "## Home again\n\n## Home again\n\n## Your turn", "two sections are called Your turn"),
         ("+++\nschema = 1", "schema = 1", "expected a table of TOML between two lines of +++"),

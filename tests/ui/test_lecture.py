@@ -181,8 +181,7 @@ async def test_a_beat_that_compares_opens_the_comparison_and_a_remote_goes_on_fr
     app = RingvizApp(replay=replace(REPLAY, beats=beats, made_with=old), is_lecture=True)
     screen = app._lecture
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LectureGroupScreen))
-        assert "Two worlds" in text(app)
+        await until(pilot, lambda: isinstance(app.screen, LectureGroupScreen) and "Two worlds" in text(app))
         assert "Since it was recorded, the guest's image" in notes().problems[0]
         for key in ("n", "g", "m", "5"):
             await pilot.press(key)

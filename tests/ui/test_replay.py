@@ -120,6 +120,7 @@ async def test_a_beat_that_compares_opens_the_techniques_side_by_side_until_the_
         await _until(pilot, lambda: isinstance(app.screen, ReplayGroupScreen))
         group = app.screen
         assert isinstance(group, ReplayGroupScreen)
+        await _until(pilot, lambda: bool(group.query(Caption)))
         assert "Look at both." in str(group.query_one(Caption).render())
         await _until(pilot, lambda: [column.technique_id for column in group.columns] == ["native", "vt-x"])
         await pilot.press("full_stop")

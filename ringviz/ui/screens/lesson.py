@@ -16,7 +16,7 @@ from ringviz.engine.looks import Looks, WalkLook
 from ringviz.engine.memory_look import MemoryLook
 from ringviz.engine.view import Snapshot
 from ringviz.errors import RingvizError
-from ringviz.lessons.progress import LessonProgress, Progress
+from ringviz.lessons.progress import LessonProgress, Progress, answer_key
 from ringviz.lessons.question import LETTERS, Question
 from ringviz.ui.commands import LESSON, Command, bindings
 from ringviz.ui.prose import inline, prose
@@ -87,6 +87,7 @@ class LessonScreen(MovingScreen):
 
     def __init__(self, request: OpenLesson, progress: Progress) -> None:
         self._lesson_id = request.lesson
+        self._seed = request.seed
         self._progress = progress
         self._title = ""
         self._moment: Snapshot | None = None
@@ -129,8 +130,8 @@ class LessonScreen(MovingScreen):
         done = self._done
         self._given = None
         question = message.page.question
-        if question is not None and question.id in done.answers:
-            self._given = done.answers[question.id]
+        if question is not None:
+            self._given = done.answers.get(answer_key(question.id, self._seed))
         self.page = message.page
         self.look = message.page.look or "code"
         done.page = message.page.number
@@ -210,6 +211,8 @@ class LessonScreen(MovingScreen):
             field.focus()
             self._show_moment()
             self._draw()
+            # On a small screen the options stand below what can be seen.
+            self.call_after_refresh(self.query_one("#text", VerticalScroll).scroll_end, animate=False)
 
     def action_other_panel(self) -> None:
         """Another panel on the right."""
@@ -262,7 +265,7 @@ class LessonScreen(MovingScreen):
             return
         self._given = given
         if given:
-            self._done.answers[question.id] = given
+            self._done.answers[answer_key(question.id, self._seed)] = given
             self._save()
         event.input.display = False
         self._show_moment()
