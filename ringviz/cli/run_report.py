@@ -1,5 +1,6 @@
 """The words for one finished run that `stat` and `compare` share."""
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -98,10 +99,11 @@ def _seen(what: str, value: int | str) -> str:
     return shown if what == ANSWER else f"{what} {shown}"
 
 
-def priced(cpu_id: str) -> str:
+def priced(cpu_id: str) -> Iterator[str]:
     """Say that cycles are modelled, for which CPU, and where its prices come from."""
     cpu = CPU_PROFILES[cpu_id]
-    return f"Cycles are modelled for {cpu.title} ({cpu.year}); `ringviz cpus {cpu_id}` has each price with its source"
+    text = f"Cycles are modelled for {cpu.title} ({cpu.year}); `ringviz cpus {cpu_id}` has each price with its source"
+    yield from textwrap.wrap(text, width_cells(), subsequent_indent="  ", break_on_hyphens=False)
 
 
 def share(part: int, whole: int) -> str:

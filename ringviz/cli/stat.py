@@ -79,7 +79,7 @@ def report(result: "Stat", port: Recompiled | None = None) -> Iterator[str]:
     technique = TECHNIQUES[result.technique]
     yield strong(f"{result.scenario} under {technique.title} ({technique.id}), memory: {result.mmu}")
     yield f"Ended: {run_report.ending(result)}, after {result.retired:,} guest instructions"
-    yield run_report.priced(result.cpu)
+    yield from run_report.priced(result.cpu)
     yield ""
     if result.ledger is not None:
         yield from ledger_lines(result.ledger, result.cpu)
