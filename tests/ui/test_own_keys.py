@@ -76,7 +76,7 @@ def test_on_no_screen_two_commands_share_a_key(screen: str) -> None:
 
 
 async def test_the_key_line_of_other_screens_shows_them_too() -> None:
-    async with bench() as b:
+    async with bench(size=(200, 60)) as b:
         b.app.own_keys = OwnKeys({"divergence": "D"}, {"divergence": "D"})
         b.app.set_keymap({"divergence": "D"})
         await b.press("C", "D")
