@@ -80,5 +80,5 @@ async def test_the_key_line_of_other_screens_shows_them_too() -> None:
         b.app.own_keys = OwnKeys({"divergence": "D"}, {"divergence": "D"})
         b.app.set_keymap({"divergence": "D"})
         await b.press("C", "D")
-        assert "D divergence" in b.text()
+        assert "D goes wrong" in b.text()
         assert "step 50" in b.text()
