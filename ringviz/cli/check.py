@@ -67,9 +67,11 @@ def problems_of(path: Path, *, is_quick: bool = False) -> Iterator[str]:
     else:
         folder = path.parent if path.name in (SCENARIO_FILE, LESSON_FILE, QUIZ_FILE) else path
         has_lesson = (folder / LESSON_FILE).is_file()
+        told: list[str] = []
         if (folder / SCENARIO_FILE).is_file() or not has_lesson:
-            yield from _told(lambda: _of_scenario(folder))
-        for replay in replays_in(folder):
+            told = list(_told(lambda: _of_scenario(folder)))
+            yield from told
+        for replay in replays_in(folder) if not told else ():  # what plays a broken scenario only says so again
             yield from _of_replay(replay, is_quick=is_quick)
         if has_lesson:
             yield from _told(lambda: _of_lesson(folder, is_quick=is_quick))

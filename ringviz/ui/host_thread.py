@@ -15,11 +15,12 @@ from ringviz.engine.automation.rules import Automation, Deed
 from ringviz.errors import RingvizError
 from ringviz.facts.scheduling import LEAST_WEIGHT, MOST_WEIGHT
 from ringviz.guest.scenario import Scenario
+from ringviz.record.machines.definition import Definition
 from ringviz.record.machines.host_run import HostRun
 from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.room import Room
 from ringviz.record.machines.room_view import RoomView, room_view
-from ringviz.vmm.host.shares import FULL_PERCENT, Share
+from ringviz.vmm.host.shares import FULL_PERCENT
 
 SHORTEST_STEP_S = 0.2
 """Ours: five accounting periods a second at most, so that one can see what changes."""
@@ -30,15 +31,22 @@ CAP_STEP = 10
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    """A weight or a cap is to be a step higher or lower than it is by then: keys can come faster than that."""
+    """Weight, cap or memory is to be a step higher or lower than it is by then: keys can come faster than that."""
 
     action: str
     target: str
     by: int
     """1 or -1."""
 
-    def deed(self, now: Share) -> Deed:
-        """Say what that comes to: twice or half the weight; a tenth of the CPU more or less, above all of it no cap."""
+    def deed(self, now: Definition) -> Deed:
+        """Say what that comes to.
+
+        Twice or half the weight; a tenth of the CPU more or less, above all of it no cap; a MiB of memory more or less.
+        """
+        if self.action == "balloon":
+            whole = now.load().guest.memory_mib
+            size = min(now.memory_max_mib or whole, whole) + self.by
+            return Deed("balloon", self.target, 0 if size >= whole else max(now.memory_min_mib or 1, size))
         if self.action == "weight":
             weight = now.weight * 2 if self.by > 0 else now.weight // 2
             return Deed("weight", self.target, min(MOST_WEIGHT, max(LEAST_WEIGHT, weight)))
@@ -173,7 +181,7 @@ class HostThread:
             self._post(HostSaid(f"{command.target} is not here any more", is_failure=True))
             return
         if isinstance(command, Nudge):
-            command = command.deed(run.machines[command.target].definition.share)
+            command = command.deed(run.machines[command.target].definition)
         entry = run.order(command)
         self._post(HostSaid(f"{entry.what}: {entry.result}", is_failure=not entry.is_done))
 

@@ -135,7 +135,7 @@ def test_each_mistake_of_a_lesson_has_its_line(tmp_path: Path) -> None:
         "mine/lesson.md:61:", "mine/lesson.md:", "mine/quiz.toml:", "mine/quiz.toml:",
     ]  # fmt: skip
     for words in (
-        'section “The first page”: "start.nowhere" is neither an address',
+        'section “The first page”: "start.nowhere" is no step',
         '{{native retierd}}: "native retierd" is no figure',
         "question the-first-page: figure: vt-x console is no whole number",
         'section “The same guest, elsewhere”: hello-serial under vt-x never comes to "before silent 1"',

@@ -105,6 +105,8 @@ async def test_the_other_machine_is_paused_given_weight_and_switched_off(room: R
     async with visit(room, (80, 24)) as there:
         await there.pilot.press("down", "plus")
         await there.sees("weight neighbour 512: done")
+        await there.pilot.press("left_square_bracket")
+        await there.sees("refused: neighbour has no balloon")
         await there.pilot.press("p")
         await there.sees("paused")
         await there.pilot.press("p")
@@ -193,4 +195,15 @@ async def test_the_life_of_a_machine_is_shown_with_where_it_is(room: Room) -> No
         await there.sees("noisy-2")
     assert list(room.kept("noisy").snapshots) == ["order-1"]
     assert room.kept("noisy-2").state is Life.PAUSED
+    room.close()
+
+
+async def test_memory_is_taken_and_given_by_key(tmp_path: Path) -> None:
+    room = open_host(find_host("overcommit"), tmp_path, lambda: 0)
+    async with visit(room, (120, 40), "overcommit") as there:
+        await there.pilot.press("left_square_bracket")
+        await there.sees("balloon reader to 3 MiB: done")
+        await there.pilot.press("right_square_bracket")
+        await there.sees("balloon reader empty: done")
+    assert room.kept("reader").definition.memory_max_mib is None
     room.close()

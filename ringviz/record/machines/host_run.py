@@ -272,6 +272,11 @@ class HostRun:
             if new.share != old.share:
                 self.host.set_share(name, new.share)
             if new.allotment != old.allotment:
+                has_balloon = self.host.machine(name).technique.balloon is not None
+                if not has_balloon and not self.host.memory.rules.overcommits:
+                    raise InputError(
+                        f"{name} has no balloon, and this host has memory enough for all: nothing would change"
+                    )
                 self.host.set_allotment(name, new.allotment)
         self.machines[name] = replace(kept, definition=new)
         return DONE

@@ -23,9 +23,18 @@ from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
 
 _KEYS = (
-    "space run, hold · n next period · ↑↓ machine · enter look in · + - weight · > < cap · l life · x memory · q quit"
+    ("space", "run, hold"),
+    ("n", "next period"),
+    ("↑↓", "machine"),
+    ("enter", "look in"),
+    ("+ -", "weight"),
+    ("> <", "cap"),
+    ("] [", "memory"),
+    ("l", "life"),
+    ("x", "frames"),
+    ("q", "quit"),
 )
-_HELP_KEY = " · h slow it down"
+_HELP_KEY = ("h", "slow it down")
 _FRAME_CELLS = 5
 _NUMBERS_CELLS = 65
 """What a row has beside the machine's name."""
@@ -72,6 +81,8 @@ class MachineRoomScreen(Screen[None]):
         Binding("minus", "weight(-1)", "less weight", show=False),
         Binding("greater_than_sign,full_stop", "cap(1)", "higher cap", show=False),
         Binding("less_than_sign,comma", "cap(-1)", "lower cap", show=False),
+        Binding("right_square_bracket", "allot(1)", "more memory", show=False),
+        Binding("left_square_bracket", "allot(-1)", "less memory", show=False),
         Binding("p", "pause", "pause, resume", show=False),
         Binding("o", "power", "on, off", show=False),
         Binding("r", "operate('reset')", "reset", show=False),
@@ -123,7 +134,7 @@ class MachineRoomScreen(Screen[None]):
                         yield Static("", markup=False, id="gantt")
                         yield Static("", markup=False, id="audit")
         yield Static("", markup=False, id="said")
-        yield Static(_KEYS, markup=False, id="keys")
+        yield Static(_key_line(), markup=False, id="keys")
 
     def on_mount(self) -> None:
         """Let the host begin."""
@@ -207,6 +218,10 @@ class MachineRoomScreen(Screen[None]):
     def action_cap(self, by: int) -> None:
         """A cap that is higher or lower by a tenth of the CPU."""
         self._nudge("cap", by)
+
+    def action_allot(self, by: int) -> None:
+        """A MiB of memory more or less: its balloon has the rest."""
+        self._nudge("balloon", by)
 
     def _nudge(self, action: str, by: int) -> None:
         row = self._row()
@@ -301,7 +316,7 @@ class MachineRoomScreen(Screen[None]):
         if view.memory is not None:
             pages.update(Content("\n").join(_map_lines(view.memory, self._first_cells)))
         is_moving = view.migration is not None and view.migration.outcome is None
-        self.query_one("#keys", Static).update(_KEYS + (_HELP_KEY if is_moving else ""))
+        self.query_one("#keys", Static).update(_key_line(is_moving=is_moving))
         self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
         audit = [Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))]
         audit += [Content(printable(line)) for line in reversed(view.audit)]
@@ -358,6 +373,12 @@ class MachineRoomScreen(Screen[None]):
         yield Content.assemble(
             ("CPU, ready (stolen time): of the last period; exits: for each million cycles that it had the CPU", "$dim")
         )
+
+
+def _key_line(*, is_moving: bool = False) -> Content:
+    """Give the keys as other screens write them; the one that slows a machine down first, where one moves."""
+    keys = (_HELP_KEY, *_KEYS) if is_moving else _KEYS
+    return Content("  ").join(Content.assemble((face, "bold $primary"), f" {title}") for face, title in keys)
 
 
 def _memory(row: RoomRow) -> str:
