@@ -35,6 +35,7 @@ _KEYS = (
     ("q", "quit"),
 )
 _HELP_KEY = ("h", "slow it down")
+_GAP = "  "
 _FRAME_CELLS = 5
 _NUMBERS_CELLS = 65
 """What a row has beside the machine's name."""
@@ -134,7 +135,7 @@ class MachineRoomScreen(Screen[None]):
                         yield Static("", markup=False, id="gantt")
                         yield Static("", markup=False, id="audit")
         yield Static("", markup=False, id="said")
-        yield Static(_key_line(), markup=False, id="keys")
+        yield Static("", markup=False, id="keys")
 
     def on_mount(self) -> None:
         """Let the host begin."""
@@ -316,7 +317,8 @@ class MachineRoomScreen(Screen[None]):
         if view.memory is not None:
             pages.update(Content("\n").join(_map_lines(view.memory, self._first_cells)))
         is_moving = view.migration is not None and view.migration.outcome is None
-        self.query_one("#keys", Static).update(_key_line(is_moving=is_moving))
+        keys = self.query_one("#keys", Static)
+        keys.update(_key_line(self.size.width - 2, is_moving=is_moving))
         self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
         audit = [Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))]
         audit += [Content(printable(line)) for line in reversed(view.audit)]
@@ -375,10 +377,18 @@ class MachineRoomScreen(Screen[None]):
         )
 
 
-def _key_line(*, is_moving: bool = False) -> Content:
+def _key_line(width: int, *, is_moving: bool = False) -> Content:
     """Give the keys as other screens write them; the one that slows a machine down first, where one moves."""
-    keys = (_HELP_KEY, *_KEYS) if is_moving else _KEYS
-    return Content("  ").join(Content.assemble((face, "bold $primary"), f" {title}") for face, title in keys)
+    lines: list[list[Content]] = [[]]
+    taken = 0
+    for face, title in (_HELP_KEY, *_KEYS) if is_moving else _KEYS:
+        part = Content.assemble((face, "bold $primary"), f" {title}")
+        if taken + part.cell_length > width and lines[-1]:
+            lines.append([])  # a key and what it does stay on one line
+            taken = 0
+        lines[-1].append(part)
+        taken += part.cell_length + len(_GAP)
+    return Content("\n").join(Content(_GAP).join(line) for line in lines)
 
 
 def _memory(row: RoomRow) -> str:
