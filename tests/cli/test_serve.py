@@ -96,8 +96,7 @@ async def visit(address: str) -> None:
             await visitor.sees("cpuid-loop")
             with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
                 await client.ws_connect(where)
-            await visitor.press("\r")  # this guest
-            await visitor.press("\r")  # on bare metal
+            await visitor.press("\r")  # this guest, on bare metal
             await visitor.sees("Who runs where")
             await visitor.press(" ")
             await visitor.sees("step 1")
