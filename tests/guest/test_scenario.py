@@ -62,7 +62,7 @@ BROKEN = {
     "mistyped key": (
         TOML.replace("memory_mib", "memory_mb"),
         "guest.memory_mb: unknown key, expected source, image, format, memory_mib, load, entry, start, paging,"
-        " long, svm, paravirt, disk, disk2, input, keys;"
+        " long, svm, paravirt, disk, disk2, input, keys, balloon;"
         ' did you mean "memory_mib"?',
     ),
     "mistyped table": (
