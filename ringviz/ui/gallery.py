@@ -27,6 +27,7 @@ from ringviz.ui.requests import OpenLesson, Refresh, Settled
 from ringviz.ui.themes import CONTRAST, DARK, LIGHT
 
 if TYPE_CHECKING:
+    from ringviz.ui.engine_laboratory import EngineLaboratory
     from ringviz.ui.machine_room import OtherHostSeen
     from ringviz.vmm.migration.source import Plan
 
@@ -55,6 +56,14 @@ class WithGuest:
 
 
 @dataclass(frozen=True, slots=True)
+class ToEdit:
+    """Begin with a guest whose source may be changed; nothing of it is kept."""
+
+    scenario: str
+    technique: str
+
+
+@dataclass(frozen=True, slots=True)
 class InLesson:
     """Begin on a page of a lesson."""
 
@@ -76,7 +85,7 @@ class InMachineRoom:
     host: str
 
 
-Start = AtHome | WithGuest | InLesson | InLecture | InMachineRoom
+Start = AtHome | WithGuest | ToEdit | InLesson | InLecture | InMachineRoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("breakpoints", _guest("amd-v"), (*_LIE, "B")),
     Shot("explain", _guest("trap-emulate"), (*_LIE, "question_mark")),
     Shot("why", _guest("trap-emulate"), (*_BEFORE_THE_LIE, "i")),
+    Shot("editor", ToEdit("popf-hole", "trap-emulate"), (*_LIE, "e")),
     # Techniques beside each other.
     Shot("side-by-side", _guest("trap-emulate"), (*_BEFORE_THE_LIE, "C"), LARGE),
     Shot("divergence", _guest("trap-emulate"), ("C", "d")),
@@ -240,6 +250,11 @@ def _opened(shot: Shot, laboratory: Laboratory | None) -> Iterator[App[None]]:
             yield RingvizApp(laboratory=laboratory)
         case WithGuest(scenario, technique):
             yield RingvizApp(scenario, technique, laboratory=laboratory)
+        case ToEdit(scenario, technique):
+            from ringviz.ui.engine_editing import EngineEditing
+
+            here = _engine()
+            yield RingvizApp(scenario, technique, laboratory=here, editing=EngineEditing(here))
         case InLesson(lesson, page):
             yield RingvizApp(laboratory=laboratory, lesson=OpenLesson(lesson, page))
         case InLecture(scenario):
@@ -287,7 +302,7 @@ def _other_host(plan: "Plan", folder: Path) -> "OtherHostSeen":
     return OtherHostSeen(Peer(ports.get(), shared.path, plan), lambda: said)
 
 
-def _engine() -> Laboratory:
+def _engine() -> "EngineLaboratory":
     from ringviz.ui.engine_laboratory import EngineLaboratory
 
     return EngineLaboratory()
