@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from contextlib import suppress
 
+from textual import work
+from textual.command import CommandPalette
+from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import OptionList
 
@@ -15,6 +18,7 @@ def mend() -> None:
         return
     _mend_paging()
     _mend_selecting()
+    _mend_palette()
     setattr(OptionList, _MARK, True)
 
 
@@ -43,3 +47,15 @@ def _mend_selecting() -> None:
         return self.is_attached and bool(selectable(self))
 
     Widget.allow_select = property(allow_select)  # type: ignore[assignment, method-assign]
+
+
+def _mend_palette() -> None:
+    """Let the command palette look for nothing once it is closed: it fills a list that is not there any more."""
+    gather = CommandPalette._gather_commands.__wrapped__  # type: ignore[attr-defined]
+
+    async def gather_while_open(self: CommandPalette, search_value: str) -> None:
+        with suppress(NoMatches):
+            await gather(self, search_value)
+
+    mended = work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)(gather_while_open)
+    CommandPalette._gather_commands = mended  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ print(json.dumps([code, sorted({"textual", "rich"} & set(sys.modules))]))
         ["stat", "hello-serial", "-t", "trap-emulate"],
         ["compare", "hello-serial"],
         ["trace", "hello-serial", "-t", "amd-v"],
-        ["check", "scenarios"],
+        ["check", "scenarios/hello-serial"],
         ["doctor"],
     ],
 )

@@ -339,12 +339,12 @@ class FakeLaboratory:
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
         """Every text is a step here."""
-        ahead = sorted(int(text) for text in texts if int(text) > self.session.position)
+        ahead = sorted(at for at in map(_step, texts) if at > self.session.position)
         self.session.seek(ahead[0] if ahead else self.session.end)
         return str(ahead[0]) if ahead else None
 
     def run_back_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
-        behind = sorted(int(text) for text in texts if int(text) < self.session.position)
+        behind = sorted(at for at in map(_step, texts) if at < self.session.position)
         if behind:
             self.session.seek(behind[-1])
         return str(behind[-1]) if behind else None
@@ -595,3 +595,10 @@ def _ledger(is_compressed: bool, kind: Kind, position: int) -> LedgerView:
     )
     curve = tuple(i * i * 9 for i in range(64))
     return LedgerView(rows, position, 35244, max(1, position), curve)
+
+
+def _step(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f'"{text}" is no step') from None

@@ -3,10 +3,12 @@
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
+from textual.command import CommandPalette
 from textual.widgets import OptionList, Static
 
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.textual_mends import mend
+from tests.ui.bench import bench
 from tests.ui.fake import FakeLaboratory
 
 
@@ -53,3 +55,13 @@ async def test_a_key_that_comes_when_the_app_is_closing_is_no_error() -> None:
         await pilot.press("q")
     assert not app.screen_stack
     await app.on_event(events.Key("a", "a"))
+
+
+async def test_a_command_palette_that_has_closed_looks_for_nothing() -> None:
+    async with bench() as b:
+        await b.pilot.press("ctrl+p")
+        palette = b.app.screen
+        assert isinstance(palette, CommandPalette)
+        await b.pilot.press("escape")
+        await b.until(lambda: not palette.is_attached)
+        await CommandPalette._gather_commands.__wrapped__(palette, "step")  # type: ignore[attr-defined]
