@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 _KEPT = Path(tempfile.mkdtemp(prefix="ringviz-tests-"))
-os.environ["RINGVIZ_STATE"] = str(_KEPT / "between-tests")
+_FOLDERS = ("RINGVIZ_STATE", "RINGVIZ_MACHINES", "RINGVIZ_CONFIG")
+"""Where a person keeps progress and last place, virtual machines, keys of their own."""
+os.environ.update({name: str(_KEPT / "between-tests" / name.lower()) for name in _FOLDERS})
 
 
 @pytest.fixture(autouse=True)
 def _state_of_its_own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RINGVIZ_STATE", str(_KEPT / f"{abs(hash(request.node.nodeid)):x}"))
+    for name in _FOLDERS:
+        monkeypatch.setenv(name, str(_KEPT / f"{abs(hash(request.node.nodeid)):x}" / name.lower()))
