@@ -15,6 +15,10 @@ from ringviz.facts.costs import CpuProfile, cost_of
 from ringviz.vmm.events import Event as RawEvent
 
 _CHECKPOINT_EVERY = 1024
+_MOST_SHARED = 4096
+_OFTEN_ALIKE = ("address", "instruction", "cause", "rule", "action", "charges", "native_charges", "changes", "resume",
+                "detail")  # fmt: skip
+"""Fields of an event whose values come again and again."""
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
@@ -55,6 +59,8 @@ class EventLog(Sequence[Event]):
         self._checkpoints: list[Counts] = [Counts(Counter(), Counter())]
         self._running = Counts(Counter(), Counter())
         self._known_prices: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, int]] = {}
+        self._shared: dict[object, object] = {}
+        """Values of late, each once: a million events of a loop say the same few things."""
 
     def append(self, event: RawEvent, tallies: Mapping[str, int] = _NOTHING) -> None:
         """Add an event.
@@ -63,6 +69,7 @@ class EventLog(Sequence[Event]):
             event: what happened.
             tallies: what has come without an event up to now, by cause.
         """
+        self._share(event)
         self.raw.append(event)
         self._tallied.append(self.tally_cycles(tallies))
         self._at.append(event.at)
@@ -72,6 +79,15 @@ class EventLog(Sequence[Event]):
         self._running.add(event)
         if len(self.raw) % _CHECKPOINT_EVERY == 0:
             self._checkpoints.append(self._running.copy())
+
+    def _share(self, event: RawEvent) -> None:
+        """Have equal values of events be one object, which more than halves what a long run takes of memory."""
+        if len(self._shared) > _MOST_SHARED:
+            self._shared.clear()
+        for name in _OFTEN_ALIKE:
+            value = getattr(event, name)
+            # An event is frozen; that it now has an equal value in the old one's place, nobody can see.
+            object.__setattr__(event, name, self._shared.setdefault(value, value))
 
     def _prices(self, charges: tuple[str, ...], native_charges: tuple[str, ...]) -> tuple[int, int]:
         """Add up the cycles on the VMM's and on bare metal's account; there are few combinations of causes."""

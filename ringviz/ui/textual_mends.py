@@ -6,8 +6,9 @@ from contextlib import suppress
 from textual import work
 from textual.command import CommandPalette
 from textual.css.query import NoMatches
+from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import OptionList
+from textual.widgets import Button, Input, OptionList
 
 _MARK = "_ringviz_has_mended"
 
@@ -50,12 +51,18 @@ def _mend_selecting() -> None:
 
 
 def _mend_palette() -> None:
-    """Let the command palette look for nothing once it is closed: it fills a list that is not there any more."""
+    """Let the command palette do nothing once it is closed: it fills a list that is gone, and closes what is not it."""
     gather = CommandPalette._gather_commands.__wrapped__  # type: ignore[attr-defined]
 
     async def gather_while_open(self: CommandPalette, search_value: str) -> None:
         with suppress(NoMatches):
             await gather(self, search_value)
 
+    async def dispatch_while_open(self: CommandPalette, message: Message) -> None:
+        # Enter, twice: the second one would take away the screen below, and do the same once more.
+        if self.is_current or not isinstance(message, (Input.Submitted, Button.Pressed)):
+            await super(CommandPalette, self)._dispatch_message(message)
+
     mended = work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)(gather_while_open)
     CommandPalette._gather_commands = mended  # type: ignore[method-assign]
+    CommandPalette._dispatch_message = dispatch_while_open  # type: ignore[method-assign, assignment]

@@ -3,8 +3,8 @@
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
-from textual.command import CommandPalette
-from textual.widgets import OptionList, Static
+from textual.command import CommandPalette, DiscoveryHit
+from textual.widgets import Input, OptionList, Static
 
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.textual_mends import mend
@@ -65,3 +65,21 @@ async def test_a_command_palette_that_has_closed_looks_for_nothing() -> None:
         await b.pilot.press("escape")
         await b.until(lambda: not palette.is_attached)
         await CommandPalette._gather_commands.__wrapped__(palette, "step")  # type: ignore[attr-defined]
+
+
+async def test_enter_twice_in_the_command_palette_is_one_command_and_closes_one_screen() -> None:
+    async with bench() as b:
+        screens = len(b.app.screen_stack)
+        await b.pilot.press("ctrl+p")
+        palette = b.app.screen
+        assert isinstance(palette, CommandPalette)
+        asked = []
+        palette._list_visible = False
+        palette._selected_command = DiscoveryHit("it", lambda: asked.append("it"))
+        line = palette.query_one(Input)
+        for _ in range(2):
+            palette.post_message(Input.Submitted(line, "it"))
+        await b.until(lambda: not palette.is_attached)
+        await b.settle()
+        assert asked == ["it"]
+        assert len(b.app.screen_stack) == screens
