@@ -22,6 +22,8 @@ from ringviz.machine.state import ADDRESS_32, ADDRESS_64, DS, EDI, ES, ESI, ESP,
 
 _NEAR_THE_STACK = 256
 """An instruction that pushes or pops does so within so many bytes of ESP."""
+_LONGEST_STRING_STEP, _LONGEST_STRING_STEP_64 = 4, 8
+"""Bytes; 16-bit code has the longer ones by prefix."""
 _BLOCKS_OF_A_FLUSH = 2
 """MOV to CR3 ends its block: in the second one from there CR3 has changed."""
 
@@ -232,7 +234,7 @@ def _pages_with_offset(state: CpuState, instruction: Instruction, offset: int) -
     if instruction.is_string:
         for segment, register in ((ES, EDI), (DS, ESI)):
             start = (segment_base(state, segment) + state.gpr[register]) & state.address_mask
-            ranges.append((start, state.code_bits // 8))
+            ranges.append((start, _LONGEST_STRING_STEP_64 if state.is_64bit else _LONGEST_STRING_STEP))
     if instruction.form in LOADS_DESCRIPTORS:
         ranges += [(table.base, table.limit + 1) for table in (state.gdtr, state.ldtr)]
     mask = state.address_mask

@@ -9,13 +9,12 @@ import struct
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ringviz.facts.svm import EXIT_INVALID, INTERCEPTS, SAVE_AREA_OFFSET, SVM_EXITS, VINTR_FIELDS, VMCB_CONTROL
+from ringviz.facts.svm import EXIT_INVALID, INTERCEPTS, SVM_EXITS, VINTR_FIELDS, VMCB_CONTROL
 from ringviz.machine.linear import PhysicalSpace
 from ringviz.machine.memory import PAGE
 from ringviz.machine.svm.registers import GuestMode
 from ringviz.machine.svm.report import SvmReport
 
-CONTROL_AREA_BYTES = SAVE_AREA_OFFSET
 _WORDS = struct.Struct("<5I")
 _PAGE_MASK = ~(PAGE - 1) & (1 << 64) - 1
 EXIT_CODES = {row.name: code for code, row in SVM_EXITS.items()}

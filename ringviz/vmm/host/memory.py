@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import ceil
 
 from ringviz.errors import UnsupportedError
 from ringviz.facts.host_memory import ReclaimState, number
@@ -279,11 +278,6 @@ class HostMemory:
     def consumed(self) -> Fraction:
         """Frames that guests take up."""
         return sum((pages.consumed for pages in self.maps.values()), Fraction(0))
-
-
-def whole_frames(frames: Fraction) -> int:
-    """Round frames up."""
-    return ceil(frames)
 
 
 def _mib(size_bytes: int) -> str:
