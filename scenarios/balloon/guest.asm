@@ -55,17 +55,7 @@ MOST_A_LOOK     equ 64              ; pages that go in or come out at one look
 SLOWNESS        equ 1500            ; turns of an empty loop while the device "seeks"
 STRIDE          equ 64              ; of a block every so many bytes are summed up
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -376,30 +366,8 @@ report:
     mov al, 10
     jmp putc
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/print.asm"
+%include "../common/putc.asm"
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -468,3 +436,4 @@ alignb 4096
     resb 4096
 kernel_stack_top:
 memory_end:
+

@@ -57,25 +57,8 @@ CR0_NORMAL      equ CR0_PE | CR0_ET | CR0_NE
 DOUBLE_FAULT    equ 8
 NO_ERROR_CODE   equ -1              ; what our handlers push where the CPU pushes none
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
-
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/ports.asm"
+%include "../common/multiboot.asm"
 
 ; What follows is expected to raise an exception: what to call it, which instruction is
 ; the culprit, where to go on. Ring 3 may do this too: it is only memory.
@@ -340,70 +323,10 @@ halt:                               ; only reached where there is no exit port
 not_for_you:
     iretd
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Print EAX in decimal. Changes no register.
-print_decimal:
-    pushad
-    mov ebx, 10
-    mov ecx, 0                      ; digits on the stack
-.divide:                            ; the last digit comes out first,
-    mov edx, 0
-    div ebx
-    push edx
-    inc ecx
-    test eax, eax
-    jnz .divide
-.digit:                             ; so the stack turns them round
-    pop eax
-    add al, '0'
-    call putc
-    dec ecx
-    jnz .digit
-    popad
-    ret
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -632,3 +555,4 @@ kernel_stack_top:
     resb 4096
 user_stack_top:
 memory_end:
+

@@ -35,25 +35,8 @@ XEN_VERSION     equ 17              ; Xen's number for "which version are you?",
 VERSION         equ 0x00020000      ; what our own handler answers: 2.0
 PINGS           equ 64
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
-
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/ports.asm"
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -183,80 +166,11 @@ print_name:
     jnz .byte
     ret
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Print EAX in decimal. Changes no register.
-print_decimal:
-    pushad
-    mov ebx, 10
-    mov ecx, 0                      ; digits on the stack
-.divide:                            ; the last digit comes out first,
-    mov edx, 0
-    div ebx
-    push edx
-    inc ecx
-    test eax, eax
-    jnz .divide
-.digit:                             ; so the stack turns them round
-    pop eax
-    add al, '0'
-    call putc
-    dec ecx
-    jnz .digit
-    popad
-    ret
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; End the run with the value in AL.
 end_run:
@@ -368,3 +282,4 @@ section .bss nobits align=4096
     resb 4096
 kernel_stack_top:
 memory_end:
+

@@ -48,17 +48,7 @@ FULL_PAGES      equ 128             ; half a mebibyte
 TICKS           equ 40              ; two seconds
 FIRST_WORD      equ 0x9E3779B9      ; odd, so that no two pages begin alike
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -174,30 +164,8 @@ print_hex:
     jnz .digit
     ret
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/print.asm"
+%include "../common/putc.asm"
 
 ; Both controllers: vectors from 20h on, nothing lets through but the timer. Changes EAX.
 set_up_controllers:
@@ -290,3 +258,4 @@ full:
     resb 4096
 kernel_stack_top:
 memory_end:
+

@@ -34,17 +34,7 @@ TOLD            equ 4               ; of so many sweeps one is told: a power of 
 WORK            equ 600             ; turns of an empty loop before each write
 FIRST_WORD      equ 0x9E3779B9      ; odd, so that no two pages begin alike
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -151,30 +141,8 @@ print_hex:
     jnz .digit
     ret
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/print.asm"
+%include "../common/putc.asm"
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -232,3 +200,4 @@ hot:
     resb 4096
 kernel_stack_top:
 memory_end:
+

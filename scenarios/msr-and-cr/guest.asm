@@ -49,25 +49,8 @@ NOTHING         equ 0               ; what the handlers below have caught
 CAUGHT_UD       equ 1
 CAUGHT_GP       equ 2
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
-
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/ports.asm"
+%include "../common/multiboot.asm"
 
 ; The next instruction may fault: if it does, go on at a label.
 %macro attempt 1
@@ -317,59 +300,10 @@ new_line:
     mov al, 10
     jmp putc
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -525,3 +459,4 @@ kernel_stack_top:
     resb 4096
 user_stack_top:
 memory_end:
+

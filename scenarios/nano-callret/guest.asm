@@ -25,7 +25,7 @@ INTERRUPT_GATE  equ 0x8E            ; present, for ring 0, 32 bits, clears IF on
 WARM_UP         equ 10              ; rounds that nobody measures: a translator has its work behind it
 ROUNDS          equ 20              ; rounds between two markers
 
-%include "../nano-in/begin.asm"
+%include "../common/nano_begin.asm"
 
     ; Nothing here waits for hardware: silence it.
     mov al, 0xFF
@@ -77,17 +77,10 @@ operation_loop:
 nothing:
     ret
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-%include "../nano-in/console.asm"
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -139,3 +132,4 @@ section .bss nobits align=4096
     resb 4096
 kernel_stack_top:
 memory_end:
+

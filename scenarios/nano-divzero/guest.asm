@@ -31,7 +31,7 @@ WARM_UP         equ 10              ; rounds that nobody measures: a translator 
 ROUNDS          equ 20              ; rounds between two markers
 DIVISION_BYTES  equ 2               ; length of the instruction that faults
 
-%include "../nano-in/begin.asm"
+%include "../common/nano_begin.asm"
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
 
@@ -83,17 +83,10 @@ end_of_program:
     out EXIT_PORT, al
     jmp halt
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-%include "../nano-in/console.asm"
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -207,3 +200,4 @@ user_stack:
     resb 4096
 user_stack_top:
 memory_end:
+

@@ -26,7 +26,7 @@ WARM_UP         equ 10              ; rounds that nobody measures: a translator 
 ROUNDS          equ 20              ; rounds between two markers
 DIAGNOSTIC_PORT equ 0x80            ; progress codes of the firmware go there; a read gives all ones
 
-%include "begin.asm"
+%include "../common/nano_begin.asm"
 
     ; Nothing here waits for hardware: silence it.
     mov al, 0xFF
@@ -78,17 +78,10 @@ operation_loop:
     jnz operation_loop
     ret
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-%include "console.asm"
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -140,3 +133,4 @@ section .bss nobits align=4096
     resb 4096
 kernel_stack_top:
 memory_end:
+

@@ -40,7 +40,7 @@ PAGE_USER       equ 1 << 2
 PAGE_BYTES      equ 4096
 ENTRIES         equ 1024            ; entries in a page directory or page table
 
-%include "../nano-in/begin.asm"
+%include "../common/nano_begin.asm"
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
 
@@ -105,15 +105,7 @@ end_of_program:
     out EXIT_PORT, al
     jmp halt
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
+%include "../common/panic.asm"
 
 ; Map the first 4 MiB to themselves, for the kernel only; then open the few pages that
 ; ring 3 needs, and leave one out.
@@ -148,7 +140,9 @@ set_page:
     mov [page_table + edi * 4], eax
     ret
 
-%include "../nano-in/console.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -269,3 +263,4 @@ page_directory:
 page_table:
     resb PAGE_BYTES
 memory_end:
+

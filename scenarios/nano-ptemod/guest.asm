@@ -36,7 +36,7 @@ FIRST_GONE      equ FIRST_VALUE - PAGE_PRESENT
 PAGE_BYTES      equ 4096
 ENTRIES         equ 1024            ; entries in a page directory or page table
 
-%include "../nano-in/begin.asm"
+%include "../common/nano_begin.asm"
 
     ; Nothing here waits for hardware: silence it.
     mov al, 0xFF
@@ -143,15 +143,7 @@ operation_loop:
     jnz operation_loop
     ret
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
+%include "../common/panic.asm"
 
 ; Map the first 4 MiB to themselves.
 build_page_tables:
@@ -167,7 +159,9 @@ build_page_tables:
     mov dword [page_directory], page_table + (PAGE_PRESENT | PAGE_WRITE)
     ret
 
-%include "../nano-in/console.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- Data: never on a page with code ------------------------------------------------
 align 4096, db 0
@@ -224,3 +218,4 @@ page_table:
     resb PAGE_BYTES
 FIRST_ENTRY     equ page_table + FIRST_PAGE / PAGE_BYTES * 4 ; where the mapping of the first page is written
 memory_end:
+

@@ -35,7 +35,7 @@ MSR_SYSENTER_CS equ 0x174           ; where SYSENTER leads: CS, and SS right beh
 MSR_SYSENTER_ESP equ 0x175          ; the stack,
 MSR_SYSENTER_EIP equ 0x176          ; and the address
 
-%include "../nano-in/begin.asm"
+%include "../common/nano_begin.asm"
     mov ax, TASK                    ; the task register leads to the TSS, and the TSS holds
     ltr ax                          ; the stack that the CPU takes when it comes from ring 3
 
@@ -97,17 +97,10 @@ end_of_program:
     out EXIT_PORT, al
     jmp halt
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-    out EXIT_PORT, al
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-%include "../nano-in/console.asm"
+%include "../common/panic.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -226,3 +219,4 @@ user_stack:
     resb 4096
 user_stack_top:
 memory_end:
+

@@ -123,17 +123,7 @@ PERIOD          equ 2000            ; of 1.193182 MHz
 
 MOST_EXITS      equ 16
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- L1, the hypervisor -------------------------------------------------------------
 start:
@@ -493,30 +483,8 @@ print_hex:
     loop .digit
     ret
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
+%include "../common/print.asm"
+%include "../common/putc.asm"
 
 ; ---- L2, the guest -------------------------------------------------------------------
 l2:
@@ -694,3 +662,4 @@ l2_stack_top:
     resb 4096
 kernel_stack_top:
 memory_end:
+

@@ -50,13 +50,7 @@ LAZY_PAGE       equ 0x300000        ; linear address with no page behind it at f
 LAZY_FRAME      equ 0x200000        ; the physical memory that the handler will put there
 SECRET          equ 0xC0FFEE        ; what the program writes
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
+%include "../common/ports.asm"
 
 %ifdef PARAVIRT
 HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX, ESI have its arguments
@@ -86,17 +80,7 @@ SHARED_CR2      equ 8               ; and what CR2 is there
 MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
 %endif
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -393,19 +377,7 @@ kernel_goes_on:
     jmp halt
 %endif
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-%ifdef PARAVIRT
-    call shut_down
-%else
-    out EXIT_PORT, al
-%endif
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
+%include "../common/panic.asm"
 
 %ifdef PARAVIRT
 ; Find the shared page, and have the segments checked. ESI: the start_info page. Changes
@@ -446,81 +418,9 @@ shut_down:
     jmp halt
 %endif
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-%ifdef PARAVIRT
-print:                              ; the whole text in one call
-    push edx
-    mov edx, esi                    ; where it begins
-.measure:
-    lodsb
-    test al, al
-    jnz .measure
-    pushad
-    lea ecx, [esi - 1]
-    sub ecx, edx                    ; how long it is
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    popad
-    pop edx
-    ret
-%else
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-%endif
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-%ifdef PARAVIRT
-    pushad
-    push eax
-    mov edx, esp                    ; the character is a text of length 1
-    mov ecx, 1
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    pop eax
-    popad
-    ret
-%else
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
-%endif
+%include "../common/print.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -719,3 +619,4 @@ page_table:
     resb PAGE_BYTES
 LAZY_ENTRY      equ page_table + LAZY_PAGE / PAGE_BYTES * 4 ; where its mapping is written
 memory_end:
+

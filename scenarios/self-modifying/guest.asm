@@ -48,13 +48,7 @@ MOV_EAX_CR0     equ 0xC020          ; MOV EAX, CR0 is 0F 20 C0; NOP DWORD [EAX] 
 
 ROUNDS          equ 8
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
+%include "../common/ports.asm"
 
 %ifdef PARAVIRT
 HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
@@ -73,17 +67,7 @@ FRAME_LIST      equ 72              ; in the start_info page that ESI points to 
 MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
 %endif
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -292,19 +276,7 @@ template_b:
     ret
 templates_end:
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-%ifdef PARAVIRT
-    call shut_down
-%else
-    out EXIT_PORT, al
-%endif
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
+%include "../common/panic.asm"
 
 %ifdef PARAVIRT
 ; Have the segments checked. ESI: the start_info page. Changes no register.
@@ -337,81 +309,9 @@ shut_down:
     jmp halt
 %endif
 
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-%ifdef PARAVIRT
-print:                              ; the whole text in one call
-    push edx
-    mov edx, esi                    ; where it begins
-.measure:
-    lodsb
-    test al, al
-    jnz .measure
-    pushad
-    lea ecx, [esi - 1]
-    sub ecx, edx                    ; how long it is
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    popad
-    pop edx
-    ret
-%else
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-%endif
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-%ifdef PARAVIRT
-    pushad
-    push eax
-    mov edx, esp                    ; the character is a text of length 1
-    mov ecx, 1
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    pop eax
-    popad
-    ret
-%else
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
-%endif
+%include "../common/print.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -563,3 +463,4 @@ buffer:                             ; where code will be written
 border:                             ; and a page behind it
     resb 4096
 memory_end:
+

@@ -38,13 +38,7 @@ SYS_GETPID      equ 20
 PROCESS_ID      equ 42
 TRIPS           equ 1000
 
-COM1            equ 0x3F8           ; first serial port
-COM1_LINE_STAT  equ COM1 + 5
-STAT_ROOM       equ 0x20            ; line status: the transmitter can take a byte
-PIC1_MASK       equ 0x21
-PIC2_MASK       equ 0xA1
-EXIT_PORT       equ 0xF4            ; value v ends the run with exit code (v << 1) | 1
-EXIT_PANIC      equ 0x7F
+%include "../common/ports.asm"
 
 %ifdef PARAVIRT
 HYPERCALL       equ 0x82            ; EAX says which, EBX, ECX, EDX have its arguments
@@ -66,17 +60,7 @@ UPCALL_MASK     equ 1               ; in the shared page: 1 is what IF = 0 is on
 MASKS_EVENTS    equ 4               ; in the trap table: entering sets the mask, as a gate clears IF
 %endif
 
-; ---- Multiboot header: how the loader finds its way --------------------------------
-align 4
-multiboot_header:
-    dd MULTIBOOT_MAGIC
-    dd MULTIBOOT_FLAGS
-    dd -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) ; the three add up to 0
-    dd multiboot_header             ; where this header belongs in memory
-    dd BASE                         ; where the image begins
-    dd image_end                    ; where it ends
-    dd memory_end                   ; zeroed up to here
-    dd start                        ; first instruction
+%include "../common/multiboot.asm"
 
 ; ---- Kernel code (ring 0) -----------------------------------------------------------
 start:
@@ -185,154 +169,12 @@ system_call:
     jmp halt
 %endif
 
-; Any exception that this kernel did not plan for.
-panic:
-    mov esi, text_panic
-    call print
-    mov al, EXIT_PANIC
-%ifdef PARAVIRT
-    call shut_down
-%else
-    out EXIT_PORT, al
-%endif
-halt:                               ; only reached where there is no exit port
-    hlt
-    jmp halt
-
-%ifdef PARAVIRT
-; Find the shared page, and have the segments checked. ESI: the start_info page. Changes
-; no register.
-meet_hypervisor:
-    pushad
-    mov ebx, shared_info            ; the page that we share appears where we want it
-    mov ecx, [esi + SHARED_FRAME]
-    or ecx, PAGE_WRITABLE
-    mov edx, FLUSH_PAGE
-    mov eax, UPDATE_MAPPING
-    int HYPERCALL
-
-    ; The hypervisor wants to read our GDT first, and nobody may change it afterwards:
-    ; give up the right to write to its page, then name the page's machine frame.
-    mov ecx, [esi + FRAME_LIST]     ; the frames we have, in the order of our pages
-    mov ecx, [ecx + 4 * (ADDR(gdt) >> 12)]
-    mov [gdt_frame], ecx
-    shl ecx, 12
-    or ecx, PAGE_READ_ONLY
-    mov ebx, gdt
-    mov eax, UPDATE_MAPPING
-    int HYPERCALL
-    mov ebx, gdt_frame              ; a list of one frame
-    mov ecx, (gdt_end - gdt) / 8
-    mov eax, SET_GDT
-    int HYPERCALL
-    popad
-    ret
-
-; End the run with the exit code that AL makes.
-shut_down:
-    movzx ecx, al
-    mov ebx, SHUTDOWN
-    mov eax, SCHED_OP
-    int HYPERCALL
-    jmp halt
-%endif
-
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-%ifdef PARAVIRT
-print:                              ; the whole text in one call
-    push edx
-    mov edx, esi                    ; where it begins
-.measure:
-    lodsb
-    test al, al
-    jnz .measure
-    pushad
-    lea ecx, [esi - 1]
-    sub ecx, edx                    ; how long it is
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    popad
-    pop edx
-    ret
-%else
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-%endif
-
-; Print EAX in decimal. Changes no register.
-print_decimal:
-    pushad
-    mov ebx, 10
-    mov ecx, 0                      ; digits on the stack
-.divide:                            ; the last digit comes out first,
-    mov edx, 0
-    div ebx
-    push edx
-    inc ecx
-    test eax, eax
-    jnz .divide
-.digit:                             ; so the stack turns them round
-    pop eax
-    add al, '0'
-    call putc
-    dec ecx
-    jnz .digit
-    popad
-    ret
-
-; Print the last ECX hexadecimal digits of EAX, 1 to 8 of them. Changes no register.
-print_hex:
-    pushad
-    mov edx, eax
-    mov ebx, ecx                    ; digits to go
-    neg ecx
-    lea ecx, [ecx * 4 + 32]
-    shl edx, cl                     ; the first wanted digit is now at the top
-.digit:
-    rol edx, 4
-    mov eax, edx
-    and eax, 15
-    mov al, [hex_digits + eax]
-    call putc
-    dec ebx
-    jnz .digit
-    popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-%ifdef PARAVIRT
-    pushad
-    push eax
-    mov edx, esp                    ; the character is a text of length 1
-    mov ecx, 1
-    mov ebx, CONSOLE_WRITE
-    mov eax, CONSOLE_IO
-    int HYPERCALL
-    pop eax
-    popad
-    ret
-%else
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
-    ret
-%endif
+%include "../common/panic.asm"
+%include "../common/meet_hypervisor.asm"
+%include "../common/print.asm"
+%include "../common/print_decimal.asm"
+%include "../common/print_hex.asm"
+%include "../common/putc.asm"
 
 ; ---- User code (ring 3) -------------------------------------------------------------
 align 4096
@@ -482,3 +324,4 @@ kernel_stack_top:
     resb 4096
 user_stack_top:
 memory_end:
+

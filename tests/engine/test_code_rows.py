@@ -10,9 +10,17 @@ from ringviz.vmm.registry import variant_for
 @pytest.mark.parametrize(
     ("scenario", "technique", "files"),
     [
-        ("nano-in", "native", {"", "begin.asm", "console.asm"}),
-        ("nano-rdtsc", "native", {"", "../nano-in/begin.asm", "../nano-in/console.asm"}),
-        ("syscall-roundtrip", "paravirt", {""}),
+        ("hello-serial", "native", {""}),
+        (
+            "nano-rdtsc",
+            "native",
+            {"", "../common/nano_begin.asm", "../common/panic.asm", "../common/print.asm", "../common/print_decimal.asm"},
+        ),
+        (
+            "syscall-roundtrip",
+            "paravirt",
+            {"../common/meet_hypervisor.asm", "../common/print.asm", "../common/print_decimal.asm"},
+        ),
     ],
 )
 def test_a_row_names_the_line_where_it_stands_in_its_own_file(scenario: str, technique: str, files: set[str]) -> None:

@@ -1,15 +1,3 @@
-; What every nano guest has to say something on the serial line.
-
-; Print the text at ESI, up to its zero byte. Changes EAX and ESI.
-print:
-    lodsb
-    test al, al
-    jz .done
-    call putc
-    jmp print
-.done:
-    ret
-
 ; Print EAX in decimal. Changes no register.
 print_decimal:
     pushad
@@ -29,19 +17,4 @@ print_decimal:
     dec ecx
     jnz .digit
     popad
-    ret
-
-; Send the character in AL. Changes no register.
-putc:
-    push edx
-    push eax
-    mov edx, COM1_LINE_STAT
-.wait:
-    in al, dx
-    test al, STAT_ROOM
-    jz .wait
-    pop eax
-    mov edx, COM1
-    out dx, al
-    pop edx
     ret
