@@ -14,7 +14,13 @@ from ringviz.vmm.registry import variant_for
         (
             "nano-rdtsc",
             "native",
-            {"", "../common/nano_begin.asm", "../common/panic.asm", "../common/print.asm", "../common/print_decimal.asm"},
+            {
+                "",
+                "../common/nano_begin.asm",
+                "../common/panic.asm",
+                "../common/print.asm",
+                "../common/print_decimal.asm",
+            },
         ),
         (
             "syscall-roundtrip",

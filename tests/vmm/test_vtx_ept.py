@@ -46,7 +46,7 @@ def test_the_pointer_says_write_back_and_four_levels(tables: ExtendedTables) -> 
     [(READ, READ, True), (READ, WRITE, False), (READ | EXECUTE, WRITE, False), (READ | WRITE, EXECUTE, False)],
 )
 def test_permissions_are_kept(tables: ExtendedTables, allowed: int, wanted: int, fits: bool) -> None:
-    tables.map(0x5000, BASE, allowed)
+    tables._ram.write_int(tables._leaf(0x5000), BASE | 6 << 3 | allowed, 8)
     done = tables.walk(0x5000, is_write=wanted == WRITE, is_fetch=wanted == EXECUTE)
     assert (done.hpa is not None) is fits
     assert done.allowed == allowed

@@ -8,23 +8,20 @@ Source: Intel SDM Vol. 3C, "The Extended Page Table Mechanism (EPT)".
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 
 from ringviz.facts.vmx import EPT_MEMORY_TYPES, EPT_QUALIFICATION
-from ringviz.machine.memory import PAGE, PAGE_SHIFT, Ram
+from ringviz.machine.memory import Ram
 from ringviz.machine.paging import Entry
 from ringviz.machine.stops import NestedFault
+from ringviz.vmm.mmu.second_level import ADDRESS, SHIFTS, EntryFormat, SecondLevelTables
 from ringviz.vmm.vtx.capabilities import PHYSICAL_BITS
 
 READ, WRITE, EXECUTE = 1, 2, 4
 _ALL = READ | WRITE | EXECUTE
 _WRITE_BACK = 6 << 3
 _LARGE = 1 << 7
-_ADDRESS = 0x000F_FFFF_FFFF_F000
-_SHIFTS = (39, 30, 21, 12)
-_TABLE_REACH = 512 << 12
-"""Bytes that one last-level table maps."""
+_FORMAT = EntryFormat(table=_ALL, page=_WRITE_BACK | _ALL, writable=WRITE, present=_ALL)
 _TYPES_BAD = frozenset(range(8)) - EPT_MEMORY_TYPES.keys()
 
 
@@ -53,7 +50,7 @@ def walk_ept(ram: Ram, root: int, gpa: int, wanted: int) -> EptWalk:
     """
     table, allowed = root, _ALL
     read: list[Entry] = []
-    for level, shift in zip((4, 3, 2, 1), _SHIFTS, strict=True):
+    for level, shift in zip((4, 3, 2, 1), SHIFTS, strict=True):
         address = table + 8 * (gpa >> shift & 511)
         entry = ram.read_int(address, 8)
         read.append(Entry(level, address, entry, 8))
@@ -66,9 +63,9 @@ def walk_ept(ram: Ram, root: int, gpa: int, wanted: int) -> EptWalk:
         allowed &= permissions
         if is_leaf:
             offset = (1 << shift) - 1
-            hpa = entry & _ADDRESS & ~offset | gpa & offset
+            hpa = entry & ADDRESS & ~offset | gpa & offset
             return EptWalk(hpa if allowed & wanted == wanted else None, allowed, entries=tuple(read))
-        table = entry & _ADDRESS
+        table = entry & ADDRESS
     raise AssertionError("the last level is a leaf")
 
 
@@ -82,7 +79,7 @@ def is_misconfigured(entry: int, shift: int, *, is_leaf: bool) -> bool:
         return True
     if permissions == EXECUTE:  # execute-only, which this CPU does not offer
         return True
-    if entry & _ADDRESS & ~((1 << PHYSICAL_BITS) - 1):
+    if entry & ADDRESS & ~((1 << PHYSICAL_BITS) - 1):
         return True
     if not is_leaf:
         return bool(entry & 0xF8)
@@ -91,83 +88,26 @@ def is_misconfigured(entry: int, shift: int, *, is_leaf: bool) -> bool:
     return bool(entry & ((1 << shift) - 1) & ~0xFFF)
 
 
-class ExtendedTables:
-    """The tables, their builder (a VMM's work) and their walker (the hardware's)."""
+class ExtendedTables(SecondLevelTables):
+    """The tables, with their walker (the hardware's)."""
 
     def __init__(self, ram: Ram, root: int, guest_base: int, guest_bytes: int) -> None:
-        """Build tables that map all guest RAM with 4 KiB pages.
-
-        Args:
-            ram: the machine's memory.
-            root: host-physical address of the first table; the others follow it.
-            guest_base: host-physical address of guest-physical 0.
-            guest_bytes: size of guest RAM.
-        """
-        self._ram = ram
-        self.root = root
-        self.next_table = root + 0x1000
-        """Host-physical address at which the next table will be made."""
+        """Build tables that map all guest RAM; see `SecondLevelTables`."""
         self.must_invalidate = False
         """The VMM has changed an entry that the CPU may have cached, and has not executed INVEPT yet."""
-        self._guest_base, self._guest_bytes = guest_base, guest_bytes
-        self.withdrawn: set[int] = set()
-        """Guest-physical pages whose entries do not say what they otherwise would, because of the host."""
-        if ram.keeper is not None:
-            ram.on_withdraw, ram.withdrawn_at = self.withdraw, self.behind
-        for start in range(0, guest_bytes, _TABLE_REACH):  # a machine is powered on often, and has thousands of pages
-            gpas = range(start, min(start + _TABLE_REACH, guest_bytes), 0x1000)
-            ram.write_ints(self._leaf(start), [guest_base + gpa | _WRITE_BACK | _ALL for gpa in gpas], 8)
+        super().__init__(ram, root, guest_base, guest_bytes, _FORMAT)
 
     @property
     def pointer(self) -> int:
         """The EPTP: write-back tables, four levels, no accessed and dirty bits."""
         return self.root | 6 | 3 << 3
 
-    def map(self, gpa: int, hpa: int | None, allowed: int = _ALL) -> None:
-        """Map one guest-physical page, or unmap it."""
-        self._ram.write_int(self._leaf(gpa), 0 if hpa is None else hpa | _WRITE_BACK | allowed, 8)
-
     def show(self, gpa: int, hpa: int | None) -> None:
         """Map one page, or unmap it, and note that INVEPT is due where that changes anything."""
-        wanted = 0 if hpa is None else hpa | _WRITE_BACK | _ALL
+        wanted = 0 if hpa is None else hpa | _FORMAT.page
         if self._ram.read_int(self._leaf(gpa), 8) != wanted:
             self._ram.write_int(self._leaf(gpa), wanted, 8)
             self.must_invalidate = True
-
-    # ---- pages that the host withdraws -------------------------------------------------------------------------------
-
-    def withdraw(self, pages: Set[int], may_read: bool) -> None:
-        """Let no entry lead to these pages of RAM, or none allow writing: the host wants to be asked first."""
-        for page in sorted(pages):
-            gpa = (page << PAGE_SHIFT) - self._guest_base
-            if 0 <= gpa < self._guest_bytes:
-                self.withdrawn.add(gpa >> PAGE_SHIFT)
-                entry = self._ram.read_int(self._leaf(gpa), 8)
-                self._ram.write_int(self._leaf(gpa), entry & ~WRITE if may_read else 0, 8)
-
-    def give_back(self, gpa: int, *, may_write: bool) -> None:
-        """Let an entry lead to its page again."""
-        page = gpa & ~(PAGE - 1)
-        self.map(page, self._guest_base + page, _ALL if may_write else _ALL & ~WRITE)
-        if may_write:
-            self.withdrawn.discard(gpa >> PAGE_SHIFT)
-
-    def behind(self, gpa: int) -> int | None:
-        """Give the host-physical address of a page that was withdrawn; None if it was not."""
-        return self._guest_base + gpa if gpa >> PAGE_SHIFT in self.withdrawn else None
-
-    def _leaf(self, gpa: int) -> int:
-        """Address of the last-level entry for a page, with tables made on the way."""
-        table = self.root
-        for shift in _SHIFTS[:-1]:
-            address = table + 8 * (gpa >> shift & 511)
-            entry = self._ram.read_int(address, 8)
-            if not entry & _ALL:
-                entry = self.next_table | _ALL
-                self.next_table += 0x1000
-                self._ram.write_int(address, entry, 8)
-            table = entry & _ADDRESS
-        return table + 8 * (gpa >> 12 & 511)
 
     def walk(self, gpa: int, *, is_write: bool, is_fetch: bool) -> EptWalk:
         """Walk for one access."""
