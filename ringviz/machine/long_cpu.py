@@ -14,12 +14,12 @@ from unicorn import x86_const as x86
 from ringviz.facts.registers import Cr4, Efer, Eflags
 from ringviz.facts.segments import SegmentCache, null_cache
 from ringviz.machine import layout
-from ringviz.machine.cpu import INTERCEPT_CR, Cpu
+from ringviz.machine.cpu import Cpu
+from ringviz.machine.emulator import INTERCEPT_CR
 from ringviz.machine.frames import FrameMap, LongFrameMap
 from ringviz.machine.state import (
     ADDRESS_32,
     ADDRESS_64,
-    CS,
     FS,
     GS,
     CpuState,
@@ -27,6 +27,7 @@ from ringviz.machine.state import (
     TableRegister,
     segment,
 )
+from ringviz.machine.telling_state import long_telling_state
 
 _EFER_MSR = 0xC000_0080
 _RF = int(Eflags.RF)
@@ -80,6 +81,7 @@ class LongCpu(Cpu):
     _instruction_pointer = x86.UC_X86_REG_RIP
     _xmm_count = 16
     _intercept_cr = INTERCEPT_CR | _INTERCEPT_MORE_CR
+    _telling_state = staticmethod(long_telling_state)
     _cr8 = 0
 
     def paging_registers(self) -> tuple[int, int, int, int]:
@@ -154,22 +156,3 @@ class LongCpu(Cpu):
         inner, self._cr8 = saved
         super().restore(inner)
         self._update_context()
-
-    def _telling_state(self) -> CpuState:
-        state = super()._telling_state()
-        state.gpr = [0x1111_1111_1111_1111 * i for i in range(16)]
-        state.eip = 0xFFFF_8000_0000_1234
-        state.segments[CS] = segment(0x0B, 0, 0xFFFF_FFFF, 0xAFB)
-        for index in (FS, GS):
-            old = state.segments[index]
-            state.segments[index] = segment(old.selector, 0x1234_5678_9A00 + index, old.limit, old.access)
-        high = 0xFFFF_8000_0000_0000
-        state.ldtr = segment(0x50, high + 0x55_0000, 0x7F, 0x082)
-        state.tr = segment(0x58, high + 0x66_0000, 0x67, 0x08B)
-        state.gdtr = TableRegister(high + 0x77_0000, 0x3F)
-        state.idtr = TableRegister(high + 0x88_0000, 0x7FF)
-        state.cr0, state.cr2, state.cr4 = 0x8000_0011, high + 0xABC, 0x0000_0230
-        state.efer = Efer.SCE | Efer.LME | Efer.LMA
-        state.sysenter = [0x10, high + 0x20, high + 0x30]
-        state.long = LongRegisters(0x0102_0304_0506_0708, high + 1, high + 2, 0x4_7700, high + 4, 5)
-        return state
