@@ -30,10 +30,10 @@ from ringviz.machine.microcode import Effect, GuestFault, execute, holds_interru
 from ringviz.machine.microcode.canonical import vector_of
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.microcode.ports import PORT_FORMS, may_use_port, port_of, transfer
-from ringviz.machine.msr import read_msr, write_msr
 from ringviz.machine.native_hooks import Reason
 from ringviz.machine.observation import FLUSHING_FORMS, Observer
 from ringviz.machine.paging import Access, walk
+from ringviz.machine.real_environment import RealEnvironment
 from ringviz.machine.state import ADDRESS_32, ADDRESS_64, ESP, SS, CpuState
 from ringviz.machine.stops import (
     Breakpoint,
@@ -53,7 +53,7 @@ from ringviz.machine.stops import (
 )
 from ringviz.machine.svm.exits import SHUTDOWN_EXIT, Entered, Exited, exit_for, injection_of
 from ringviz.machine.svm.intercepts import exception_exit, watched_forms
-from ringviz.machine.svm.registers import GuestMode, guest_time
+from ringviz.machine.svm.registers import GuestMode
 from ringviz.machine.svm.report import SvmReport
 from ringviz.machine.svm.world_switch import has_interrupt_shadow, injected, leave, why_refused
 
@@ -693,7 +693,7 @@ class Machine:
             and instruction.form == "pushf"
             and "pushf" not in self._watched | self._always_watched
         ):
-            # A point that the CPU has by itself: see `cpu._SHOWS_VM`.
+            # A point that the CPU has by itself: see `block_scan.SHOWS_VM`.
             return SensitiveInsn("pushf", instruction) if self.cpu.state.eflags & Eflags.VM else None
         if instruction is None or instruction.form not in self._watched | self._always_watched:
             # The breakpoint itself, or other code has come to lie at a watched address: nothing to see.
@@ -998,41 +998,3 @@ class Machine:
 
     def _read_entry(self, address: int, size: int) -> int:
         return int.from_bytes(self.read_physical(address, size), "little")
-
-
-class RealEnvironment:
-    """The machine around one state of its CPU, as microcode sees it."""
-
-    def __init__(self, machine: Machine, state: CpuState) -> None:
-        self._machine = machine
-        self.state = state
-        self.memory = LinearMemory(state, machine, machine.on_own_access)
-        self.physical: PhysicalSpace = machine
-
-    def read_port(self, port: int, size: int) -> int:
-        """Input from the bus."""
-        return self._machine.bus.read(port, size, self._machine.now)
-
-    def write_port(self, port: int, size: int, value: int) -> None:
-        """Output to the bus."""
-        self._machine.bus.write(port, size, value, self._machine.now)
-
-    def read_msr(self, number: int) -> int | None:
-        """Read a model-specific register of the real CPU."""
-        return read_msr(self.state, number, self.time_stamp())
-
-    def write_msr(self, number: int, value: int) -> bool:
-        """Write a model-specific register of the real CPU."""
-        return write_msr(self.state, number, value)
-
-    def time_stamp(self) -> int:
-        """One tick a retired instruction, or as long in HLT, so that it shows the same under every technique."""
-        return guest_time(self.state.svm, self._machine.now)
-
-    def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
-        """What the emulated CPU says of itself."""
-        return self._machine.cpuid(leaf, subleaf)
-
-    def flush_tlb(self) -> None:
-        """Forget cached translations of the CPU."""
-        self._machine.flush_tlb()

@@ -9,8 +9,9 @@ from ringviz.facts.exceptions import Vector
 from ringviz.facts.registers import Cr0, Cr4, Efer, Eflags
 from ringviz.machine.cpuid import profile_cpuid
 from ringviz.machine.delivery import Delivered, Interruption, Shutdown
-from ringviz.machine.machine import Machine, RealEnvironment
+from ringviz.machine.machine import Machine
 from ringviz.machine.microcode import Effect, GuestFault, execute
+from ringviz.machine.real_environment import RealEnvironment
 from ringviz.machine.state import CS, EAX, EBP, EBX, ECX, EDX, ESP, FS, GS, R11, SS, CpuState, is_canonical, segment
 from ringviz.machine.stops import BudgetSpent, Fault, SensitiveInsn, SoftInterrupt
 from tests.machine.long_guests import (

@@ -17,8 +17,9 @@ from ringviz.facts.exceptions import Vector
 from ringviz.facts.registers import Cr0, Eflags
 from ringviz.facts.segments import Descriptor, null_cache
 from ringviz.machine.linear import PageFault
-from ringviz.machine.machine import Machine, RealEnvironment
+from ringviz.machine.machine import Machine
 from ringviz.machine.microcode import GuestFault, UnsupportedError, execute
+from ringviz.machine.real_environment import RealEnvironment
 from ringviz.machine.state import EAX, EBX, ECX, ESP, SS, CpuState, TableRegister, fields_of
 from ringviz.machine.stops import BudgetSpent, Fault, SensitiveInsn
 from tests.machine.guests import (

@@ -22,11 +22,11 @@ from ringviz.guest.scenario import Scenario
 from ringviz.machine import microcode
 from ringviz.machine.delivery import Delivered, Interruption, deliver
 from ringviz.machine.linear import LinearMemory, PageFault
-from ringviz.machine.machine import RealEnvironment
 from ringviz.machine.memory import PAGE_SHIFT
 from ringviz.machine.microcode import GuestFault
 from ringviz.machine.microcode.operands import linear_address
 from ringviz.machine.paging import Access
+from ringviz.machine.real_environment import RealEnvironment
 from ringviz.machine.state import CS, EAX, EBX, ECX, EDI, EDX, ESI, ESP, CpuState, TableRegister, segment
 from ringviz.machine.stops import (
     Breakpoint,
