@@ -5,7 +5,6 @@ operands, and prints prefixes in the mnemonic. `tests/guest/test_decode.py` hold
 """
 
 import threading
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -120,32 +119,6 @@ def decode(code: bytes, address: int, bits: int = 32) -> Instruction | None:
     """
     found = next(_decoder(bits).disasm(code[:MAX_INSTRUCTION_BYTES], address, 1), None)
     return None if found is None else _translate(found, bits)
-
-
-def decode_block(
-    read: Callable[[int, int], bytes], address: int, max_instructions: int = 64, bits: int = 32
-) -> tuple[Instruction, ...]:
-    """Decode from an address up to and including the first branch.
-
-    Args:
-        read: (address, number of bytes) to bytes; fewer where memory ends.
-        address: the first instruction.
-        max_instructions: stop after so many even without a branch.
-        bits: as for `decode`.
-
-    Returns:
-        The instructions; fewer, perhaps none, if bytes that are no instruction come first.
-    """
-    block: list[Instruction] = []
-    while len(block) < max_instructions:
-        instruction = decode(read(address, MAX_INSTRUCTION_BYTES), address, bits)
-        if instruction is None:
-            break
-        block.append(instruction)
-        if instruction.is_branch:
-            break
-        address = instruction.next_address
-    return tuple(block)
 
 
 class _Decoders(threading.local):

@@ -18,16 +18,6 @@ SEEDS = (0, 1, 2)
 """Variants of the questions that are made to see whether they can be."""
 
 
-def check_lesson(lesson: Lesson, seeds: Sequence[int] = (0,)) -> None:
-    """Go through a whole lesson, and through all it asks, its quiz included.
-
-    Raises:
-        LessonError: one line about the first thing that is wrong.
-    """
-    for problem in lesson_problems(lesson, seeds):
-        raise LessonError(problem)
-
-
 def lesson_problems(lesson: Lesson, seeds: Sequence[int] = SEEDS) -> Iterator[str]:
     """Tell all that is wrong: places never reached, figures that cannot be, answers that the run contradicts.
 

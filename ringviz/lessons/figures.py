@@ -202,11 +202,6 @@ def shown(value: Value) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else value
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Give the names of the figures that a text asks for."""
-    return tuple(found[1] for found in _BRACES.finditer(text))
-
-
 def _cost(cpu: str, cause: str) -> int:
     row = CPU_PROFILES[_known("CPU", cpu, CPU_PROFILES)].costs[_known("cause", cause, PRICED)]
     if row.cycles is None:

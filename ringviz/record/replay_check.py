@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ringviz.errors import ReplayError, RingvizError
+from ringviz.errors import RingvizError
 from ringviz.guest.scenario import Scenario, find_scenario
 from ringviz.guest.schema import did_you_mean
 from ringviz.guest.symbols import SourceMap, load_source_map
@@ -13,16 +13,6 @@ from ringviz.record.replay import Beat, Machine, Replay, ToPlace, Wanted
 from ringviz.vmm.registry import check_fits, choose, variant_for
 
 _HEXADECIMAL = set("0123456789abcdefABCDEF")
-
-
-def check_replay(replay: Replay, scenario: Scenario | None = None) -> None:
-    """Refuse a replay that could not be played.
-
-    Raises:
-        ReplayError: one line about the first thing that is wrong.
-    """
-    for problem in replay_problems(replay, scenario):
-        raise ReplayError(problem)
 
 
 def replay_problems(replay: Replay, scenario: Scenario | None = None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ringviz.facts.instructions import INSTRUCTIONS
 from ringviz.guest import Operand, Scenario, load_image, load_source_map
-from ringviz.guest.decode import decode, decode_block
+from ringviz.guest.decode import decode
 from ringviz.guest.forms import FORMS
 from tests.short_scenarios import SHORT
 
@@ -391,29 +391,6 @@ def test_threads_may_decode_at_the_same_time() -> None:
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(decode_all, range(0x10000, 0x90000, 0x20000)))
     assert results == [[form for form, _, _ in examples]] * 4
-
-
-def test_a_block_ends_at_its_first_branch() -> None:
-    memory = bytes.fromhex("90 fa 0f22c0 ebfe 90")
-    block = decode_block(lambda address, size: memory[address : address + size], 0)
-    assert [(instruction.address, instruction.mnemonic) for instruction in block] == [
-        (0, "nop"),
-        (1, "cli"),
-        (2, "mov"),
-        (5, "jmp"),
-    ]
-
-
-def test_a_block_ends_at_bytes_that_are_none_and_at_its_limit() -> None:
-    memory = bytes.fromhex("90 90 90 ffff")
-
-    def read(address: int, size: int) -> bytes:
-        return memory[address : address + size]
-
-    assert len(decode_block(read, 0)) == 3
-    assert len(decode_block(read, 0, max_instructions=2)) == 2
-    assert decode_block(read, 3) == ()
-    assert decode_block(read, 100) == ()
 
 
 @given(st.binary(max_size=20), st.integers(0, 0xFFFFFFFF), st.sampled_from([16, 32, 64]))

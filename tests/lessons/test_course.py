@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringviz.lessons.check import check_lesson
+from ringviz.lessons.check import lesson_problems
 from ringviz.lessons.course import course_folder, list_lessons
 from ringviz.lessons.lesson import Lesson
 
@@ -17,7 +17,7 @@ def ids(lesson: Lesson) -> str:
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=ids)
 def test_every_place_is_reached_every_figure_computed_and_every_question_answered(lesson: Lesson) -> None:
-    check_lesson(lesson)
+    assert list(lesson_problems(lesson, seeds=(0,))) == []
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=ids)

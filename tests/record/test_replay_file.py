@@ -5,7 +5,7 @@ import pytest
 from ringviz.errors import ReplayError
 from ringviz.record.made_with import MadeWith
 from ringviz.record.replay import Beat, Machine, Question, Replay, ToEvent, ToPlace, ToStep, Wanted
-from ringviz.record.replay_check import check_replay
+from ringviz.record.replay_check import replay_problems
 from ringviz.record.replay_file import format_replay, load_replay, stamped
 
 HEAD = 'schema = 1\ntitle = "T"\nscenario = "popf-hole"\n'
@@ -112,9 +112,7 @@ def test_what_an_author_gets_wrong_is_one_line_with_file_beat_and_key(
 )
 def test_what_cannot_be_played_is_told_without_playing(tmp_path: Path, beat: str, complaint: str) -> None:
     replay = _load(tmp_path, HEAD + f'[[beat]]\ntitle = "x"\n{beat}\n')
-    with pytest.raises(ReplayError) as error:
-        check_replay(replay)
-    assert complaint in str(error.value)
+    assert complaint in next(replay_problems(replay))
 
 
 def test_a_replay_that_is_written_reads_back_the_same(tmp_path: Path) -> None:
