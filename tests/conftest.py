@@ -1,10 +1,16 @@
 """No test reads or changes what the person at this machine has kept, nor what another test has."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+# Where an environment forbids Python to keep what it has compiled, each of the many programs that tests start would
+# compile all of ringviz anew, and each worker all the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _KEPT = Path(tempfile.mkdtemp(prefix="ringviz-tests-"))
 _FOLDERS = ("RINGVIZ_STATE", "RINGVIZ_MACHINES", "RINGVIZ_CONFIG")
