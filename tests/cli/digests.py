@@ -9,10 +9,12 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from unittest import mock
 
 from ringviz.cli.main import main
 from ringviz.engine import stat as engine
+from ringviz.engine.events import sentence
 from ringviz.engine.recording import Recording
 from ringviz.engine.stat import Stat
 from ringviz.engine.whole_run import play_whole
@@ -27,29 +29,60 @@ Digests = dict[str, list[int | str]]
 TRACED = ("rings-tour", "popf-hole", "paging-tour")
 """What `trace` tells is made of the same events as what the formats make here of all scenarios; a few do for itself."""
 _LONG = 5_000_000
+_FIRST, _LAST = 30, 10
+"""Events of a story that are on file."""
 
 
-def digests(technique: str) -> Digests:
-    """Run each scenario that a technique can run, and give a digest of what is printed about it.
+@dataclass(frozen=True)
+class Told:
+    """What there is to tell of one run."""
+
+    digests: Digests
+    story: list[str]
+    """As it is kept on file: see `tests/test_golden_traces.py`."""
+
+
+def digests(technique: str, told: Callable[[Scenario, str], Told]) -> Digests:
+    """Give the digests of what is printed about each scenario that a technique can run.
+
+    Args:
+        technique: id.
+        told: runs one of them, or knows of a run.
+    """
+    found: Digests = {}
+    for scenario in list_scenarios():
+        if scenario.limits.instructions <= _LONG and _fits(scenario, technique):
+            found |= told(scenario, technique).digests
+    return found
+
+
+def run(scenario: Scenario, technique: str) -> Told:
+    """Run a scenario under a technique, print about it, and tell its story.
 
     One run does for the forms of `stat` and of a trace: the events that `trace` tells are those of the run that `stat`
     sums up, as `tests/engine/test_stream.py` holds.
     """
     found: Digests = {}
-    for scenario in list_scenarios():
-        if scenario.limits.instructions > _LONG or not _fits(scenario, technique):
-            continue
-        commands = [["stat", "--json"], ["stat"]]
-        if scenario.id in TRACED:
-            commands.append(["trace"])
-        with _one_run() as runs:
-            for words in commands:
-                found[" ".join((*words, scenario.id))] = _of_command(*words, scenario.id, "-t", technique)
-        (run,) = runs
-        for trace_format in ("jsonl", "plain"):
-            writer = TRACE_FORMATS[trace_format]
-            found[f"{trace_format} events of {scenario.id}"] = _of_text(0, "".join(map(writer.event, run.log)))
-    return found
+    commands = [["stat", "--json"], ["stat"]]
+    if scenario.id in TRACED:
+        commands.append(["trace"])
+    with _one_run() as runs:
+        for words in commands:
+            found[" ".join((*words, scenario.id))] = _of_command(*words, scenario.id, "-t", technique)
+    (recording,) = runs
+    for trace_format in ("jsonl", "plain"):
+        writer = TRACE_FORMATS[trace_format]
+        found[f"{trace_format} events of {scenario.id}"] = _of_text(0, "".join(map(writer.event, recording.log)))
+    return Told(found, _story(recording))
+
+
+def _story(recording: Recording) -> list[str]:
+    """Tell the first and the last events in sentences, how many there are, and a hash of the whole story."""
+    lines = [f"{event.number}. {event.at}: {sentence(event)}" for event in recording.log]
+    assert recording.end is not None
+    lines.append(f"{recording.end.outcome} after {recording.position} instructions")
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return [*lines[:_FIRST], "…", *lines[-_LAST:], f"sha256 of all {len(lines)} lines: {digest}"]
 
 
 def _fits(scenario: Scenario, technique: str) -> bool:
@@ -93,4 +126,4 @@ def _of_text(code: int, text: str) -> list[int | str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(digests(sys.argv[1])))
+    print(json.dumps(digests(sys.argv[1], run)))

@@ -11,6 +11,7 @@ import pytest
 from ringviz.cli.list import available
 from tests.cli.digests import TRACED, Digests, digests
 from tests.cli.program import as_process, ringviz
+from tests.cli.told import told
 
 PROBE = Path(__file__).parent / "digests.py"
 
@@ -38,12 +39,8 @@ def elsewhere(technique: str, folder: Path) -> Digests:
 
 
 @pytest.mark.parametrize("technique", [row.id for row in available()])
-def test_every_scenario_gives_the_same_bytes_wherever_it_runs(
-    technique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TZ", "UTC")
-    here = digests(technique)
+def test_every_scenario_gives_the_same_bytes_wherever_it_runs(technique: str, tmp_path: Path) -> None:
+    here = digests(technique, told)
     assert here == elsewhere(technique, tmp_path)
     for scenario in TRACED:
         assert {f"stat --json {scenario}", f"jsonl events of {scenario}", f"trace {scenario}"} <= set(here)
