@@ -292,11 +292,13 @@ def _fetch_next(technique: Technique) -> None:
 def _compare(one: _Runner, other: _Runner) -> tuple[str, int | str, int | str] | None:
     """Name the first thing that differs: registers, then memory, then devices; None if nothing does."""
     here, native = one.technique, other.technique
-    ours, theirs = fields_of(here.guest_state()), fields_of(native.guest_state())
-    for name, value in theirs.items():
-        # A VMM that keeps AMD-V to itself shows a CPU without its registers; a guest learns that of CPUID alone.
-        if name in ours and ours[name] != value:
-            return name, value, ours[name]
+    our_state, their_state = here.guest_state(), native.guest_state()
+    if our_state != their_state:
+        ours = fields_of(our_state)
+        for name, value in fields_of(their_state).items():
+            # A VMM that keeps AMD-V to itself shows a CPU without its registers; a guest learns that of CPUID alone.
+            if name in ours and ours[name] != value:
+                return name, value, ours[name]
     for page in sorted(one.written() | other.written()):
         if not 0 <= page < here.guest_bytes >> 12:
             continue

@@ -6,11 +6,10 @@ Everything that is peculiar to the emulator stays in this file and those beside 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from unicorn import Uc
 from unicorn import x86_const as x86
@@ -56,8 +55,7 @@ _INTERNAL = (Reason.NOTHING, Reason.LIMIT, Reason.UNKNOWN_BLOCK, Reason.LOG_FULL
 """Stops of the emulator that mean nothing to the guest: look again and go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawStop:
+class RawStop(NamedTuple):
     """Why `Cpu.go` came back."""
 
     reason: Reason
@@ -430,7 +428,7 @@ class Cpu(Emulator):
         pc = self._write_back()
         if int.from_bytes(self._view[layout.EFLAGS_AT : layout.EFLAGS_AT + 4], "little") & _RF:
             # IRET has set it, for one instruction; the emulator clears it at the end of a block only, and shows it.
-            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, self._read_eflags() & ~_RF)
+            self._write_register(x86.UC_X86_REG_EFLAGS, self._read_eflags() & ~_RF)
         if self._must_flush_code:
             self._flush_code()
         while self._rescout:  # blocks translated before their stop points were set, by the last run or by VMRUN
@@ -448,9 +446,7 @@ class Cpu(Emulator):
         slots[Slot.REP_PC] = NONE
         slots[Slot.PATIENCE] = _PATIENCE
         slots[Slot.SKIP] = self._linear_pc() if skip else NONE
-        status = uclib.uc_emu_start(
-            self._engine, ctypes.c_uint64(pc), ctypes.c_uint64(0), ctypes.c_uint64(0), ctypes.c_size_t(0)
-        )
+        status = uclib.uc_emu_start(self._engine, pc, 0, 0, 0)
         if self._hook_error is not None:
             error, self._hook_error = self._hook_error, None
             raise error
@@ -462,7 +458,7 @@ class Cpu(Emulator):
         self._settle(reason)
         if reason in _REFUSALS and begun == (self._linear_pc(), self.retired):
             # The instruction has not been executed, though the emulator may have computed its flags.
-            self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
+            self._write_register(x86.UC_X86_REG_EFLAGS, flags)
         if reason is Reason.STEPPED:
             return RawStop(Reason.LIMIT, 0)
         return RawStop(reason, slots[Slot.ADDRESS])

@@ -302,6 +302,13 @@ class Emulator:
         uclib.uc_reg_read(self._engine, x86.UC_X86_REG_EFLAGS, self._number_reference)
         return self._number.value
 
+    def _write_register(self, register: int, value: int) -> None:
+        """Write a register of at most 64 bits, without asking which kind of register it is."""
+        self._number.value = value
+        status = uclib.uc_reg_write(self._engine, register, self._number_reference)
+        if status != 0:
+            raise RuntimeError(f"writing a register failed with status {status}")
+
     def _linear_pc(self) -> int:
         base, eip = self._code_base_and_eip()
         return (base + eip) & self.address_mask
@@ -356,7 +363,7 @@ class Emulator:
         if clean is None or not same_but_plain(state, clean):
             self._enter(state)
         else:
-            write = self.uc.reg_write
+            write = self._write_register
             if state.gpr != clean.gpr:
                 for number, value in enumerate(state.gpr):
                     if value != clean.gpr[number]:
@@ -394,9 +401,7 @@ class Emulator:
         slots[Slot.LAST_PC] = slots[Slot.LAST_LEN] = 0  # or the block of the last stop would pass as its own replay
         slots[Slot.REP_PC] = NONE
         slots[Slot.ENTERING] = STUB_IS_NEXT
-        status = uclib.uc_emu_start(
-            self._engine, ctypes.c_uint64(layout.STUB), ctypes.c_uint64(0), ctypes.c_uint64(0), ctypes.c_size_t(0)
-        )
+        status = uclib.uc_emu_start(self._engine, layout.STUB, 0, 0, 0)
         if status != 0:
             raise RuntimeError(f"VMRUN failed: the emulator stopped with status {status}")
         slots[Slot.ENTERING] = 0  # or the guest's first fetch has failed, and no block of its has begun

@@ -13,7 +13,7 @@ Source: Intel SDM Vol. 3A, "32-Bit Paging", "PAE Paging", "4-Level Paging", "Acc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ringviz.facts.exceptions import PageFaultError
 from ringviz.facts.registers import Cr0, Cr4, Efer
@@ -27,8 +27,7 @@ WriteEntry = Callable[[int, int, int], None]
 """(physical address, value, size in bytes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What is asked of a page."""
 
     is_write: bool = False
@@ -37,8 +36,7 @@ class Access:
     is_fetch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One paging-structure entry that a walk read."""
 
     level: int
@@ -48,8 +46,7 @@ class Entry:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """One translation: the entries visited, outermost first, and what came of it."""
 
     entries: tuple[Entry, ...]

@@ -15,7 +15,7 @@ Sources: Motorola MC146818A data sheet, "Register A" to "Register D" and "Update
 
 from collections.abc import Callable
 from datetime import datetime
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
 from ringviz.machine.bus import State
@@ -61,7 +61,7 @@ _KIB = 1 << 10
 _MIB = 1 << 20
 
 
-class StatusC(IntFlag):
+class StatusC(IntEnum):
     """Status register C: what happened since it was last read. The enable bits of B have the same places."""
 
     UPDATE_ENDED = 0x10

@@ -10,7 +10,7 @@ that software sees.
 Source: Intel 8259A data sheet, "Programming the 8259A".
 """
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
 SPURIOUS_LEVEL = 7
@@ -26,7 +26,7 @@ class Awaited(IntEnum):
     ICW4 = 4
 
 
-class Icw1(IntFlag):
+class Icw1(IntEnum):
     """First initialization word; its bit 4 is what tells it from an operation word."""
 
     ICW4_FOLLOWS = 0x01
@@ -35,7 +35,7 @@ class Icw1(IntFlag):
     IS_ICW1 = 0x10
 
 
-class Icw4(IntFlag):
+class Icw4(IntEnum):
     """Last initialization word."""
 
     MODE_8086 = 0x01
@@ -56,7 +56,7 @@ class Ocw2(IntEnum):
     ROTATE_ON_SPECIFIC_EOI = 0xE0
 
 
-class Ocw3(IntFlag):
+class Ocw3(IntEnum):
     """Which register the next read gives, polling, special mask mode."""
 
     READ_ISR = 0x01

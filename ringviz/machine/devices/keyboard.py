@@ -18,7 +18,7 @@ Sources: IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard
 """
 
 from collections.abc import Callable
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
 from ringviz.machine.bus import State
@@ -26,7 +26,7 @@ from ringviz.machine.devices.device_time import instructions_in_microseconds
 from ringviz.machine.devices.scancodes import RELEASE_PREFIX, in_set_2, strokes, translate
 
 
-class Status(IntFlag):
+class Status(IntEnum):
     """What port 0x64 reads as."""
 
     OUTPUT_FULL = 0x01
@@ -36,7 +36,7 @@ class Status(IntFlag):
     NOT_LOCKED = 0x10
 
 
-class CommandByte(IntFlag):
+class CommandByte(IntEnum):
     """The controller's settings."""
 
     KEYBOARD_INTERRUPT = 0x01

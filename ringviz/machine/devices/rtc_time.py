@@ -8,7 +8,7 @@ Source: Motorola MC146818A data sheet, "Time, calendar, and alarm locations".
 """
 
 from datetime import datetime, timedelta
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 
 class TimeByte(IntEnum):
@@ -26,7 +26,7 @@ class TimeByte(IntEnum):
     YEAR = 9
 
 
-class StatusB(IntFlag):
+class StatusB(IntEnum):
     """Status register B. Daylight saving is kept and has no effect: the rule it follows was long out of use."""
 
     DAYLIGHT_SAVING = 0x01

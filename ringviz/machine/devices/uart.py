@@ -39,7 +39,7 @@ class Register(IntEnum):
     SCR = 7
 
 
-class Ier(IntFlag):
+class Ier(IntEnum):
     """Interrupt enable."""
 
     RECEIVED_DATA = 0x01
@@ -48,7 +48,7 @@ class Ier(IntFlag):
     MODEM_STATUS = 0x08
 
 
-class Iir(IntFlag):
+class Iir(IntEnum):
     """Interrupt identification: bits 3:0 name the most urgent source."""
 
     MODEM_STATUS = 0x00
@@ -60,7 +60,7 @@ class Iir(IntFlag):
     FIFOS_ENABLED = 0xC0
 
 
-class Fcr(IntFlag):
+class Fcr(IntEnum):
     """FIFO control; bits 7:6 choose a row of `RECEIVE_TRIGGER_BYTES`."""
 
     ENABLE = 0x01
@@ -70,7 +70,7 @@ class Fcr(IntFlag):
     TRIGGER = 0xC0
 
 
-class Lcr(IntFlag):
+class Lcr(IntEnum):
     """Line control; of the line format only the length matters here."""
 
     DATA_BITS = 0x03
@@ -81,7 +81,7 @@ class Lcr(IntFlag):
     DLAB = 0x80
 
 
-class Mcr(IntFlag):
+class Mcr(IntEnum):
     """Modem control."""
 
     DTR = 0x01
@@ -91,7 +91,7 @@ class Mcr(IntFlag):
     LOOPBACK = 0x10
 
 
-class Lsr(IntFlag):
+class Lsr(IntEnum):
     """Line status."""
 
     DATA_READY = 0x01
