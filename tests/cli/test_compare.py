@@ -1,13 +1,34 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ringviz.engine import compare as engine
+from ringviz.engine.compare import Comparison
 from tests.cli.guests import from_bytes
 from tests.cli.program import as_process, once, ringviz, valid_json
 
 SILENT = ("pushf", "popf", "sidt", "sgdt", "smsw", "str", "mov ax, cs", "push cs", "lar", "lsl", "verr", "verw")
 """Robin & Irvine's list, as far as `popf-hole` can tell the answers apart."""
+
+
+_made: dict[str, Comparison] = {}
+
+
+@pytest.fixture(autouse=True)
+def _one_comparison_serves_all_its_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each comparison once, however often it is asked for in this process, and have it told each time."""
+    compare = engine.compare
+
+    def once_for_all(*question: Any) -> Comparison:
+        scenario, techniques, cpu, _, controls = question
+        key = repr((scenario, techniques, cpu, controls))
+        if key not in _made:
+            _made[key] = compare(*question)
+        return _made[key]
+
+    monkeypatch.setattr(engine, "compare", once_for_all)
 
 
 def test_compare_json_is_what_the_contract_promises() -> None:
