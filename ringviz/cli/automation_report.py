@@ -80,10 +80,14 @@ def automation_lines(automation: "Automation") -> Iterator[str]:
 
 def automation_json(automation: "Automation") -> dict[str, Any]:
     """Give rules and orders as values."""
-    return {
+    tables = {
         "orders": [asdict(order) for order in automation.orders],
         "rules": [asdict(rule) for rule in automation.rules],
     }
+    for table_of_all in tables.values():
+        for each in table_of_all:
+            del each["deed"]["named"]  # files have no word for it
+    return tables
 
 
 def _reading_row(name: str, reading: "Reading") -> tuple[str, ...]:

@@ -90,8 +90,10 @@ def test_a_policy_is_followed_and_what_it_did_is_kept(web: Program) -> None:
 @needs_nasm
 def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) -> None:
     at_work = Room(tmp_path / "room", lambda: 0)
-    assert "it takes the change when its accounting period is over" in web("vm", "share", "web", "--cap", "25")
-    assert "another ringviz is at work" in web.complaint("vm", "pause", "web")
+    ordered = web("vm", "share", "web", "--cap", "25", "--wait", "0")
+    assert "it takes the order when its accounting period is over" in ordered
+    late = web.complaint("vm", "pause", "web", "--wait", "0.1")
+    assert "has not come to the end of an accounting period within 0.1 s; the order is withdrawn" in late
     assert web.complaint("vm", "share", "wob", "--cap", "25").startswith('no machine "wob"; there are web')
     assert web.complaint("vm", "share", "web", "--cap", "250").startswith("web: cap_percent: found 250")
     at_work.run(2_000_000)

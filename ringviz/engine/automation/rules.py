@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ringviz.engine.automation.words import METRICS
 
+_LINKS = {"revert": "to"}
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
@@ -14,10 +16,14 @@ class Deed:
     action: str
     target: str
     value: int | None = None
+    named: str = ""
+    """The snapshot or the machine that the action names besides, where somebody has named one."""
 
     @property
     def text(self) -> str:
         """In words: `cap noisy 20 %`."""
+        if self.named:
+            return f"{self.action} {self.target} {_LINKS.get(self.action, 'as')} {self.named}"
         if self.action == "migrate":
             return f"begin to move {self.target}"
         if self.value is None:

@@ -6,7 +6,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ringviz.record.machines.definition import Definition
+from ringviz.errors import InputError
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.life_cycle import Life
 from ringviz.vmm.host.virtual_machine import Place
 
@@ -87,6 +89,30 @@ class Kept:
     """What its guest has printed in its last run, up to where it stands."""
     move: Move | None = None
     """Where it is on its way, if it is."""
+
+
+def snapshot_named(name: str, kept: Kept, snapshot: str) -> Snapshot:
+    """Give a snapshot of a machine.
+
+    Raises:
+        InputError: it has none of that name.
+    """
+    if snapshot not in kept.snapshots:
+        known = ", ".join(kept.snapshots) or "none"
+        near = did_you_mean(snapshot, kept.snapshots)
+        raise InputError(f'{name}: no snapshot "{clipped(snapshot)}"; there are {known}{near}')
+    return kept.snapshots[snapshot]
+
+
+def check_new_snapshot(name: str, kept: Kept, snapshot: str) -> None:
+    """Refuse a name that no new snapshot of a machine can have.
+
+    Raises:
+        InputError: it is taken, or no name.
+    """
+    check_name(snapshot)
+    if snapshot in kept.snapshots:
+        raise InputError(f'{name}: there is a snapshot "{snapshot}" already')
 
 
 def written(kept: Kept) -> dict[str, Any]:
