@@ -25,7 +25,7 @@ _READINGS = (
 
 def chapter_lines(run: "HostRun") -> Iterator[str]:
     """Give each chapter of a run: numbers, who had the CPU when, and what was changed at its end."""
-    from ringviz.engine.host_view import LEGEND, gantt_rows
+    from ringviz.engine.host_view import LEGEND, MODELLED, gantt_rows
     from ringviz.record.machines.chapters import chapters
 
     for chapter in chapters(run):
@@ -42,6 +42,7 @@ def chapter_lines(run: "HostRun") -> Iterator[str]:
         if chapter.closed_by:
             yield ""
     yield from textwrap.wrap(LEGEND, width_cells())
+    yield from textwrap.wrap(MODELLED, width_cells())
 
 
 def audit_lines(audit: "Iterable[Audited]") -> Iterator[str]:
@@ -65,6 +66,8 @@ def chapter_json(chapter: "Chapter") -> dict[str, Any]:
 
 def automation_lines(automation: "Automation") -> Iterator[str]:
     """Give what rules and orders say, in words."""
+    if automation.orders or automation.rules:
+        yield "Cycles are those of the host, and modelled"
     for order in automation.orders:
         yield f"At {order.at:,} cycles: {order.deed.text}"
     for rule in automation.rules:

@@ -335,7 +335,7 @@ def audit(json: Json = False) -> int:
         if json:
             print_json({"schema": SCHEMA, "audit": [asdict(entry) for entry in room.audit]})
         elif room.audit:
-            print_lines(audit_lines(room.audit))
+            print_lines(("At cycles of the host, modelled", *audit_lines(room.audit)))
         else:
             print_lines(["The host has done nothing by itself yet: `ringviz vm run --policy FILE` gives it rules"])
     return Exit.DONE
@@ -389,7 +389,7 @@ _SHARES = (
 def _host_line(room: "Room") -> str:
     return (
         f"Host: {room.cpu}, {room.memory_mib:,} MiB{memory_words(room.memory_rules)}, scheduler {room.scheduler}; "
-        f"its clock stands at {room.clock:,} cycles"
+        f"its clock stands at {room.clock:,} modelled cycles"
     )
 
 
@@ -438,7 +438,7 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
     yield from textwrap.wrap(allotment_words(definition.allotment), width_cells())
     if kept.run is not None:
         place = kept.run.place
-        yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} cycles"
+        yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} modelled cycles"
         if kept.run.deadline is not None:
             yield f"Asked to shut down; switched off when the host's clock comes to {kept.run.deadline:,}"
     if kept.ended:
@@ -458,11 +458,11 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
 
 
 def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
-    from ringviz.engine.host_view import LEGEND, gantt_rows, machine_rows, unfairness
+    from ringviz.engine.host_view import LEGEND, MODELLED, gantt_rows, machine_rows, unfairness
 
     ran = room.last_host
     assert ran is not None
-    yield f"The host ran for {ran.clock:,} cycles, from {before:,} to {room.clock:,}"
+    yield f"The host ran for {ran.clock:,} modelled cycles, from {before:,} to {room.clock:,}"
     rows = machine_rows(ran)
     if rows:
         yield from table(_SHARES, [
@@ -476,6 +476,7 @@ def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
         for name, picture in gantt_rows(ran, 0, max(1, ran.clock), width_cells() - longest - 3):
             yield f"{name:<{longest}} |{picture}|"
         yield from textwrap.wrap(LEGEND, width_cells())
+    yield from textwrap.wrap(MODELLED, width_cells())
     assert room.last_run is not None
     if room.last_run.audit:
         yield ""

@@ -100,7 +100,9 @@ def _order(deeds: Sequence[Deed], name: str, wait_s: float) -> None:
         if result.startswith(_REFUSED):
             raise InputError(result.removeprefix(_REFUSED))
     state = answer.state or "destroyed"
-    print_lines([f"{name}: {state}; the host has taken the order at {answer.clock:,} cycles, and what it did is kept"])
+    print_lines(
+        [f"{name}: {state}; the host has taken the order at {answer.clock:,} modelled cycles, and that is kept"]
+    )
 
 
 def _answered(order: str, name: str, wait_s: float) -> Answer:

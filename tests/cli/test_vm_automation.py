@@ -88,6 +88,23 @@ def test_a_policy_is_followed_and_what_it_did_is_kept(web: Program) -> None:
 
 
 @needs_nasm
+def test_whatever_tells_cycles_or_times_of_a_host_says_that_they_are_modelled(web: Program) -> None:
+    web("vm", "run", "--for", "1100000", "--policy", "rules.toml")
+    for command in (
+        ("vm", "run", "--for", "1000"),
+        ("vm", "list"),
+        ("vm", "show", "web"),
+        ("vm", "audit"),
+        ("vm", "pages"),
+        ("vm", "policy", "check", "rules.toml"),
+        ("vm", "demo", "migration-quiet"),
+        ("migrate", "migration-quiet"),
+        ("consolidate", "hello-serial", "-t", "vt-x", "--load", "50"),
+    ):
+        assert "modelled" in web(*command), command
+
+
+@needs_nasm
 def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) -> None:
     at_work = Room(tmp_path / "room", lambda: 0)
     ordered = web("vm", "share", "web", "--cap", "25", "--wait", "0")
@@ -104,6 +121,7 @@ def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) ->
 
 def test_a_policy_is_checked_and_told_in_words(program: Program, tmp_path: Path) -> None:
     assert program("vm", "policy", "check", "rules.toml") == (
+        "Cycles are those of the host, and modelled\n"
         "At 1,000,000 cycles: cap web 40 %\ncalm: when web's share over 90 %: snapshot web; released at 90\n"
     )
     assert program.json("vm", "policy", "check", "rules.toml")["rules"][0]["name"] == "calm"

@@ -365,7 +365,8 @@ class HostRun:
         del self._leaving[name]
         self._sample()
         if outcome.moved:
-            still = f"stood still for {outcome.downtime_cycles / 1000:,.1f} ms, after {len(outcome.rounds) - 1} rounds"
+            downtime = f"{outcome.downtime_cycles / 1000:,.1f} modelled ms"
+            still = f"stood still for {downtime}, after {len(outcome.rounds) - 1} rounds"
             self._take_off(name)
             self._running.remove(name)
             del self.machines[name]
