@@ -71,7 +71,7 @@ def automation_lines(automation: "Automation") -> Iterator[str]:
     for order in automation.orders:
         yield f"At {order.at:,} cycles: {order.deed.text}"
     for rule in automation.rules:
-        text = f"{rule.name}: when {rule.machine}'s {rule.condition.text}"
+        text = f"{rule.name}: when {rule.whose}'s {rule.condition.text}"
         text += f" for {rule.for_cycles:,} cycles" if rule.for_cycles else ""
         text += f": {rule.deed.text}"
         if rule.condition.over is not None or rule.condition.under is not None:

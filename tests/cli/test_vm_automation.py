@@ -161,6 +161,20 @@ def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(progr
     assert ran["machines"]["standby"]["ended"].endswith("exit code 1")
 
 
+def test_memory_policy_makes_room_and_gives_it_back_without_following_its_own_effect(program: Program) -> None:
+    story = program.json("vm", "demo", "memory-policy")
+    told = [entry for entry in story["audit"] if entry["who"] == "make-room"]
+    assert [(entry["what"], entry["result"]) for entry in told] == [
+        ("balloon batch to 3 MiB", "done"),
+        ("balloon batch empty", "done"),
+        ("balloon batch to 3 MiB", "done"),
+    ]
+    assert "the host: free-memory under 20 %: 1" in told[0]["why"]
+    assert told[1]["why"].startswith("released: 5")
+    assert told[1]["at"] - told[0]["at"] > 5_000_000  # though it was above 20 % again long before
+    assert story["machines"]["web"]["state"] == "running"
+
+
 def test_the_hosts_are_listed(program: Program) -> None:
     hosts = {host["id"] for host in program.json("vm", "demo")["hosts"]}
     assert hosts >= {"migration-quiet", "migration-writer", "noisy-neighbour", "policy-failover"}

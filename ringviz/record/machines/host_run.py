@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from ringviz.engine.automation.measuring import NOTHING, Sample, Totals, between
 from ringviz.engine.automation.rules import Automation, Deed
-from ringviz.engine.automation.watching import Reading, Watcher
+from ringviz.engine.automation.watching import HOST, Reading, Watcher
 from ringviz.engine.automation.words import EXIT_CODE
 from ringviz.engine.events import VMM_KINDS
 from ringviz.errors import InputError, MigrationError, RingvizError, UnsupportedError
+from ringviz.machine.memory import PAGE
 from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.definition import check_name
 from ringviz.record.machines.inbox import Answer, take_orders, with_deed
@@ -38,6 +39,7 @@ ORDER, OUTSIDE, BY_HAND, MIGRATION = "(order)", "(from outside)", "(by hand)", "
 REFUSED = "refused: "
 """What the result of something that cannot be done begins with."""
 DRY, NO_CHANGE, STAYS = "not done: dry run", "nothing to change", "not done: it stays here"
+PAGES_PER_MIB = (1 << 20) // PAGE
 _EXIT_CODE = re.compile(r"exit code (\d+)$")
 _ON = (Life.RUNNING, Life.SHUTTING_DOWN)
 
@@ -212,6 +214,7 @@ class HostRun:
         readings = {name: self._reading(name, sample) for name in self.machines}
         self._last_look = sample
         self._latest = readings
+        readings = {**readings, HOST: self._host_reading()}
         # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
         period_end = self.start + self._periods * self.host.period
         for firing in self._watcher.look(period_end, readings):
@@ -511,7 +514,20 @@ class HostRun:
             states |= self._ends.get(name, frozenset())
         is_here = name in self.host.names
         console = self.host.machine(name).technique.machine.bus.console if is_here else kept.console
-        return replace(between(self._last_look, sample, name), states=frozenset(states), console=console)
+        reading = replace(between(self._last_look, sample, name), states=frozenset(states), console=console)
+        if not (is_here and self._automation.rules):
+            return reading
+        pages = self.host.machine(name).pages
+        return replace(
+            reading,
+            ballooned=len(pages.balloon) / PAGES_PER_MIB,
+            swapped=len(pages.slots) / PAGES_PER_MIB,
+            shared=pages.shared_pages / PAGES_PER_MIB,
+        )
+
+    def _host_reading(self) -> Reading:
+        memory = self.host.memory
+        return Reading(free_memory=100 * memory.frames.free / memory.frames.total, states=frozenset({memory.state.id}))
 
 
 def _words(end: Ended) -> frozenset[str]:
