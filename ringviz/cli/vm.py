@@ -447,7 +447,8 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
         if disk is not None:
             yield f"Disk {number + 1}: {disk}"
     for snapshot_name, taken in kept.snapshots.items():
-        yield f"Snapshot {snapshot_name}: {taken.state.value}, at {taken.clock:,} cycles of the host"
+        whose = "another host, from which the machine has come" if taken.is_from_elsewhere else "the host"
+        yield f"Snapshot {snapshot_name}: {taken.state.value}, at {taken.clock:,} modelled cycles of {whose}"
     yield ""
     columns = (Column("State"), Column("Operation"), Column("Next"))
     yield from table(columns, list(state_rows(kept.state)), width_cells())

@@ -93,6 +93,7 @@ class Room:
         """A run whose machines are not kept yet."""
         self._audit_before: list[Audited] = []
         """The list as it was when that run began."""
+        self._files_to_come: set[str] = set()
         self.settle_moves()
         self._remove_others()
         self.last_host: Host | None = None
@@ -406,6 +407,16 @@ class Room:
         self._disk_number += 1
         return self._store.folder / f"disk-{self._disk_number}{suffix}"
 
+    def file_to_come(self, suffix: str) -> Path:
+        """Give the path of a file that is needed though no machine names it yet, as one is on its way here."""
+        path = self.new_file(suffix)
+        self._files_to_come.add(path.name)
+        return path
+
+    def forget_files_to_come(self) -> None:
+        """Need only what machines name."""
+        self._files_to_come.clear()
+
     def _next_disk(self) -> Path:
         return self.new_file(".vhd")
 
@@ -447,7 +458,11 @@ class Room:
                 if holder.run is not None:
                     named |= {disk for disk in holder.run.disks if disk is not None}
                     others |= set(holder.run.files)
-        return others | {path.name for disk in named for path in file_chain(self._store.folder / disk)}
+        return (
+            others
+            | self._files_to_come
+            | {path.name for disk in named for path in file_chain(self._store.folder / disk)}
+        )
 
     # ---- orders from outside -----------------------------------------------------------------------------------------
 
