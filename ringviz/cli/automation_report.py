@@ -25,7 +25,7 @@ _READINGS = (
 
 def chapter_lines(run: "HostRun") -> Iterator[str]:
     """Give each chapter of a run: numbers, who had the CPU when, and what was changed at its end."""
-    from ringviz.engine.host_view import LEGEND, gantt_rows
+    from ringviz.engine.host_view import LEGEND, MODELLED, gantt_rows
     from ringviz.record.machines.chapters import chapters
 
     for chapter in chapters(run):
@@ -42,6 +42,7 @@ def chapter_lines(run: "HostRun") -> Iterator[str]:
         if chapter.closed_by:
             yield ""
     yield from textwrap.wrap(LEGEND, width_cells())
+    yield from textwrap.wrap(MODELLED, width_cells())
 
 
 def audit_lines(audit: "Iterable[Audited]") -> Iterator[str]:
@@ -65,10 +66,12 @@ def chapter_json(chapter: "Chapter") -> dict[str, Any]:
 
 def automation_lines(automation: "Automation") -> Iterator[str]:
     """Give what rules and orders say, in words."""
+    if automation.orders or automation.rules:
+        yield "Cycles are those of the host, and modelled"
     for order in automation.orders:
         yield f"At {order.at:,} cycles: {order.deed.text}"
     for rule in automation.rules:
-        text = f"{rule.name}: when {rule.machine}'s {rule.condition.text}"
+        text = f"{rule.name}: when {rule.whose}'s {rule.condition.text}"
         text += f" for {rule.for_cycles:,} cycles" if rule.for_cycles else ""
         text += f": {rule.deed.text}"
         if rule.condition.over is not None or rule.condition.under is not None:
@@ -80,10 +83,14 @@ def automation_lines(automation: "Automation") -> Iterator[str]:
 
 def automation_json(automation: "Automation") -> dict[str, Any]:
     """Give rules and orders as values."""
-    return {
+    tables = {
         "orders": [asdict(order) for order in automation.orders],
         "rules": [asdict(rule) for rule in automation.rules],
     }
+    for table_of_all in tables.values():
+        for each in table_of_all:
+            del each["deed"]["named"]  # files have no word for it
+    return tables
 
 
 def _reading_row(name: str, reading: "Reading") -> tuple[str, ...]:

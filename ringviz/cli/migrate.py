@@ -126,7 +126,8 @@ _ROUNDS = (
 )
 _LEGEND = (
     "In pages of 4 KiB. Due: to be sent in this round; zero: told by their number alone; later: written to again "
-    "before they were sent. Dirtied: written to during the round, and due in the next. CPU kept: from the guest."
+    "before they were sent. Dirtied: written to during the round, and due in the next. CPU kept: from the guest. "
+    "Times are modelled: a thousand cycles of the host make a millisecond, and the link carries what it is said to."
 )
 
 
@@ -135,7 +136,8 @@ def tell_round(done: "Round") -> None:
     if sys.stderr.isatty():
         name = "the last round" if done.is_last else f"round {done.number}"
         print(
-            f"{name}: {done.due_pages:,} pages in {_ms(done.cycles)} ms, {done.dirtied_pages:,} written to meanwhile",
+            f"{name}: {done.due_pages:,} pages in {_ms(done.cycles)} modelled ms, "
+            f"{done.dirtied_pages:,} written to meanwhile",
             file=sys.stderr,
         )
 
@@ -153,7 +155,7 @@ def _lines(report: "MigrationReport", rules: str, *, has_help: bool) -> Iterator
     outcome = report.outcome
     how = f"{report.technique}, memory: {report.mmu}"
     yield strong(f"{report.scenario} under {how}, on {report.cpu.title}: {report.memory_bytes >> 20} MiB of memory")
-    yield f"Rules of {STOP_RULES[rules].title}; begun at {_ms(report.started_at)} ms of the host's time"
+    yield f"Rules of {STOP_RULES[rules].title}; begun at {_ms(report.started_at)} modelled ms of the host's time"
     yield ""
     yield from outcome_lines(outcome, report.memory_bytes, has_help=has_help)
     where = "destination" if report.runs_at_destination else "source"
@@ -176,9 +178,8 @@ def outcome_lines(outcome: "Outcome", memory_bytes: int, *, has_help: bool) -> I
         yield ""
     if outcome.moved:
         yield f"Stopped because {outcome.why}"
-        yield strong(
-            f"Moved: the guest stood still for {_ms(outcome.downtime_cycles)} ms of {_ms(outcome.total_cycles)} ms"
-        )
+        still, total = _ms(outcome.downtime_cycles), _ms(outcome.total_cycles)
+        yield strong(f"Moved: the guest stood still for {still} of {total} modelled ms")
     else:
         yield strong(f"Not moved, {outcome.result.value}: {outcome.why}")
         if outcome.result.name == "GAVE_UP" and not has_help:

@@ -1,10 +1,7 @@
 """`ringviz vm`: machines that are kept, the host they share, and every operation of their lives."""
 
-import os
 import textwrap
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +18,7 @@ from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
 from ringviz.cli.vm_migrate import After, ForCycles, PeerPort, PeerShared, Port, Shared, To, peer_of
+from ringviz.cli.vm_operations import PATIENCE_S, Wait, open_room, operate, tell
 from ringviz.cli.vm_pages import allotment_words, memory_words, pages
 from ringviz.cli.vm_policy import policy
 from ringviz.engine.automation.rules import Deed
@@ -29,9 +27,8 @@ from ringviz.facts.host_memory import HOST_MEMORY_NUMBERS, HostMemoryNumber
 from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS
 from ringviz.facts.scheduling import SCHEDULERS, SCHEDULING_NUMBERS, SchedulingNumber
 from ringviz.guest.schema import clipped, did_you_mean
-from ringviz.record.machines.inbox import check_order, leave_order, with_deed
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
-from ringviz.record.machines.store import FOLDER_VARIABLE, InUseError, default_folder
+from ringviz.record.machines.store import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from ringviz.engine.automation.rules import Automation
@@ -78,16 +75,16 @@ def define(
     from ringviz.record.machines.host_file import read_file
 
     definition = read_definition(read_file(file), file.name, file.resolve().parent)
-    with _room() as room:
+    with open_room() as room:
         room.define(name, definition)
-        _tell(room, name)
+        tell(room, name)
     return Exit.DONE
 
 
 @vm.command("list")
 def list_machines(json: Json = False) -> int:
     """Show all machines, and the host."""
-    with _room() as room:
+    with open_room() as room:
         if json:
             print_json(_room_json(room))
         else:
@@ -98,7 +95,7 @@ def list_machines(json: Json = False) -> int:
 @vm.command()
 def show(name: Name, json: Json = False) -> int:
     """Show one machine: its definition, its state and what can be done with it, its snapshots, its console."""
-    with _room() as room:
+    with open_room() as room:
         kept = room.kept(name)
         if json:
             print_json({"schema": SCHEMA, "name": name} | _machine_json(kept))
@@ -117,84 +114,61 @@ def states() -> int:
 
 
 @vm.command()
-def start(name: Name) -> int:
+def start(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Switch a machine on; it runs whenever the host does."""
-    with _room() as room:
-        room.start(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("start", name)], wait)
 
 
 @vm.command()
-def pause(name: Name) -> int:
+def pause(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Let a machine stand still."""
-    with _room() as room:
-        room.pause(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("pause", name)], wait)
 
 
 @vm.command()
-def resume(name: Name) -> int:
+def resume(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Let a paused machine go on."""
-    with _room() as room:
-        room.resume(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("resume", name)], wait)
 
 
 @vm.command()
-def reset(name: Name) -> int:
+def reset(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Switch a machine off and on again; its disks stay as they are."""
-    with _room() as room:
-        room.reset(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("reset", name)], wait)
 
 
 @vm.command()
-def shutdown(name: Name) -> int:
+def shutdown(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Ask a guest to end its run, through port F4h; the host switches it off if it has not when its time is up."""
-    with _room() as room:
-        room.ask_to_shut_down(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("shutdown", name)], wait)
 
 
 @vm.command()
-def stop(name: Name) -> int:
+def stop(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Switch a machine off at once; what it has written to its disks is kept."""
-    with _room() as room:
-        room.stop(name)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("stop", name)], wait)
 
 
 @vm.command()
-def snapshot(name: Name, snapshot: Snapshot) -> int:
+def snapshot(name: Name, snapshot: Snapshot, wait: Wait = PATIENCE_S) -> int:
     """Keep what a machine is now: its disks, and where its guest stands."""
-    with _room() as room:
-        room.snapshot(name, snapshot)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("snapshot", name, named=snapshot)], wait)
 
 
 @vm.command()
-def revert(name: Name, snapshot: Snapshot) -> int:
+def revert(name: Name, snapshot: Snapshot, wait: Wait = PATIENCE_S) -> int:
     """Let a machine be again what it was; what it has become since is lost."""
-    with _room() as room:
-        room.revert(name, snapshot)
-        _tell(room, name)
-    return Exit.DONE
+    return operate(name, [Deed("revert", name, named=snapshot)], wait)
 
 
 @vm.command()
-def clone(name: Name, other: Annotated[str, typer.Argument(metavar="OTHER", help="Name of the new machine.")]) -> int:
+def clone(
+    name: Name,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Name of the new machine.")],
+    wait: Wait = PATIENCE_S,
+) -> int:
     """Make another machine that stands where this one does."""
-    with _room() as room:
-        room.clone(name, other)
-        _tell(room, other)
-    return Exit.DONE
+    return operate(name, [Deed("clone", name, named=other)], wait)
 
 
 @vm.command()
@@ -204,7 +178,7 @@ def receive(
     for_cycles: ForCycles = 0,
 ) -> int:
     """Be the other host: wait for one machine that moves here, over TCP within this computer."""
-    with _room() as room:
+    with open_room() as room:
         vm_migrate.receive(room, shared, port, for_cycles)
     return Exit.DONE
 
@@ -227,24 +201,21 @@ def migrate(
     """
     peer = peer_of(to, shared, bandwidth, rules, rounds, auto_converge=auto_converge)
     assert peer is not None
-    with _room() as room:
+    with open_room() as room:
         return vm_migrate.migrate(room, name, peer, after, json=json)
 
 
 @vm.command()
-def destroy(name: Name) -> int:
+def destroy(name: Name, wait: Wait = PATIENCE_S) -> int:
     """Forget a machine that is switched off, with its disks and snapshots."""
-    with _room() as room:
-        room.destroy(name)
-        print_lines([f"{name}: destroyed"])
-    return Exit.DONE
+    return operate(name, [Deed("destroy", name)], wait)
 
 
 @vm.command()
-def share(name: Name, weight: Weight = None, cap: Cap = None) -> int:
+def share(name: Name, weight: Weight = None, cap: Cap = None, wait: Wait = PATIENCE_S) -> int:
     """Change a machine's share of the host's CPU; a host at work takes it when its accounting period is over."""
     given = (("weight", weight), ("cap", cap))
-    return _carry_out(name, [Deed(action, name, value) for action, value in given if value is not None])
+    return operate(name, [Deed(action, name, value) for action, value in given if value is not None], wait)
 
 
 @vm.command("set")
@@ -254,12 +225,13 @@ def set_values(
         list[str],
         typer.Argument(metavar="KEY=VALUE ...", help="memory=MIB (0: all of it), weight=N, cap=PERCENT (0: none)."),
     ],
+    wait: Wait = PATIENCE_S,
 ) -> int:
     """Change what a machine may have of the host; a host at work takes it when its accounting period is over.
 
     Less memory means that the guest's balloon driver is asked for the rest.
     """
-    return _carry_out(name, [_deed(name, value) for value in values])
+    return operate(name, [_deed(name, value) for value in values], wait)
 
 
 def _deed(name: str, given: str) -> Deed:
@@ -270,22 +242,6 @@ def _deed(name: str, given: str) -> Deed:
     if not text.isascii() or not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise InputError(f"{key}: found {clipped(repr(text))}, expected a whole number")
     return Deed(_SETTINGS[key], name, int(text))
-
-
-def _carry_out(name: str, deeds: list[Deed]) -> int:
-    try:
-        with _room() as room:
-            definition = room.kept(name).definition
-            for deed in deeds:
-                definition = with_deed(definition, deed)
-            room.set_definition(name, definition)
-            _tell(room, name)
-    except InUseError:
-        folder = default_folder()
-        check_order(folder, name, deeds)
-        leave_order(folder, deeds, time.time_ns())
-        print_lines([f"{name}: the host is at work; it takes the change when its accounting period is over"])
-    return Exit.DONE
 
 
 @vm.command()
@@ -307,7 +263,7 @@ def host(
     ] = None,
 ) -> int:
     """Show the host, or change it while all machines are off."""
-    with _room() as room:
+    with open_room() as room:
         if any(value is not None for value in (cpu, memory, scheduler, overcommit, sharing, idle_tax)):
             room.set_host(cpu, memory, scheduler, _with_rules(room.memory_rules, overcommit, sharing, idle_tax))
         print_lines([_host_line(room), *_scheduling_lines(room)])
@@ -332,7 +288,7 @@ def run(
         raise InputError(f"--for: found {cycles}, expected at least 1")
     if dry_run and policy is None:
         raise InputError("--dry-run: is for the rules of a policy, expected --policy FILE too")
-    with _room() as room:
+    with open_room() as room:
         before = room.clock
         automation = None if policy is None else _automation(policy, room)
         room.run(cycles, automation, is_dry=dry_run, peer=peer_of(peer, shared))
@@ -366,7 +322,7 @@ def room(
 
     other = peer_of(peer, shared)
 
-    with _room() as opened:
+    with open_room() as opened:
         automation = None if policy is None else _automation(policy, opened)
         MachineRoomApp(opened, automation, other=None if other is None else OtherHostSeen(other)).run()
     return Exit.DONE
@@ -375,11 +331,11 @@ def room(
 @vm.command()
 def audit(json: Json = False) -> int:
     """Show what the host has done by itself in its runs so far, and why."""
-    with _room() as room:
+    with open_room() as room:
         if json:
             print_json({"schema": SCHEMA, "audit": [asdict(entry) for entry in room.audit]})
         elif room.audit:
-            print_lines(audit_lines(room.audit))
+            print_lines(("At cycles of the host, modelled", *audit_lines(room.audit)))
         else:
             print_lines(["The host has done nothing by itself yet: `ringviz vm run --policy FILE` gives it rules"])
     return Exit.DONE
@@ -404,26 +360,6 @@ def _automation(file: Path, room: "Room") -> "Automation":
     automation = read_automation(read_file(file), file.name)
     check_machines(automation, tuple(room.machines), file.name)
     return automation
-
-
-@contextmanager
-def _room() -> Iterator["Room"]:
-    from ringviz.record.machines.room import Room
-
-    room = Room(default_folder(), _now)
-    try:
-        yield room
-    finally:
-        room.close()
-
-
-def _now() -> int:
-    """The clock, or what the environment says instead, as for reproducible builds."""
-    return int(os.environ.get("SOURCE_DATE_EPOCH", "") or time.time())
-
-
-def _tell(room: "Room", name: str) -> None:
-    print_lines([f"{name}: {room.machines[name].state.value}"])
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
@@ -453,7 +389,7 @@ _SHARES = (
 def _host_line(room: "Room") -> str:
     return (
         f"Host: {room.cpu}, {room.memory_mib:,} MiB{memory_words(room.memory_rules)}, scheduler {room.scheduler}; "
-        f"its clock stands at {room.clock:,} cycles"
+        f"its clock stands at {room.clock:,} modelled cycles"
     )
 
 
@@ -502,7 +438,7 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
     yield from textwrap.wrap(allotment_words(definition.allotment), width_cells())
     if kept.run is not None:
         place = kept.run.place
-        yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} cycles"
+        yield f"Stands at {place.retired:,} instructions, which have cost {place.spent_cycles:,} modelled cycles"
         if kept.run.deadline is not None:
             yield f"Asked to shut down; switched off when the host's clock comes to {kept.run.deadline:,}"
     if kept.ended:
@@ -511,7 +447,8 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
         if disk is not None:
             yield f"Disk {number + 1}: {disk}"
     for snapshot_name, taken in kept.snapshots.items():
-        yield f"Snapshot {snapshot_name}: {taken.state.value}, at {taken.clock:,} cycles of the host"
+        whose = "another host, from which the machine has come" if taken.is_from_elsewhere else "the host"
+        yield f"Snapshot {snapshot_name}: {taken.state.value}, at {taken.clock:,} modelled cycles of {whose}"
     yield ""
     columns = (Column("State"), Column("Operation"), Column("Next"))
     yield from table(columns, list(state_rows(kept.state)), width_cells())
@@ -522,11 +459,11 @@ def _show_lines(name: str, kept: "Kept") -> Iterator[str]:
 
 
 def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
-    from ringviz.engine.host_view import LEGEND, gantt_rows, machine_rows, unfairness
+    from ringviz.engine.host_view import LEGEND, MODELLED, gantt_rows, machine_rows, unfairness
 
     ran = room.last_host
     assert ran is not None
-    yield f"The host ran for {ran.clock:,} cycles, from {before:,} to {room.clock:,}"
+    yield f"The host ran for {ran.clock:,} modelled cycles, from {before:,} to {room.clock:,}"
     rows = machine_rows(ran)
     if rows:
         yield from table(_SHARES, [
@@ -540,6 +477,7 @@ def _run_lines(room: "Room", before: int, *, events: bool) -> Iterator[str]:
         for name, picture in gantt_rows(ran, 0, max(1, ran.clock), width_cells() - longest - 3):
             yield f"{name:<{longest}} |{picture}|"
         yield from textwrap.wrap(LEGEND, width_cells())
+    yield from textwrap.wrap(MODELLED, width_cells())
     assert room.last_run is not None
     if room.last_run.audit:
         yield ""

@@ -148,6 +148,7 @@ def _lines(shown: "HostPages", *, runs: bool) -> Iterator[str]:
     yield from table(_GUESTS, [_counts(guest) for guest in shown.guests], width_cells())
     yield ""
     yield from table(_WORK, [_work(guest) for guest in shown.guests], width_cells())
+    yield "Cycles: what the host's work on their pages has cost them, modelled"
     if runs:
         yield ""
         columns = (Column("Frames"), Column("Number", is_number=True), Column("What", wraps=True))

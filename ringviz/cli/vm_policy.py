@@ -46,16 +46,20 @@ def words(json: Json = False) -> int:
             {
                 "schema": SCHEMA,
                 "metrics": {row.id: row.title for row in METRICS.values()},
+                "units": {row.id: row.unit or None for row in METRICS.values()},
                 "states": dict(STATES),
+                "reclaim_states": dict(METRICS["reclaim-state"].words or {}),
                 "actions": {row.id: row.title for row in ACTIONS.values()},
             }
         )
         return Exit.DONE
     text = Column("What it is", wraps=True)
     lines = [strong("Metrics, for `when`")]
-    lines += table((Column("Metric"), text), [(row.id, row.title) for row in METRICS.values()], width_cells())
-    lines += ["", strong("States, for `is`")]
-    lines += table((Column("State"), text), list(STATES.items()), width_cells())
+    rows = [(row.id, "the host" if row.is_hosts else "a machine", row.unit, row.title) for row in METRICS.values()]
+    lines += table((Column("Metric"), Column("Of"), Column("Unit"), text), rows, width_cells())
+    for metric, words in (("state", STATES), *((row.id, row.words) for row in METRICS.values() if row.words)):
+        lines += ["", strong(f"Words for `{metric}`, after `is`")]
+        lines += table((Column("Word"), text), list((words or {}).items()), width_cells())
     lines += ["", strong("Actions, for `do`")]
     lines += table((Column("Action"), text), [(row.id, row.title) for row in ACTIONS.values()], width_cells())
     print_lines(lines)

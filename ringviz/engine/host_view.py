@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.records import HostTurn, State
+from ringviz.vmm.migration.rounds import CYCLES_PER_SECOND
 
 RUNNING_GLYPH, PART_GLYPH = "█", "▄"
 GLYPHS: Mapping[State, str] = {
@@ -17,6 +18,11 @@ GLYPHS: Mapping[State, str] = {
     State.PAUSED: "-",
     State.ENDED: " ",
 }
+MODELLED = (
+    f"Cycles and times are modelled: {CYCLES_PER_SECOND:,} cycles of the host make a second on every CPU, and work "
+    "costs what `ringviz cpus` says, with its sources"
+)
+"""What has to stand where cycles of a host, or times by its clock, are told."""
 LEGEND = (
     f"{RUNNING_GLYPH} has the CPU for most of the time, {PART_GLYPH} for a part of it, "
     f"{GLYPHS[State.READY]} waits for it, {GLYPHS[State.PARKED]} may not for its cap, "

@@ -88,10 +88,29 @@ def test_a_policy_is_followed_and_what_it_did_is_kept(web: Program) -> None:
 
 
 @needs_nasm
+def test_whatever_tells_cycles_or_times_of_a_host_says_that_they_are_modelled(web: Program) -> None:
+    web("vm", "run", "--for", "1100000", "--policy", "rules.toml")
+    for command in (
+        ("vm", "run", "--for", "1000"),
+        ("vm", "list"),
+        ("vm", "show", "web"),
+        ("vm", "audit"),
+        ("vm", "pages"),
+        ("vm", "policy", "check", "rules.toml"),
+        ("vm", "demo", "migration-quiet"),
+        ("migrate", "migration-quiet"),
+        ("consolidate", "hello-serial", "-t", "vt-x", "--load", "50"),
+    ):
+        assert "modelled" in web(*command), command
+
+
+@needs_nasm
 def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) -> None:
     at_work = Room(tmp_path / "room", lambda: 0)
-    assert "it takes the change when its accounting period is over" in web("vm", "share", "web", "--cap", "25")
-    assert "another ringviz is at work" in web.complaint("vm", "pause", "web")
+    ordered = web("vm", "share", "web", "--cap", "25", "--wait", "0")
+    assert "it takes the order when its accounting period is over" in ordered
+    late = web.complaint("vm", "pause", "web", "--wait", "0.1")
+    assert "has not come to the end of an accounting period within 0.1 s; the order is withdrawn" in late
     assert web.complaint("vm", "share", "wob", "--cap", "25").startswith('no machine "wob"; there are web')
     assert web.complaint("vm", "share", "web", "--cap", "250").startswith("web: cap_percent: found 250")
     at_work.run(2_000_000)
@@ -102,6 +121,7 @@ def test_a_share_reaches_a_host_that_is_at_work(web: Program, tmp_path: Path) ->
 
 def test_a_policy_is_checked_and_told_in_words(program: Program, tmp_path: Path) -> None:
     assert program("vm", "policy", "check", "rules.toml") == (
+        "Cycles are those of the host, and modelled\n"
         "At 1,000,000 cycles: cap web 40 %\ncalm: when web's share over 90 %: snapshot web; released at 90\n"
     )
     assert program.json("vm", "policy", "check", "rules.toml")["rules"][0]["name"] == "calm"
@@ -139,6 +159,20 @@ def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(progr
     assert [round(chapter["machines"]["standby"]["share"] / 10) for chapter in ran["chapters"]] == [0, 0, 2, 9, 0]
     assert ran["machines"]["standby"]["state"] == "stopped"
     assert ran["machines"]["standby"]["ended"].endswith("exit code 1")
+
+
+def test_memory_policy_makes_room_and_gives_it_back_without_following_its_own_effect(program: Program) -> None:
+    story = program.json("vm", "demo", "memory-policy")
+    told = [entry for entry in story["audit"] if entry["who"] == "make-room"]
+    assert [(entry["what"], entry["result"]) for entry in told] == [
+        ("balloon batch to 3 MiB", "done"),
+        ("balloon batch empty", "done"),
+        ("balloon batch to 3 MiB", "done"),
+    ]
+    assert "the host: free-memory under 20 %: 1" in told[0]["why"]
+    assert told[1]["why"].startswith("released: 5")
+    assert told[1]["at"] - told[0]["at"] > 5_000_000  # though it was above 20 % again long before
+    assert story["machines"]["web"]["state"] == "running"
 
 
 def test_the_hosts_are_listed(program: Program) -> None:

@@ -26,7 +26,7 @@ _RULE_KEYS: Mapping[str, str] = {
     "when": f"one of {', '.join(METRICS)}",
     "over": _NUMBER,
     "under": _NUMBER,
-    "is": f"one of {', '.join(STATES)}, {EXIT_CODE}N",
+    "is": "a word for a state",
     "has": _TEXT,
     "for_cycles": _WHOLE,
     "release": _NUMBER,
@@ -126,10 +126,13 @@ class _Table:
         if not _NAME.fullmatch(name):
             raise self._error("name", f'found "{clipped(name)}", expected {_RULE_KEYS["name"]}')
         self._where = f"{self._where} {name}"
-        machine = self._needed_text("machine")
         metric = self._metric()
+        machine = "" if metric.is_hosts else self._needed_text("machine")
+        if metric.is_hosts and "machine" in self._values:
+            raise self._error("machine", f"{metric.id} is the host's, expected only target")
         condition = self._condition(metric)
-        deed = self._deed(self._text("target") or machine)
+        target = self._needed_text("target") if metric.is_hosts else self._text("target")
+        deed = self._deed(target or machine)
         rule = Rule(
             name,
             machine,
@@ -167,7 +170,7 @@ class _Table:
             raise self._error(metric.id, f"found {found}, expected {'either ' * (len(ways) - 1)}{' or '.join(ways)}")
         key = given[0]
         if key == "is":
-            return Condition(metric.id, equals=self._state())
+            return Condition(metric.id, equals=self._state(metric))
         if key == "has":
             text = self._needed_text("has")
             if not text:
@@ -178,11 +181,13 @@ class _Table:
         self._check_threshold(metric, key, threshold)
         return Condition(metric.id, over=threshold) if key == "over" else Condition(metric.id, under=threshold)
 
-    def _state(self) -> str:
+    def _state(self, metric: Metric) -> str:
         state = self._needed_text("is")
-        if state not in STATES and not _EXIT.fullmatch(state):
-            near = did_you_mean(state, STATES)
-            raise self._error("is", f'found "{clipped(state)}", expected {_RULE_KEYS["is"]}{near}')
+        known = STATES if metric.words is None else metric.words
+        if state not in known and not (metric.words is None and _EXIT.fullmatch(state)):
+            expected = ", ".join(known) + (f", {EXIT_CODE}N" if metric.words is None else "")
+            near = did_you_mean(state, known)
+            raise self._error("is", f'found "{clipped(state)}", expected one of {expected}{near}')
         return state
 
     def _check_threshold(self, metric: Metric, key: str, threshold: float) -> None:
@@ -223,7 +228,7 @@ class _Table:
             return
         value = ACTIONS[rule.deed.action].value
         if value is None:
-            raise self._error("release_value", f"{rule.deed.action} takes no value, expected weight or cap")
+            raise self._error("release_value", f"{rule.deed.action} takes no value, expected weight, cap or balloon")
         self._check_value("release_value", rule.release_value, ACTIONS[rule.deed.action])
         if rule.release_value == rule.deed.value:
             raise self._error("release_value", f"found {rule.release_value}, expected another than value")
@@ -312,7 +317,7 @@ def _check_two(one: Rule, other: Rule, where: str) -> None:
     is_same_moment = one.machine == other.machine and one.condition.could_hold_with(other.condition)
     if is_same_aspect and is_same_moment and one.deed != other.deed:
         raise InputError(
-            f"{where}: {RULES}: {one.name} and {other.name} contradict each other: when {one.machine}'s "
+            f"{where}: {RULES}: {one.name} and {other.name} contradict each other: when {one.whose}'s "
             f"{one.condition.text} and {other.condition.text}, one would {one.deed.text}, the other {other.deed.text}"
         )
 

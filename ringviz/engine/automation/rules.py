@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ringviz.engine.automation.words import METRICS
 
+_LINKS = {"revert": "to"}
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
@@ -14,10 +16,14 @@ class Deed:
     action: str
     target: str
     value: int | None = None
+    named: str = ""
+    """The snapshot or the machine that the action names besides, where somebody has named one."""
 
     @property
     def text(self) -> str:
         """In words: `cap noisy 20 %`."""
+        if self.named:
+            return f"{self.action} {self.target} {_LINKS.get(self.action, 'as')} {self.named}"
         if self.action == "migrate":
             return f"begin to move {self.target}"
         if self.value is None:
@@ -71,6 +77,7 @@ class Rule:
 
     name: str
     machine: str
+    """Empty where the condition is about the host."""
     condition: Condition
     for_cycles: int
     """How long it has to hold, without a break; a look at the host covers the time since the one before."""
@@ -81,6 +88,11 @@ class Rule:
     deed: Deed
     release_value: int | None = None
     """What weight or cap is given when the rule is released; None leaves it as it is."""
+
+    @property
+    def whose(self) -> str:
+        """Say of whom it asks something."""
+        return self.machine or "the host"
 
     @property
     def release_deed(self) -> Deed | None:
@@ -109,5 +121,5 @@ class Automation:
     @property
     def machines(self) -> tuple[str, ...]:
         """Every machine that is spoken of, by name."""
-        named = {rule.machine for rule in self.rules} | {rule.deed.target for rule in self.rules}
+        named = {rule.machine for rule in self.rules if rule.machine} | {rule.deed.target for rule in self.rules}
         return tuple(sorted(named | {order.deed.target for order in self.orders}))

@@ -23,13 +23,24 @@ class Reading:
     ready: float = 0.0
     exits: float | None = None
     """None: it has not had the CPU, so there is nothing to measure."""
+    ballooned: float | None = None
+    swapped: float | None = None
+    shared: float | None = None
+    """MiB; None: it is not on the host, or nobody has asked."""
+    free_memory: float | None = None
+    """Per cent, of the host's."""
     states: frozenset[str] = frozenset()
     console: str = ""
     """All that its guest has printed in this run of it."""
 
     def measured(self, metric: str) -> float | None:
         """Give a metric that is a number."""
-        return {"share": self.share, "ready": self.ready, "exits": self.exits}[metric]
+        value: float | None = getattr(self, metric.replace("-", "_"))
+        return value
+
+
+HOST = ""
+"""In place of a machine's name: the host's own reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,8 @@ class Watcher:
 
         Args:
             clock: of the host.
-            readings: by machine, of the time since the last look; a machine that is not there fulfils nothing.
+            readings: by machine, of the time since the last look; a machine that is not there fulfils nothing. The
+                host's own are under `HOST`.
         """
         firings: list[Firing] = []
         for rule, memory in self._memories.items():
@@ -94,7 +106,7 @@ class Watcher:
         memory.is_fired = METRICS[rule.condition.metric].id != "console"
         memory.quiet_until = clock + rule.cool_down_cycles
         since = f", for {held:,} cycles" if rule.for_cycles else ""
-        yield Firing(rule.name, rule.deed, f"{rule.machine}: {rule.condition.text}: {_found(rule, reading)}{since}")
+        yield Firing(rule.name, rule.deed, f"{rule.whose}: {rule.condition.text}: {_found(rule, reading)}{since}")
 
 
 def _holds(rule: Rule, memory: _Memory, reading: Reading) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ringviz.facts.host_memory import MOST_GUEST_MIB
+from ringviz.facts.host_memory import MOST_GUEST_MIB, RECLAIM_STATES
 from ringviz.facts.scheduling import LEAST_WEIGHT, MOST_WEIGHT
 from ringviz.facts.source import Source, by
 
@@ -34,9 +34,14 @@ class Metric:
     unit: str
     title: str
     source: Source
+    is_hosts: bool = False
+    """It is known of the host: a rule names no machine for it, only whom to do something with."""
+    words: Mapping[str, str] | None = None
+    """What a state can be, where it is no machine's."""
 
 
 _OURS = Source.ringviz("what a host knows of its machines, over the time since it last looked at them")
+_MEMORY = Source.ringviz("counted in frames and pages of 4 KiB at the moment of the look")
 
 METRICS: Mapping[str, Metric] = by(
     "id",
@@ -51,6 +56,19 @@ METRICS: Mapping[str, Metric] = by(
     ),
     Metric("state", Shape.STATE, "", "What it is at", _OURS),
     Metric("console", Shape.TEXT, "", "What its guest has printed since the rule last fired", _OURS),
+    Metric("ballooned", Shape.NUMBER, "MiB", "Its memory that is in its balloon, and the host's", _MEMORY),
+    Metric("swapped", Shape.NUMBER, "MiB", "Its memory that is in the host's swap file", _MEMORY),
+    Metric("shared", Shape.NUMBER, "MiB", "Its memory in frames that stand behind other pages too", _MEMORY),
+    Metric("free-memory", Shape.PERCENT, "%", "Part of the host's memory that nobody uses", _MEMORY, is_hosts=True),
+    Metric(
+        "reclaim-state",
+        Shape.STATE,
+        "",
+        "What the host does to have enough of its memory free",
+        _MEMORY,
+        is_hosts=True,
+        words={row.id: row.text for row in RECLAIM_STATES.values()},
+    ),
 )
 
 STATES: Mapping[str, str] = {
@@ -61,7 +79,7 @@ STATES: Mapping[str, str] = {
     "ended": "its run is over, in whatever way",
     "crashed": "its run is over, and the guest has not ended it through its exit port",
 }
-"""Words that hold of a machine; several can. Besides, `exit-N`: it has ended its run with exit code N."""
+"""Words for `state`, which hold of a machine; several can. Besides, `exit-N`: it has ended its run with exit code N."""
 EXIT_CODE = "exit-"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import InputError, MigrationError
-from ringviz.guest.disks import VirtualDisk, open_disk
-from ringviz.guest.disks.creating import create_disk
 from ringviz.guest.scenario import Scenario
-from ringviz.record.machines.arrived import write_arrived
-from ringviz.record.machines.kept import POWER_ON, Disks, Kept, Move, Run
+from ringviz.record.machines.arrived import SUFFIX, write_arrived
+from ringviz.record.machines.arriving_files import ArrivingFiles
+from ringviz.record.machines.kept import POWER_ON, Disks, Kept, Move, Run, Snapshot
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.offer import Offered, read_offer, read_part
 from ringviz.record.machines.shared import SharedFolder
@@ -29,9 +27,6 @@ from ringviz.vmm.registry import choose
 if TYPE_CHECKING:
     from ringviz.record.machines.room import Room
 
-MOST_DISK_SECTORS = 1 << 28
-"""Ours: 128 GiB, more than any guest here; a disk that claims more is none."""
-
 
 class Arrival:
     """One machine that is expected, as a migration's destination asks about it."""
@@ -41,39 +36,34 @@ class Arrival:
         """Of the machine, as soon as one is offered."""
         self._room, self._shared = room, shared
         self._offer: Offered
-        self._disks: list[VirtualDisk | None] = [None, None]
+        self._files: ArrivingFiles | None = None
         self._names: Disks = (None, None)
+        self._snapshots: dict[str, Snapshot] = {}
         self._scenario: Scenario
 
     def offered(self, content: bytes) -> None:
-        """Hear which machine is to come; make its disks, empty."""
+        """Hear which machine is to come."""
         self._offer = offer = read_offer(content)
         if offer.name in self._room.machines:
             raise InputError(f'a machine "{offer.name}" is there already')
         self._shared.record(offer.record)
         self.name = offer.name
-        names: list[str | None] = [None, None]
-        for number, sectors in enumerate(offer.disk_sectors):
-            if sectors is None:
-                continue
-            if not 0 < sectors <= MOST_DISK_SECTORS:
-                raise MigrationError(f"disk {number + 1} is said to have {sectors:,} sectors")
-            path = self._room.new_file(".vhd")
-            create_disk(path, "dynamic", sectors, uuid.uuid4().bytes, self._room.now())
-            self._disks[number], names[number] = open_disk(path, is_writable=True), path.name
-        self._names = (names[0], names[1])
+        self._files = ArrivingFiles(offer.files, self._room.file_to_come, self._room.now)
 
     def take_disk(self, content: bytes) -> None:
-        """Take in a piece of a disk."""
-        number, sectors = read_part(content)
-        disk = self._disks[number]
-        if disk is None or max(sectors) >= disk.sectors:
-            raise MigrationError(f"a piece of disk {number + 1} lies outside of it")
-        disk.write(sectors)
+        """Take in a piece of a file."""
+        assert self._files is not None
+        self._files.write(*read_part(content))
 
     def expected(self) -> Expected:
         """Say what machine that makes on this host."""
-        self._close_disks()
+        assert self._files is not None
+        names, (first, second) = self._files.finish(), self._offer.disks
+        try:
+            self._names = (None if first is None else names[first], None if second is None else names[second])
+        except KeyError as error:
+            raise MigrationError(f"disk {error} is not among the files that have come") from None
+        self._snapshots = self._offer.snapshots_with(names)
         kept = Kept(self._offer.definition, Life.MIGRATING, self._names, Run(POWER_ON, 0, "", self._names))
         self._scenario = self._room.scenario(kept)
         self._room.check_memory({**self._room.machines, self.name: kept}, self.name)
@@ -84,29 +74,24 @@ class Arrival:
     def keep(self, machine: VirtualMachine, memory: bytes, state: tuple[object, ...]) -> None:
         """Have the machine in the room, as one of which the record says whether it is here."""
         offer, room = self._offer, self._room
-        file = room.new_file(".arrived")
+        file = room.file_to_come(SUFFIX)
         write_arrived(file, memory, state)
         digest = guest_state_sha256(machine.technique)
         room.let_come(
             self.name,
             Kept(
                 offer.definition, Life.MIGRATING, self._names,
-                Run(machine.place, 0, digest, self._names, arrived=file.name), spent=dict(offer.spent),
+                Run(machine.place, 0, digest, self._names, arrived=file.name), self._snapshots, spent=dict(offer.spent),
                 console=machine.technique.machine.bus.console,
                 move=Move(False, str(self._shared.path), offer.record, Life.RUNNING),
             ),
         )  # fmt: skip
 
     def close(self) -> None:
-        """Let go of files."""
-        self._close_disks()
-
-    def _close_disks(self) -> None:
-        for disk in self._disks:
-            if disk is not None:
-                disk.flush()
-                disk.close()
-        self._disks = [None, None]
+        """Let go of files; if the machine has not come, nobody needs them any more."""
+        if self._files is not None:
+            self._files.close()
+        self._room.forget_files_to_come()
 
 
 def receive(room: Room, shared: SharedFolder, port: int, on_port: Callable[[int], None]) -> str:

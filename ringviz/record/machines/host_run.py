@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringviz.engine.automation.measuring import NOTHING, Sample, Totals, between
 from ringviz.engine.automation.rules import Automation, Deed
-from ringviz.engine.automation.watching import Reading, Watcher
+from ringviz.engine.automation.watching import HOST, Reading, Watcher
 from ringviz.engine.automation.words import EXIT_CODE
 from ringviz.engine.events import VMM_KINDS
 from ringviz.errors import InputError, MigrationError, RingvizError, UnsupportedError
+from ringviz.machine.memory import PAGE
 from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.definition import check_name
-from ringviz.record.machines.inbox import waiting_orders, with_deed
-from ringviz.record.machines.kept import Kept, Snapshot, power_on
+from ringviz.record.machines.inbox import Answer, take_orders, with_deed
+from ringviz.record.machines.kept import Kept, Snapshot, check_new_snapshot, power_on, snapshot_named
 from ringviz.record.machines.leaving import Leaving, Peer
 from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.vmm.events import Event
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 RESET = "reset"
 ORDER, OUTSIDE, BY_HAND, MIGRATION = "(order)", "(from outside)", "(by hand)", "(migration)"
 """Who says so, in the list, where it is no rule."""
+REFUSED = "refused: "
+"""What the result of something that cannot be done begins with."""
 DRY, NO_CHANGE, STAYS = "not done: dry run", "nothing to change", "not done: it stays here"
+PAGES_PER_MIB = (1 << 20) // PAGE
 _EXIT_CODE = re.compile(r"exit code (\d+)$")
 _ON = (Life.RUNNING, Life.SHUTTING_DOWN)
 
@@ -67,7 +70,8 @@ class HostRun:
         self.audit: list[Audited] = []
         self.samples: list[Sample] = []
         """At every look, and whenever something was done."""
-        self.orders_taken: list[Path] = []
+        self.answers: dict[str, Answer] = {}
+        """To orders from outside, by id; told when what was done is kept."""
         self.start = room.clock
         """The host's clock where this run begins."""
         self._room = room
@@ -137,14 +141,23 @@ class HostRun:
         for name in list(self._leaving):
             self._stay(name, "the host's run was over")
         self._sample()
-        for name, kept in self.machines.items():
-            if name in self.host.names and kept.state is not Life.STOPPED:
-                self.machines[name] = self._room.standing(self.host, name, kept)
+        self.machines = self.standing()
+
+    def standing(self) -> dict[str, Kept]:
+        """Give all machines as they are to be kept if nothing more comes of this run."""
+        return {
+            name: self._room.standing(self.host, name, kept)
+            if name in self.host.names and kept.state is not Life.STOPPED
+            else kept
+            for name, kept in self.machines.items()
+        }
 
     def order(self, deed: Deed) -> Audited:
-        """Do something at once, because somebody who looks on says so; what came of it is given back."""
-        self._do(deed, BY_HAND, "", is_dry=False)
-        return self.audit[-1]
+        """Do something at once, because somebody who looks on says so; what came of it is kept, and given back."""
+        entry = self._do(deed, BY_HAND, "", is_dry=False)
+        if entry.is_done:
+            self._room.keep_so_far(self)
+        return entry
 
     @property
     def has_peer(self) -> bool:
@@ -201,6 +214,7 @@ class HostRun:
         readings = {name: self._reading(name, sample) for name in self.machines}
         self._last_look = sample
         self._latest = readings
+        readings = {**readings, HOST: self._host_reading()}
         # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
         period_end = self.start + self._periods * self.host.period
         for firing in self._watcher.look(period_end, readings):
@@ -210,25 +224,27 @@ class HostRun:
                 self._do(firing.deed, firing.rule, firing.why)
 
     def _take_from_outside(self) -> None:
-        for path, deeds in waiting_orders(self._room.folder):
-            if path not in self.orders_taken:
-                self.orders_taken.append(path)
-                for deed in deeds:
-                    self._do(deed, OUTSIDE, "", is_dry=False)
+        """Carry out what somebody else has ordered; it is answered when it is kept, so that no crash takes it back."""
+        orders = take_orders(self._room.folder)
+        for order in orders:
+            results = tuple(self._do(deed, OUTSIDE, "", is_dry=False).result for deed in order.deeds)
+            kept = self.machines.get(order.deeds[-1].target) if order.deeds else None
+            self.answers[order.id] = Answer(results, "" if kept is None else kept.state.value, self.clock)
+        if orders:
+            self._room.keep_so_far(self)
 
-    def _do(self, deed: Deed, who: str, why: str, *, is_dry: bool | None = None) -> None:
+    def _do(self, deed: Deed, who: str, why: str, *, is_dry: bool | None = None) -> Audited:
         """Do something with a machine, or say why it cannot be done; the run goes on in either case."""
         if self._is_dry if is_dry is None else is_dry:
-            self._note(who, why, deed, DRY)
-            return
+            return self._note(who, why, deed, DRY)
         self._sample()
         try:
             if deed.target not in self.machines:
                 raise InputError(f'no machine "{deed.target}"')
             result = self._doers(who)[deed.action](deed)
         except RingvizError as error:
-            result = f"refused: {error}"
-        self._note(who, why, deed, result)
+            result = f"{REFUSED}{error}"
+        return self._note(who, why, deed, result)
 
     def _doers(self, who: str) -> Mapping[str, Callable[[Deed], str]]:
         return {
@@ -245,14 +261,18 @@ class HostRun:
             "migrate": lambda deed: self._migrate(deed.target),
             "auto-converge": lambda deed: self._slow_down(deed.target),
             "stay": lambda deed: self._stay(deed.target, "called off"),
-            "revert": lambda deed: self._revert(deed.target),
-            "clone": lambda deed: self._clone(deed.target),
+            "revert": lambda deed: self._revert(deed.target, deed.named),
+            "clone": lambda deed: self._clone(deed.target, deed.named),
             "destroy": lambda deed: self._destroy(deed.target),
-            "snapshot": lambda deed: self._snapshot(deed.target, "order" if who in (ORDER, OUTSIDE, BY_HAND) else who),
+            "snapshot": lambda deed: self._snapshot(
+                deed.target, deed.named, "order" if who in (ORDER, OUTSIDE, BY_HAND) else who
+            ),
         }
 
-    def _note(self, who: str, why: str, deed: Deed, result: str) -> None:
-        self.audit.append(Audited(self.clock, who, why, deed.text, result))
+    def _note(self, who: str, why: str, deed: Deed, result: str) -> Audited:
+        entry = Audited(self.clock, who, why, deed.text, result)
+        self.audit.append(entry)
+        return entry
 
     # ---- deeds -------------------------------------------------------------------------------------------------------
 
@@ -348,7 +368,8 @@ class HostRun:
         del self._leaving[name]
         self._sample()
         if outcome.moved:
-            still = f"stood still for {outcome.downtime_cycles / 1000:,.1f} ms, after {len(outcome.rounds) - 1} rounds"
+            downtime = f"{outcome.downtime_cycles / 1000:,.1f} modelled ms"
+            still = f"stood still for {downtime}, after {len(outcome.rounds) - 1} rounds"
             self._take_off(name)
             self._running.remove(name)
             del self.machines[name]
@@ -379,24 +400,28 @@ class HostRun:
         self.machines[name] = replace(self.machines[name], state=Life.RUNNING)
         self._room.settle_moves()
 
-    def _snapshot(self, name: str, by: str) -> str:
+    def _snapshot(self, name: str, named: str, by: str) -> str:
+        """Keep what a machine is, under the name that is given or under whose order it was and a number."""
         kept = self._allowed("snapshot", name)
-        number = 1
-        while f"{by}-{number}" in kept.snapshots:
-            number += 1
+        if not named:
+            number = 1
+            while f"{by}-{number}" in kept.snapshots:
+                number += 1
+            named = f"{by}-{number}"
+        check_new_snapshot(name, kept, named)
         run = kept.run
         if name in self.host.names and kept.state is not Life.STOPPED:
             run = self._room.standing(self.host, name, kept).run
         taken = Snapshot(kept.state, kept.disks, run, self.clock)
-        self.machines[name] = replace(kept, snapshots={**kept.snapshots, f"{by}-{number}": taken})
+        self.machines[name] = replace(kept, snapshots={**kept.snapshots, named: taken})
         return DONE
 
-    def _revert(self, name: str) -> str:
-        """Go back to the snapshot that was taken last."""
+    def _revert(self, name: str, named: str) -> str:
+        """Go back to a snapshot; if none is named, to the one that was taken last."""
         kept = self._allowed("revert", name)
-        if not kept.snapshots:
+        if not named and not kept.snapshots:
             raise InputError(f"{name}: there is no snapshot")
-        taken = list(kept.snapshots.values())[-1]
+        taken = snapshot_named(name, kept, named or list(kept.snapshots)[-1])
         self._take_off(name)
         if name in self._running:
             self._running.remove(name)
@@ -407,15 +432,18 @@ class HostRun:
         self.machines[name] = kept
         return DONE
 
-    def _clone(self, name: str) -> str:
-        """Make another machine that stands where this one does, under its name and a number."""
+    def _clone(self, name: str, named: str) -> str:
+        """Make another machine that stands where this one does, as it is named or under its name and a number."""
         kept = self._allowed("clone", name)
         if name in self.host.names and kept.state is not Life.STOPPED:
             kept = self._room.standing(self.host, name, kept)
         number = 2
-        while f"{name}-{number}" in self.machines:
+        while not named and f"{name}-{number}" in self.machines:
             number += 1
-        self.machines[check_name(f"{name}-{number}")] = replace(kept, snapshots={}, spent={})
+        other = check_name(named or f"{name}-{number}")
+        if other in self.machines:
+            raise InputError(f'a machine "{other}" is defined already')
+        self.machines[other] = replace(kept, snapshots={}, spent={})
         return DONE
 
     def _destroy(self, name: str) -> str:
@@ -486,7 +514,20 @@ class HostRun:
             states |= self._ends.get(name, frozenset())
         is_here = name in self.host.names
         console = self.host.machine(name).technique.machine.bus.console if is_here else kept.console
-        return replace(between(self._last_look, sample, name), states=frozenset(states), console=console)
+        reading = replace(between(self._last_look, sample, name), states=frozenset(states), console=console)
+        if not (is_here and self._automation.rules):
+            return reading
+        pages = self.host.machine(name).pages
+        return replace(
+            reading,
+            ballooned=len(pages.balloon) / PAGES_PER_MIB,
+            swapped=len(pages.slots) / PAGES_PER_MIB,
+            shared=pages.shared_pages / PAGES_PER_MIB,
+        )
+
+    def _host_reading(self) -> Reading:
+        memory = self.host.memory
+        return Reading(free_memory=100 * memory.frames.free / memory.frames.total, states=frozenset({memory.state.id}))
 
 
 def _words(end: Ended) -> frozenset[str]:

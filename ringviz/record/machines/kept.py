@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ringviz.record.machines.definition import Definition
+from ringviz.errors import InputError
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.life_cycle import Life
 from ringviz.vmm.host.virtual_machine import Place
 
@@ -67,6 +70,8 @@ class Snapshot:
     run: Run | None
     clock: int
     """Of the host, when it was taken."""
+    is_from_elsewhere: bool = False
+    """It was taken at another host, and that is whose clock it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +94,62 @@ class Kept:
     """Where it is on its way, if it is."""
 
 
+def snapshot_named(name: str, kept: Kept, snapshot: str) -> Snapshot:
+    """Give a snapshot of a machine.
+
+    Raises:
+        InputError: it has none of that name.
+    """
+    if snapshot not in kept.snapshots:
+        known = ", ".join(kept.snapshots) or "none"
+        near = did_you_mean(snapshot, kept.snapshots)
+        raise InputError(f'{name}: no snapshot "{clipped(snapshot)}"; there are {known}{near}')
+    return kept.snapshots[snapshot]
+
+
+def check_new_snapshot(name: str, kept: Kept, snapshot: str) -> None:
+    """Refuse a name that no new snapshot of a machine can have.
+
+    Raises:
+        InputError: it is taken, or no name.
+    """
+    check_name(snapshot)
+    if snapshot in kept.snapshots:
+        raise InputError(f'{name}: there is a snapshot "{snapshot}" already')
+
+
 def written(kept: Kept) -> dict[str, Any]:
     """Give a machine as values for JSON."""
     return asdict(kept) | {
         "state": kept.state.value,
-        "snapshots": {name: asdict(taken) | {"state": taken.state.value} for name, taken in kept.snapshots.items()},
+        "snapshots": written_snapshots(kept.snapshots),
         "move": None if kept.move is None else asdict(kept.move) | {"state": kept.move.state.value},
+    }
+
+
+def written_snapshots(snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """Give snapshots as values for JSON."""
+    return {name: asdict(taken) | {"state": taken.state.value} for name, taken in snapshots.items()}
+
+
+def understood_snapshots(
+    value: dict[str, Any], file_named: Callable[[str], str] = lambda name: name
+) -> dict[str, Snapshot]:
+    """Understand what `written_snapshots` gave.
+
+    Args:
+        value: of all.
+        file_named: gives the name of a file in this folder by the one that is written there.
+    """
+    return {
+        name: Snapshot(
+            Life(taken["state"]),
+            _disks(taken["disks"], file_named),
+            _run(taken["run"], file_named),
+            int(taken["clock"]),
+            bool(taken.get("is_from_elsewhere", False)),
+        )
+        for name, taken in value.items()
     }
 
 
@@ -105,10 +160,7 @@ def understood(value: dict[str, Any]) -> Kept:
         Life(value["state"]),
         _disks(value["disks"]),
         _run(value["run"]),
-        {
-            name: Snapshot(Life(taken["state"]), _disks(taken["disks"]), _run(taken["run"]), int(taken["clock"]))
-            for name, taken in value["snapshots"].items()
-        },
+        understood_snapshots(value["snapshots"]),
         str(value["ended"]),
         dict(value["spent"]),
         str(value["console"]),
@@ -127,20 +179,22 @@ def definition_of(value: dict[str, Any]) -> Definition:
     return Definition(**definition)
 
 
-def _run(value: dict[str, Any] | None) -> Run | None:
+def _run(value: dict[str, Any] | None, file_named: Callable[[str], str] = lambda name: name) -> Run | None:
     if value is None:
         return None
     place = dict(value["place"])
     place["asked_at"] = None if place["asked_at"] is None else tuple(place["asked_at"])
     arrived = value.get("arrived")
     if arrived is not None:
+        arrived = file_named(arrived)
         _check_inside(arrived)
     place["balloon_orders"] = tuple(tuple(order) for order in place.get("balloon_orders", ()))
-    return Run(**{**value, "place": Place(**place), "disks": _disks(value["disks"])})
+    disks = _disks(value["disks"], file_named)
+    return Run(**{**value, "place": Place(**place), "disks": disks, "arrived": arrived})
 
 
-def _disks(value: list[str | None]) -> Disks:
-    first, second = value
+def _disks(value: list[str | None], file_named: Callable[[str], str] = lambda name: name) -> Disks:
+    first, second = (None if name is None else file_named(name) for name in value)
     for name in (first, second):
         if name is not None:
             _check_inside(name)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringviz.errors import InputError
 from ringviz.record.machines.kept import Kept, Move
-from ringviz.record.machines.offer import Offered, disk_parts, disk_size
+from ringviz.record.machines.offer import file_parts, make_offer
 from ringviz.record.machines.shared import SharedFolder
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.shares import Share
@@ -70,12 +69,6 @@ class Leaving:
         Raises:
             RingvizError: it cannot be reached, or such a machine cannot move; nothing has changed then.
         """
-        if kept.snapshots:
-            raise InputError(
-                f"{name} has snapshots, which would stay behind: {', '.join(kept.snapshots)}; move a clone of it, "
-                "which has none"
-            )
-        assert kept.run is not None
         self.outcome: Outcome | None = None
         """What came of it, when it is over."""
         self.due_at = host.clock
@@ -84,18 +77,13 @@ class Leaving:
         self._guest = HostedGuest(host, name)
         shared = SharedFolder(peer.shared)
         record = shared.new_record()
-        paths = [None if disk is None else room.folder / disk for disk in kept.run.disks]
-        disks = (paths[0], paths[1])
-        offered = Offered(
-            name, kept.definition, record, room.spent(host, name, kept),
-            (disk_size(disks[0]), disk_size(disks[1])),
-        )  # fmt: skip
+        offered = make_offer(name, kept, record, room.spent(host, name, kept), room.folder)
         secret = shared.secret()
         self._connection: socket.socket = tcp.connect(peer.port)
         try:
             self._source = Source(
                 self._guest, peer.plan, secret, secrets.token_bytes(NONCE_BYTES), shared.record(record),
-                tcp.SocketWire(self._connection), Offer(offered.encode(), tuple(disk_parts(disks))),
+                tcp.SocketWire(self._connection), Offer(offered.encode(), tuple(file_parts(offered, room.folder))),
             )  # fmt: skip
             self.move = Move(True, str(shared.path), record, kept.state)
             # From here on whoever finds the room looks at the record to know whether the machine is in it.

@@ -9,12 +9,12 @@ disks becomes a new differencing disk when it is switched off.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ringviz.engine.automation.rules import Automation
+from ringviz.engine.automation.rules import Automation, Deed
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import DiskError, InputError, RingvizError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES
@@ -24,13 +24,23 @@ from ringviz.guest.scenario import Scenario, with_disks
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.record.machines.arrival import resolved
 from ringviz.record.machines.arrived import maker
-from ringviz.record.machines.audit import Audited
+from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.definition import Definition, check_name
-from ringviz.record.machines.host_run import HostRun
-from ringviz.record.machines.inbox import remove_orders, waiting_orders, with_deed
-from ringviz.record.machines.kept import Disks, Kept, Move, Snapshot, power_on, understood, written
+from ringviz.record.machines.host_run import REFUSED, HostRun
+from ringviz.record.machines.inbox import SETTINGS, Answer, LeftOrder, give_answer, unanswered_orders, with_deed
+from ringviz.record.machines.kept import (
+    Disks,
+    Kept,
+    Move,
+    Snapshot,
+    check_new_snapshot,
+    power_on,
+    snapshot_named,
+    understood,
+    written,
+)
 from ringviz.record.machines.leaving import Peer
-from ringviz.record.machines.life_cycle import Life, check_allowed
+from ringviz.record.machines.life_cycle import OPERATIONS, Life, check_allowed
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.host.host import Host
@@ -74,11 +84,16 @@ class Room:
             self.audit = [Audited(**entry) for entry in content.get("audit", [])]
             """What the host has done by itself, the latest last."""
             self.machines = {name: understood(value) for name, value in content.get("machines", {}).items()}
+            self._answers = {order: Answer(**value) for order, value in content.get("answers", {}).items()}
+            """To orders that are carried out, and perhaps not answered yet."""
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._store.close()
             raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
         self._at_work: HostRun | None = None
         """A run whose machines are not kept yet."""
+        self._audit_before: list[Audited] = []
+        """The list as it was when that run began."""
+        self._files_to_come: set[str] = set()
         self.settle_moves()
         self._remove_others()
         self.last_host: Host | None = None
@@ -148,16 +163,32 @@ class Room:
     ) -> HostRun:
         """Give a run of the host for whoever wants to go through it step by step, and then have it kept; see `run`."""
         self._at_work = HostRun(self, self._host(), automation, is_dry=is_dry, peer=peer)
+        self._audit_before = list(self.audit)
         return self._at_work
 
     def keep(self, run: HostRun) -> None:
         """Keep where the machines stand at the end of a run."""
         self.machines, self._at_work = run.machines, None
-        self.clock += run.host.clock
-        self.audit = [*self.audit, *run.audit][-LONGEST_AUDIT:]
-        self._commit()
-        remove_orders(run.orders_taken)
+        self._keep_books(run)
         self.last_run, self.last_host = run, run.host
+
+    def keep_so_far(self, run: HostRun) -> None:
+        """Keep where the machines of a run stand that goes on: a crash leads back to here, and no further."""
+        moving = {name: kept for name, kept in self.machines.items() if kept.move is not None}
+        self.machines = run.standing()
+        for name, kept in moving.items():
+            # Whether it is here at all stands in a record; the run knows where it stands, and not of that.
+            here = self.machines.get(name, kept)
+            self.machines[name] = replace(here, state=Life.MIGRATING, move=kept.move)
+        self._keep_books(run)
+
+    def _keep_books(self, run: HostRun) -> None:
+        self.clock = run.clock
+        self.audit = [*self._audit_before, *run.audit][-LONGEST_AUDIT:]
+        self._answers |= run.answers
+        run.answers.clear()
+        self._commit()
+        self._give_answers()
 
     # ---- the life of a machine ---------------------------------------------------------------------------------------
 
@@ -227,20 +258,14 @@ class Room:
     def snapshot(self, name: str, snapshot: str) -> None:
         """Keep what a machine is now under a name."""
         kept = self._allowed("snapshot", name)
-        check_name(snapshot)
-        if snapshot in kept.snapshots:
-            raise InputError(f'{name}: there is a snapshot "{snapshot}" already')
+        check_new_snapshot(name, kept, snapshot)
         taken = Snapshot(kept.state, kept.disks, kept.run, self.clock)
         self._put(name, replace(kept, snapshots={**kept.snapshots, snapshot: taken}))
 
     def revert(self, name: str, snapshot: str) -> None:
         """Let a machine be again what it was; what it has become since is lost."""
         kept = self._allowed("revert", name)
-        if snapshot not in kept.snapshots:
-            known = ", ".join(kept.snapshots) or "none"
-            near = did_you_mean(snapshot, kept.snapshots)
-            raise InputError(f'{name}: no snapshot "{clipped(snapshot)}"; there are {known}{near}')
-        taken = kept.snapshots[snapshot]
+        taken = snapshot_named(name, kept, snapshot)
         self._put(name, replace(kept, state=taken.state, disks=taken.disks, run=taken.run, ended=""))
 
     def clone(self, name: str, other: str) -> None:
@@ -382,6 +407,16 @@ class Room:
         self._disk_number += 1
         return self._store.folder / f"disk-{self._disk_number}{suffix}"
 
+    def file_to_come(self, suffix: str) -> Path:
+        """Give the path of a file that is needed though no machine names it yet, as one is on its way here."""
+        path = self.new_file(suffix)
+        self._files_to_come.add(path.name)
+        return path
+
+    def forget_files_to_come(self) -> None:
+        """Need only what machines name."""
+        self._files_to_come.clear()
+
     def _next_disk(self) -> Path:
         return self.new_file(".vhd")
 
@@ -423,20 +458,81 @@ class Room:
                 if holder.run is not None:
                     named |= {disk for disk in holder.run.disks if disk is not None}
                     others |= set(holder.run.files)
-        return others | {path.name for disk in named for path in file_chain(self._store.folder / disk)}
+        return (
+            others
+            | self._files_to_come
+            | {path.name for disk in named for path in file_chain(self._store.folder / disk)}
+        )
 
     # ---- orders from outside -----------------------------------------------------------------------------------------
 
-    def _take_orders(self) -> None:
-        """Carry out what was ordered of a host that was at work, and is not any more."""
-        orders = list(waiting_orders(self.folder))
-        if not orders:
-            return
-        for _, deeds in orders:
+    def carry_out(self, deeds: Sequence[Deed]) -> None:
+        """Do something with machines while no host is at work; values of one machine are set all at once.
+
+        Raises:
+            RingvizError: it cannot be done; one line.
+        """
+        if all(deed.action in SETTINGS for deed in deeds) and len({deed.target for deed in deeds}) == 1:
+            definition = self.kept(deeds[0].target).definition
             for deed in deeds:
-                with suppress(RingvizError):  # the machine may be gone by now
-                    self.set_definition(deed.target, with_deed(self.kept(deed.target).definition, deed))
-        remove_orders(path for path, _ in orders)
+                definition = with_deed(definition, deed)
+            self.set_definition(deeds[0].target, definition)
+            return
+        for deed in deeds:
+            self._doers()[deed.action](deed)
+
+    def _doers(self) -> Mapping[str, Callable[[Deed], None]]:
+        return {
+            "start": lambda deed: self.start(deed.target),
+            "pause": lambda deed: self.pause(deed.target),
+            "resume": lambda deed: self.resume(deed.target),
+            "reset": lambda deed: self.reset(deed.target),
+            "shutdown": lambda deed: self.ask_to_shut_down(deed.target),
+            "stop": lambda deed: self.stop(deed.target),
+            "snapshot": lambda deed: self.snapshot(deed.target, deed.named),
+            "revert": lambda deed: self.revert(deed.target, deed.named),
+            "clone": lambda deed: self.clone(deed.target, deed.named),
+            "destroy": lambda deed: self.destroy(deed.target),
+        }
+
+    def _take_orders(self) -> None:
+        """Carry out what was ordered of a host that was at work, and is not any more; none of it twice."""
+        for order in unanswered_orders(self.folder):
+            if order.id not in self._answers:
+                self._answers[order.id] = self._carried_out(order)
+                self._commit()
+        self._give_answers()
+
+    def _carried_out(self, order: LeftOrder) -> Answer:
+        results: list[str] = []
+        for number, deed in enumerate(order.deeds, 1):
+            if number == len(order.deeds):
+                # What is done is kept at once; that it is done has to be kept with it.
+                self._answers[order.id] = Answer((*results, DONE), self._state_after(deed), self.clock)
+            try:
+                self.carry_out([deed])
+                results.append(DONE)
+            except RingvizError as error:  # the machine may be gone by now
+                results.append(f"{REFUSED}{error}")
+        last = order.deeds[-1].target if order.deeds else ""
+        state = self.machines[last].state.value if last in self.machines else ""
+        return Answer(tuple(results), state, self.clock)
+
+    def _state_after(self, deed: Deed) -> str:
+        """Say what state an order leads to, in case nobody is there any more to look."""
+        if deed.target not in self.machines or deed.action == "destroy":
+            return ""
+        kept = self.machines[deed.target]
+        if deed.action == "revert" and deed.named in kept.snapshots:
+            return kept.snapshots[deed.named].state.value
+        target = OPERATIONS[deed.action].target if deed.action in OPERATIONS else None
+        return (target or kept.state).value
+
+    def _give_answers(self) -> None:
+        """Tell whoever waits; what was done is kept, so it may be known."""
+        self._answers = {
+            order: answer for order, answer in self._answers.items() if not give_answer(self.folder, order, answer)
+        }
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
@@ -470,6 +566,7 @@ class Room:
             "clock": self.clock,
             "disk_number": self._disk_number,
             "audit": [asdict(entry) for entry in self.audit],
+            "answers": {order: asdict(answer) for order, answer in self._answers.items()},
             "machines": {name: written(kept) for name, kept in self.machines.items()},
         }
         self._store.commit(content)

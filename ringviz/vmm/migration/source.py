@@ -209,7 +209,7 @@ class Source:
         start, spent = self.guest.clock, self.guest.machine.spent_cycles
         downtime = 0
         try:
-            self._introduce()
+            yield from self._introduce()
             self.guest.begin_log()
             why = yield from self._copy_while_it_runs()
             self.guest.come_to_rest()
@@ -236,8 +236,11 @@ class Source:
 
     # ---- the steps ---------------------------------------------------------------------------------------------------
 
-    def _introduce(self) -> None:
-        """Greet each other, and say what machine it is."""
+    def _introduce(self) -> Iterator[int]:
+        """Greet each other, and say what machine it is; its files go over the link while the guest runs on.
+
+        They are those that it was switched on with, and do not change; what it has written since moves with its state.
+        """
         theirs = nonce_of(self._wire.receive(GREETING_BYTES))
         key = session_key(self._secret, theirs, self._nonce)
         self._sealer, self._opener = Sealer(key, TO_DESTINATION), Opener(key, TO_SOURCE)
@@ -245,7 +248,9 @@ class Source:
         if self._offer is not None:
             self._send(self._sealer.seal(Kind.OFFER, self._offer.content))
             for part in self._offer.disks:
+                sent_before = self._sent
                 self._send(self._sealer.seal(Kind.DISK, part))
+                yield self._link.cycles_for(self._sent - sent_before)
         technique = self.guest.machine.technique
         self._send(
             self._sealer.seal(Kind.HELLO, Identity.of(technique.scenario, technique.id, technique.setup).encode())

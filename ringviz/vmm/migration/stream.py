@@ -20,7 +20,7 @@ from enum import IntEnum
 from ringviz.errors import MigrationError
 
 MAGIC = b"RINGVIZM"
-VERSION = 1
+VERSION = 2
 NONCE_BYTES = 16
 GREETING_BYTES = len(MAGIC) + 2 + NONCE_BYTES
 SEAL_BYTES = 32
@@ -43,9 +43,9 @@ class Kind(IntEnum):
     COMMIT = 5
     """The machine is the destination's."""
     OFFER = 6
-    """Comes first, if the destination does not know which machine is to come: name, definition, record."""
+    """Comes first, if the destination does not know which machine is to come: name, definition, record, files."""
     DISK = 7
-    """What is on its disks, in pieces: number of the disk, and bytes of its image."""
+    """What is in its files, in pieces: number of the file, where, and bytes. Files are images of disks, and more."""
     WELCOME = 16
     """Such a machine may come."""
     REFUSED = 17

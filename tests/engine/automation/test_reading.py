@@ -63,6 +63,20 @@ def _complaint(text: str) -> str:
         (_with(when='"state"', over=None, is_='"dead"'), 'rules[1] r: is: found "dead", expected one of stopped'),
         (_with(when='"console"', over=None, has='"x"', for_cycles="1"), "rules[1] r: for_cycles: what is printed"),
         (_with(when='"console"', over=None, has='""'), "rules[1] r: has: found an empty text"),
+        (_with(when='"free-memory"'), "rules[1] r: machine: free-memory is the host's, expected only target"),
+        (_with(when='"free-memory"', machine=None), "rules[1] r: target: missing, expected the name of a machine"),
+        (_with(when='"free-memory"', over=None, under="101"), "rules[1] r: machine: free-memory is the host's"),
+        (_with(when='"swapped"', over="-1"), "rules[1] r: over: found -1, expected a number from 0: no swapped"),
+        (_with(when='"swaped"'), 'rules[1] r: when: found "swaped", expected one of share'),
+        (
+            _with(when='"reclaim-state"', machine=None, target='"vm"', over=None, is_='"lo"'),
+            'rules[1] r: is: found "lo", expected one of high, soft, hard, low; did you mean "low"?',
+        ),
+        (
+            _with(when='"reclaim-state"', machine=None, target='"vm"', over=None, is_='"exit-1"'),
+            'rules[1] r: is: found "exit-1", expected one of high, soft, hard, low',
+        ),
+        (_with(when='"state"', over=None, is_='"soft"'), 'rules[1] r: is: found "soft", expected one of stopped'),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(rule: dict[str, str], complaint: str) -> None:
@@ -83,6 +97,18 @@ def test_rules_that_contradict_each_other_are_refused() -> None:
     assert "pause vm and stop vm contradict each other, both at 5" in _complaint(
         "schema = 1\n" + orders.format("pause") + orders.format("stop")
     )
+
+
+def test_rules_about_the_host_name_only_whom_to_do_something_with() -> None:
+    rule = _with(when='"free-memory"', machine=None, target='"vm"', over=None, under="8.5", do='"balloon"', value="2")
+    automation = read_automation(_text(rule), "rules.toml")
+    (found,) = automation.rules
+    assert (found.whose, found.condition.text, found.deed.text) == (
+        "the host", "free-memory under 8.5 %", "balloon vm to 2 MiB",
+    )  # fmt: skip
+    assert automation.machines == ("vm",)
+    other = rule | {"name": '"other"', "under": "5", "value": "1"}
+    assert "when the host's free-memory under 8.5 % and free-memory under 5 %" in _complaint(_text(rule, other))
 
 
 def test_orders_come_by_time_and_machines_must_be_there() -> None:

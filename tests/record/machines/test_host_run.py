@@ -9,6 +9,7 @@ import pytest
 
 from ringviz.engine.automation.reading import read_automation
 from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.engine.frame_map import page_states
 from ringviz.record.machines.audit import Audited
 from ringviz.record.machines.chapters import chapters
 from ringviz.record.machines.definition import Definition
@@ -16,8 +17,10 @@ from ringviz.record.machines.host_run import HostRun
 from ringviz.record.machines.inbox import leave_order, waiting_orders
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
+from ringviz.vmm.host.allotment import MemoryRules
 from tests.cli.guests import needs_nasm
 from tests.record.machines.guests import writer
+from tests.vmm.migration.guests import writer as page_writer
 
 pytestmark = needs_nasm
 PERIOD = 1_000_000
@@ -206,3 +209,36 @@ def test_the_same_rules_do_the_same_things_at_the_same_times(tmp_path: Path, sce
     first = audited(tmp_path / "one")
     assert first == audited(tmp_path / "two")
     assert [(entry.who, entry.what) for entry in first[0]] == [("calm", "cap a 10 %"), ("relief", "snapshot b")]
+
+
+def test_rules_can_ask_for_what_has_become_of_memory(tmp_path: Path) -> None:
+    """On a host with less memory than its machines believe to have, which looks for pages of the same bytes."""
+    page_writer(tmp_path / "guest", 30, 200, 50)
+    room = Room(tmp_path / "room", lambda: 0)
+    room.set_host(None, 1, None, MemoryRules(overcommits=True, shares_pages=True))
+    for name in "ab":
+        room.define(name, Definition(str(tmp_path / "guest"), "vt-x"))
+        room.start(name)
+    full = _rule("full", "b", 'when = "free-memory"\nunder = 10', 'do = "snapshot"\ntarget = "b"').replace(
+        'machine = "b"\n', "", 1
+    )
+    run = room.prepare(
+        _automation(
+            _rule("crowded", "a", 'when = "swapped"\nover = 0.01', 'do = "cap"\nvalue = 70'),
+            _rule("alike", "b", 'when = "shared"\nover = 0', 'do = "weight"\nvalue = 100'),
+            full,
+        )
+    )
+    run.begin()
+    while run.host.clock < 3 * PERIOD:
+        run.advance(3 * PERIOD)
+    assert {(entry.who, entry.what) for entry in run.audit} >= {("crowded", "cap a 70 %"), ("full", "snapshot b")}
+    for name, pages in run.host.memory.maps.items():
+        reading = run.latest[name]
+        assert reading.swapped == len(pages.slots) / 256
+        assert reading.ballooned == len(pages.balloon) / 256 == 0
+        states = list(page_states(pages))
+        assert reading.shared == states.count("shared") / 256
+        assert states.count("swapped") == len(pages.slots)
+    assert sum(reading.swapped or 0 for reading in run.latest.values()) > 0
+    room.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,14 +19,19 @@ from ringviz.engine.migration import Ending, ending_of, new_machine
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import MigrationError, RingvizError
 from ringviz.guest.disks import open_disk
+from ringviz.guest.disks.content import content_sha256
 from ringviz.record.machines.arrival import receive
+from ringviz.record.machines.arriving_files import ArrivingFiles
 from ringviz.record.machines.audit import DONE
 from ringviz.record.machines.definition import Definition
+from ringviz.record.machines.kept import Snapshot
 from ringviz.record.machines.leaving import Leaving, Peer
 from ringviz.record.machines.life_cycle import Life
+from ringviz.record.machines.offer import OfferedFile, read_offer
 from ringviz.record.machines.room import Room
 from ringviz.record.machines.shared import SharedFolder
 from ringviz.vmm.host.allotment import MemoryRules
+from ringviz.vmm.migration import plain
 from ringviz.vmm.migration.decision import FileRecord
 from ringviz.vmm.migration.source import Plan
 from ringviz.vmm.migration.tcp import SocketWire
@@ -165,6 +172,70 @@ def test_disks_move_with_what_is_on_them_and_what_was_written_since(tmp_path: Pa
     image.close()
 
 
+@needs_nasm
+def test_snapshots_move_with_the_machine_each_on_its_own_disks(tmp_path: Path) -> None:
+    """There, going back to one leads to where it leads here; from there it moves back with all of them."""
+    here = make_room(tmp_path / "here", guests.writer(tmp_path / "guest"), "a")
+    here.snapshot("a", "fresh")
+    here.run(2 * PERIOD)
+    here.snapshot("a", "early")
+    here.stop("a")
+    here.snapshot("a", "off")
+    here.start("a")
+    here.run(PERIOD)
+    here.snapshot("a", "late")
+    taken = here.kept("a").snapshots
+    contents = {name: _disk_sha256(here, snapshot) for name, snapshot in taken.items()}
+    assert len(set(contents.values())) == 2
+    other = OtherHost(tmp_path)
+    assert move(here, "a", other.peer(), PERIOD).outcome is not None
+    assert here.machines == {}
+    assert list(here.folder.glob("*.vhd")) == []
+    there = other.over()
+    _check_snapshots(there, taken, contents)
+    there.snapshot("a", "came")  # stands where it came, and that is in a file of its own
+    stood = there.kept("a")
+    again = OtherHost(tmp_path / "again")
+    move(there, "a", again.peer(), PERIOD)
+    back = again.over()
+    came = back.kept("a").snapshots["came"]
+    assert came.run is not None
+    assert stood.run is not None
+    assert (came.run.arrived is None, came.run.guest_state_sha256) == (False, stood.run.guest_state_sha256)
+    _check_snapshots(back, taken, contents)
+    for name in ("came", "late", "early", "fresh", "off"):
+        back.revert("a", name)
+        if name != "off":
+            back.run(1_000)  # it is found there: its state has the hash that it had when the snapshot was taken
+    there.close()
+    back.close()
+    here.close()
+
+
+def _check_snapshots(room: Room, taken: Mapping[str, Snapshot], contents: Mapping[str, bytes]) -> None:
+    """See that they are those which were taken, on disks with the same content, and nothing else is in the folder."""
+    kept = room.kept("a")
+    assert kept.run is not None
+    for name, expected in taken.items():
+        found = kept.snapshots[name]
+        assert _disk_sha256(room, found) == contents[name]
+        assert found.is_from_elsewhere
+        assert (found.state, found.clock) == (expected.state, expected.clock)
+        assert (found.run is None) is (expected.run is None)
+        if found.run is not None and expected.run is not None:
+            assert (found.run.place, found.run.guest_state_sha256) == (
+                expected.run.place, expected.run.guest_state_sha256,
+            )  # fmt: skip
+    files = {path.name for suffix in ("vhd", "arrived") for path in room.folder.glob(f"*.{suffix}")}
+    assert files == room.needed_disks()
+
+
+def _disk_sha256(room: Room, snapshot: Snapshot) -> bytes:
+    disk = snapshot.disks[0]
+    assert disk is not None
+    return content_sha256(room.folder / disk, 0)
+
+
 def test_a_rule_moves_a_machine_and_another_helps_it_to_converge(tmp_path: Path) -> None:
     writer(tmp_path / "guest", 100_000, 100, 1_000)
     here, other = make_room(tmp_path / "here", tmp_path / "guest", "a"), OtherHost(tmp_path)
@@ -193,14 +264,12 @@ def test_a_rule_moves_a_machine_and_another_helps_it_to_converge(tmp_path: Path)
 def test_what_cannot_move_stays_and_says_why(tmp_path: Path) -> None:
     writer(tmp_path / "guest", 60, 20, 50)
     here, other = make_room(tmp_path / "here", tmp_path / "guest", "a", "b"), OtherHost(tmp_path)
-    here.snapshot("b", "once")
     run = here.prepare()
     run.begin()
     assert run.order(Deed("migrate", "a")).result == "refused: this host knows of no other"
     run.finish()
     run = here.prepare(peer=other.peer())
     run.begin()
-    assert "b has snapshots, which would stay behind" in run.order(Deed("migrate", "b")).result
     other.room.define("a", here.kept("a").definition)
     assert run.order(Deed("migrate", "a")).result == 'refused: a machine "a" is there already'
     run.finish()
@@ -226,6 +295,72 @@ def test_a_migration_that_is_called_off_leaves_the_machine_here(tmp_path: Path) 
     assert here.kept("a").state is Life.RUNNING
     assert other.over().machines == {}
     assert "link was lost" in other.refusal
+
+
+def _offer(files: tuple[object, ...], snapshots: object = None) -> bytes:
+    text = '{"schema": 1, "scenario": "hello-serial", "technique": "vt-x", "controls": []}'
+    told = json.dumps(snapshots or {})
+    return plain.encode(("a", text, "move-" + "0" * 32, (), ("d", None), files, told))
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ((("d", 8, 0),), "file 0 has a parent that is none"),
+        ((("d", 8, None), ("e", 8, 5)), "file 1 has a parent that is none"),
+        ((("d", None, None), ("e", 8, 0)), "file 1 has a parent that is none"),
+        ((("d", "8", None),), "file 0 is not one"),
+        ((("d", 8),), "cannot be understood"),
+    ],
+)
+def test_files_that_cannot_be_are_refused(files: tuple[object, ...], why: str) -> None:
+    with pytest.raises(MigrationError, match=why):
+        read_offer(_offer(files))
+
+
+def test_snapshots_that_cannot_be_are_refused() -> None:
+    run = {"place": {}, "disks": ["x", None]}
+    values: tuple[object, ...] = (
+        {"state": "stopped", "disks": ["x", None], "run": None, "clock": 1},
+        {"state": "migrating", "disks": ["d", None], "run": None, "clock": 1},
+        {"state": "running", "disks": ["d", None], "run": run, "clock": 1},
+        {"state": "stopped", "disks": ["d"], "run": None, "clock": 1},
+        [],
+    )
+    for taken in values:
+        offered = read_offer(_offer((("d", 8, None),), {"s": taken}))
+        with pytest.raises(MigrationError, match="the snapshots that are offered cannot be understood"):
+            offered.snapshots_with({"d": "disk-1.vhd"})
+
+
+def test_pieces_of_files_come_in_turn_and_lie_within_them(tmp_path: Path) -> None:
+    numbers = iter(range(100))
+    files = (OfferedFile("d", 68, None), OfferedFile("e", 68, 0), OfferedFile("s", None))
+
+    def made() -> ArrivingFiles:
+        return ArrivingFiles(files, lambda suffix: tmp_path / f"{next(numbers)}{suffix}", lambda: 0)
+
+    coming = made()
+    coming.write(0, 1, b"a" * 512)
+    coming.write(1, 2, b"b" * 1024)
+    for number, place, data, why in (
+        (0, 0, b"x" * 512, "a piece of file 1 comes out of turn"),
+        (3, 0, b"x" * 512, "a piece of file 4 comes out of turn"),
+        (1, 1_000_000, b"x" * 512, "a piece of disk 2 lies outside of it"),
+        (1, 0, b"x" * 511, "a piece of a disk cannot be understood"),
+        (2, 7, b"x", "a piece for byte 7 comes at byte 0"),
+    ):
+        with pytest.raises(MigrationError, match=why):
+            coming.write(number, place, data)
+    coming.write(2, 0, b"state")
+    coming.write(2, 5, b" of it")
+    names = coming.finish()
+    assert (tmp_path / names["s"]).read_bytes() == b"state of it"
+    disk = open_disk(tmp_path / names["e"])
+    assert disk.read(0, 4) == bytes(512) + b"a" * 512 + b"b" * 1024
+    disk.close()
+    with pytest.raises(MigrationError, match="disk 1 is said to have 0 sectors"):
+        ArrivingFiles((OfferedFile("d", 0),), Path, lambda: 0)
 
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
@@ -308,6 +443,44 @@ def migrated_by_two_processes(folder: Path, kill_source_at: int, kill_destinatio
     os.close(ports)
     os.close(tell_port)
     return steps[0], steps[1]
+
+
+@needs_nasm
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_killed_at_any_moment_the_one_machine_has_its_snapshots_and_its_disks(tmp_path: Path) -> None:
+    """And neither host has files that nobody needs."""
+    first = make_room(tmp_path / "first", guests.writer(tmp_path / "guest"), "a")
+    first.run(PERIOD)
+    first.stop("a")
+    first.start("a")
+    first.snapshot("a", "once")
+    first.close()
+    once = first.kept("a").snapshots["once"]
+    content = _disk_sha256(first, once)
+
+    def places(number: int, source_at: int, destination_at: int) -> tuple[tuple[int, int], bool]:
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        shutil.copytree(first.folder, folder / "here")
+        steps = migrated_by_two_processes(folder, source_at, destination_at)
+        rooms = {name: Room(folder / name, lambda: 0) for name in ("there", "here")}
+        holders = [room for room in rooms.values() if "a" in room.machines]
+        assert len(holders) == 1, (source_at, destination_at)
+        assert holders[0].kept("a").state is Life.RUNNING
+        assert _disk_sha256(holders[0], holders[0].kept("a").snapshots["once"]) == content
+        for room in rooms.values():
+            files = {path.name for suffix in ("vhd", "arrived") for path in room.folder.glob(f"*.{suffix}*")}
+            assert files == room.needed_disks()
+        holders[0].run(1_000)
+        for room in rooms.values():
+            room.close()
+        return steps, holders[0] is rooms["there"]
+
+    (of_source, of_destination), has_moved = places(0, 0, 0)
+    assert has_moved
+    kills = [(at, 0) for at in (3, of_source // 2, *range(of_source - 6, of_source))]
+    kills += [(0, at) for at in (1, *range(max(2, of_destination - 4), of_destination + 1))]
+    assert {places(number, *kill)[1] for number, kill in enumerate(kills, 1)} == {False, True}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ringviz.errors import InputError, UnsupportedError
-from ringviz.guest.disks import open_disk, store
+from ringviz.guest.disks import open_disk
 from ringviz.guest.disks.checking import check_disk
 from ringviz.record.machines.definition import Definition, read_definition
 from ringviz.record.machines.kept import Kept
@@ -19,6 +19,7 @@ from ringviz.record.machines.room import Room
 from ringviz.vmm.host.shares import Share
 from tests.cli.guests import needs_nasm
 from tests.record.machines.guests import writer
+from tests.record.machines.killing import killed_at
 from tests.vmm.host.guests import busy
 
 pytestmark = needs_nasm
@@ -227,7 +228,7 @@ def test_killed_at_any_step_a_machine_is_where_an_operation_has_left_it(room: Ro
     steps = 0
     while True:
         steps += 1
-        finished = _killed_at(steps, folder, OPERATION_STEPS[operation])
+        finished = killed_at(steps, lambda: _open(folder), OPERATION_STEPS[operation])
         room = _open(folder)
         after = dict(room.machines)
         disks = {path.name for path in folder.glob("*.vhd*")}
@@ -244,35 +245,6 @@ def test_killed_at_any_step_a_machine_is_where_an_operation_has_left_it(room: Ro
     for name in disks:
         assert not any(finding.is_error for finding in check_disk(folder / name))
     room.close()
-
-
-def _killed_at(step: int, folder: Path, operation: Callable[[Room], object]) -> bool:
-    """Do an operation in a process that dies, without a chance to clean up, before its n-th step that a disk sees.
-
-    Returns:
-        It has come to its end before that.
-    """
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def counted(what: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: object, **more: object) -> object:
-                left[0] -= 1
-                if not left[0]:
-                    os._exit(9)
-                return what(*arguments, **more)
-
-            return call
-
-        os.replace, os.fsync = counted(os.replace), counted(os.fsync)  # type: ignore[assignment]
-        store.FileStore.write = counted(store.FileStore.write)  # type: ignore[method-assign,assignment]
-        Path.unlink = counted(Path.unlink)  # type: ignore[method-assign,assignment]
-        try:
-            operation(_open(folder))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_the_same_stream_is_good_in_single_bytes(tmp_path: Path) -> None:
 
 def test_a_stream_of_another_version_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
     for number, (data, why) in enumerate(
-        ((b"RINGVIZM\2\0", "has version 2, expected 1"), (b"GET / HT", "no migration"))
+        ((b"RINGVIZM\1\0", "has version 1, expected 2"), (b"GET / HT", "no migration"))
     ):
         destination = Pair(tmp_path / str(number)).destination
         destination.receive(data.ljust(GREETING_BYTES, b"\0"))
