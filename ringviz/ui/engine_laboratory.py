@@ -63,6 +63,7 @@ class EngineLaboratory:
         self._controls = tuple(controls)
         self._prepared = prepared
         self._taken_in: dict[str, Scenario] = {}
+        self._visited: tuple[str, Scenario, tuple[str, ...]] | None = None
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
         """Give all scenarios that are well formed."""
@@ -75,6 +76,9 @@ class EngineLaboratory:
 
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
+        visited = self._visited
+        if visited is not None and scenario == visited[0]:
+            return Session(visited[1], technique, mmu, cpu, visited[2])
         own = registry.understood(technique, self._controls, mmu, cpu)
         return Session(self._found(scenario), technique, mmu, cpu, own)
 
@@ -197,12 +201,23 @@ class EngineLaboratory:
         """Open a scenario by the path of its folder from now on as it is, with whatever machine it has."""
         self._taken_in[str(scenario.path)] = scenario
 
+    def visit(self, name: str, scenario: Scenario, controls: Sequence[str]) -> None:
+        """Open a machine of a host by its name from now on, as it was switched on; until another one is visited."""
+        self._visited = name, scenario, tuple(controls)
+
+    def leave(self) -> None:
+        """Let names be those of scenarios again."""
+        self._visited = None
+
     def found(self, scenario: str) -> Scenario:
         """Give the scenario that is opened by an id or path."""
         return self._found(scenario)
 
     def _found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""
+        visited = self._visited
+        if visited is not None and scenario == visited[0]:
+            return visited[1]
         if scenario in self._taken_in:
             return self._taken_in[scenario]
         found = find_scenario(scenario)

@@ -212,9 +212,6 @@ class HomeScreen(Screen[None]):
 
     def action_hosts(self) -> None:
         """Ask for a host with several machines."""
-        if self.app.is_web:
-            self.notice(Remarked("The machine room needs a terminal: `ringviz run noisy-neighbour` opens one there."))
-            return
         try:
             hosts = host_choices()
         except RingvizError as error:
@@ -223,7 +220,8 @@ class HomeScreen(Screen[None]):
 
         def enter(host: str | None) -> None:
             if host is not None:
-                self.ringviz.enter_host_room(host)
+                title = next(choice.title for choice in hosts if choice.id == host)
+                self.ringviz.enter_host_room(host, title)
 
         self.app.push_screen(HostsDialog(hosts), enter)
 

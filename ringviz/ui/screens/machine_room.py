@@ -1,7 +1,8 @@
 """The machine room: the virtual machines of a host as rows, who had the CPU of late, and keys to change shares."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -11,16 +12,17 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.engine.automation.rules import Deed
 from ringviz.engine.host_view import LEGEND
-from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.life_cycle import OPERATIONS, Life
-from ringviz.record.machines.room import Room
 from ringviz.record.machines.room_view import MemoryMap, RoomRow, RoomView
-from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge, Visit
+from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge, OpenedHost, Visit, Visited
 from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
+
+if TYPE_CHECKING:
+    from ringviz.ui.app import RingvizApp
 
 _KEYS = (
     ("space", "run, hold"),
@@ -62,12 +64,8 @@ class MachineRoomScreen(Screen[None]):
     """A host at work.
 
     Args:
-        room: its machines.
-        automation: rules and orders that it lives by.
+        opening: gives the host, and is done with it when the screen is left.
         title: what it shows, if it is a demonstration.
-        stop_at: cycles after which it is held for the first time.
-        peer: the host to which machines can move.
-        there: what that one has said, line by line.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -99,18 +97,9 @@ class MachineRoomScreen(Screen[None]):
         Binding("enter", "visit", "look in", show=False),
     ]
 
-    def __init__(
-        self,
-        room: Room,
-        automation: Automation | None = None,
-        title: str = "",
-        stop_at: int | None = None,
-        peer: Peer | None = None,
-        there: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
+    def __init__(self, opening: AbstractContextManager[OpenedHost], title: str = "") -> None:
         super().__init__()
-        self.host = HostThread(room, automation, stop_at, self.post_message, peer)
-        self._there = there
+        self.host = HostThread(opening, self.post_message)
         self.view: RoomView | None = None
         self.goes_on = False
         self.selected = 0
@@ -141,6 +130,10 @@ class MachineRoomScreen(Screen[None]):
         """Let the host begin."""
         self.query_one("#room-heading").display = bool(self._heading)
         self.host.start()
+
+    def on_unmount(self) -> None:
+        """Whatever way it is left, the other host is not left behind."""
+        self.host.end()
 
     def on_resize(self) -> None:
         """Have the picture as wide as its column."""
@@ -182,6 +175,11 @@ class MachineRoomScreen(Screen[None]):
     def _said(self, message: HostSaid) -> None:
         look = "bold $kind-violation" if message.is_failure else "bold $kind-gate"
         self.query_one("#said", Static).update(Content.assemble((printable(message.text), look)))
+
+    @on(Visited)
+    def _visited(self, message: Visited) -> None:
+        if self.is_attached:
+            cast("RingvizApp", self.app).visit(message)
 
     # ---- keys --------------------------------------------------------------------------------------------------------
 
@@ -308,7 +306,7 @@ class MachineRoomScreen(Screen[None]):
         self.query_one("#second").set_class(self._has_two_columns, "-column")
         self.query_one("#below").set_class(self._has_two_columns, "-columns")
         if view.migration is not None:
-            there = [printable(line) for line in self._there()] if view.migration.outcome is not None else []
+            there = [printable(line) for line in self.host.there()] if view.migration.outcome is not None else []
             lines = migration_lines(view.migration, self._first_cells, there)
             self.query_one("#migration", Static).update(Content("\n").join(lines))
         self.query_one("#migration").display = view.migration is not None
