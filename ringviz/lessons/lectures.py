@@ -1,4 +1,4 @@
-"""Which replay is meant by a word: a file, the lecture of a scenario, the lecture of a lesson."""
+"""Which replay is meant by a word: a file, the lecture of a scenario, of a lesson, or of a host with its machines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.lessons.course import find_lesson, lesson_folders
 from ringviz.lessons.read import LESSON_FILE
+from ringviz.record.machines.host_file import host_ids
+from ringviz.record.machines.host_lecture_file import host_lecture_of
 from ringviz.record.replay import REPLAY_SUFFIX
 from ringviz.record.replay_file import replays_in
 
 
 def find_replay(text: str) -> Path:
-    """Give the replay file that is meant: a file, a folder, a scenario or a lesson.
+    """Give the replay file that is meant: a file, a folder, a host, a scenario or a lesson.
+
+    Some hosts have the name of a guest that runs on them; then the host is meant, as it is by `ringviz run`. The
+    guest's is found by its folder.
 
     Raises:
         InputError: there is no such thing, or it has no replay.
@@ -25,6 +30,9 @@ def find_replay(text: str) -> Path:
         return path
     if path.name.endswith(".toml"):
         raise InputError(f"{text}: no such file")
+    of_host = host_lecture_of(text) if text in host_ids() else None
+    if of_host is not None:
+        return of_host
     name, folder = _folder_of(text)
     found = replays_in(folder)
     if not found:
@@ -49,7 +57,7 @@ def _folder_of(text: str) -> tuple[str, Path]:
     except InputError:
         if os.path.exists(text):
             raise
-        ids = [*lessons, *(row.id for row in list_scenarios(on_error=lambda error: None))]
+        ids = [*lessons, *host_ids(), *(row.id for row in list_scenarios(on_error=lambda error: None))]
         raise InputError(
             f'"{clipped(text)}" unknown; expected a replay file, a scenario of `ringviz list` or a lesson of '
             f"`ringviz learn`{did_you_mean(text, ids)}"

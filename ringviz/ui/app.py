@@ -299,6 +299,17 @@ class RingvizApp(App[None]):
         self.machine_room = MachineRoomScreen(host_opening(host), title)
         self.push_screen(self.machine_room)
 
+    def hold_host_lecture(self, host: str) -> None:
+        """Hold the lecture of a host.
+
+        Raises:
+            RingvizError: it has none.
+        """
+        from ringviz.ui.host_rooms import host_lecture
+        from ringviz.ui.screens.host_lecture import HostLectureScreen
+
+        self.push_screen(HostLectureScreen(host_lecture(host)))
+
     def visit(self, visited: Visited) -> None:
         """Show a machine's guest on its own, at the instruction at which it stands on the host."""
         self._remember_place()

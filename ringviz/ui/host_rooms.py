@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ringviz.errors import InputError
+
 if TYPE_CHECKING:
+    from ringviz.record.machines.host_lecture import HostLecture
     from ringviz.ui.host_thread import OpenedHost
 
 
@@ -65,3 +68,17 @@ def host_opening(host: str) -> "Iterator[OpenedHost]":
     with opened_host(definition) as (room, other):
         peer, there = (None, tuple) if other is None else (other.peer, lambda: other.lines)
         yield OpenedHost(room, definition.automation, definition.cycles, peer, there)
+
+
+def host_lecture(host: str) -> "HostLecture":
+    """Give the lecture that comes with a host.
+
+    Raises:
+        RingvizError: it has none, or it is broken; one line.
+    """
+    from ringviz.record.machines.host_lecture_file import host_lecture_of, load_host_lecture
+
+    path = host_lecture_of(host)
+    if path is None:
+        raise InputError(f"{host} has no lecture")
+    return load_host_lecture(path)

@@ -116,11 +116,12 @@ class OpenedHost:
 class HostThread:
     """A host at work: commands go in, pictures come out."""
 
-    def __init__(self, opening: AbstractContextManager[OpenedHost], post: Callable[[Message], object]) -> None:
+    def __init__(self, opening: AbstractContextManager[OpenedHost] | None, post: Callable[[Message], object]) -> None:
         """Be ready.
 
         Args:
-            opening: gives the host, and is done with it afterwards; both on the thread, for it may take a second.
+            opening: gives the host, and is done with it afterwards; both on the thread, for it may take a second. None
+                for a kind of thread that has its host from elsewhere.
             post: takes messages, from the thread.
         """
         self._opening, self._post = opening, post
@@ -149,6 +150,7 @@ class HostThread:
             self._thread.join()
 
     def _work(self) -> None:
+        assert self._opening is not None
         try:
             with self._opening as opened:
                 self._stop_at, self.there = opened.stop_at, opened.there
