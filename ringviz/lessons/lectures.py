@@ -9,7 +9,7 @@ from ringviz.errors import InputError
 from ringviz.guest.scenario import find_scenario, list_scenarios
 from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.lessons.course import find_lesson, lesson_folders
-from ringviz.lessons.read import LESSON_FILE
+from ringviz.lessons.read import LESSON_FILE, read_lesson
 from ringviz.record.machines.host_file import host_ids
 from ringviz.record.machines.host_lecture_file import host_lecture_of
 from ringviz.record.replay import REPLAY_SUFFIX
@@ -25,16 +25,29 @@ def find_replay(text: str) -> Path:
     Raises:
         InputError: there is no such thing, or it has no replay.
     """
+    of_host = host_lecture_of(text) if text in host_ids() else None
+    return of_host or find_own_replay(text)
+
+
+def find_own_replay(text: str) -> Path:
+    """Give the replay file that is meant where no host can be: a file, a folder, a scenario or a lesson.
+
+    A lesson about a host without a lecture of its own has that of its host.
+
+    Raises:
+        InputError: there is no such thing, or it has no replay.
+    """
     path = Path(text)
     if os.path.isfile(path):
         return path
     if path.name.endswith(".toml"):
         raise InputError(f"{text}: no such file")
-    of_host = host_lecture_of(text) if text in host_ids() else None
-    if of_host is not None:
-        return of_host
     name, folder = _folder_of(text)
     found = replays_in(folder)
+    if not found and (folder / LESSON_FILE).is_file():
+        host = read_lesson(folder).host
+        of_host = None if host is None else host_lecture_of(host)
+        found = () if of_host is None else (of_host,)
     if not found:
         raise InputError(f"{name} has no replay; expected a file *{REPLAY_SUFFIX} in its folder")
     return found[0]

@@ -80,6 +80,7 @@ from ringviz.ui.textual_mends import mend
 from ringviz.ui.themes import DARK, MONOCHROME, THEMES, VARIABLE_DEFAULTS
 
 if TYPE_CHECKING:
+    from ringviz.record.machines.host_lecture import HostLecture
     from ringviz.ui.engine_laboratory import EngineLaboratory
     from ringviz.ui.host_thread import Visited
     from ringviz.ui.screens.compare import CompareScreen
@@ -306,9 +307,13 @@ class RingvizApp(App[None]):
             RingvizError: it has none.
         """
         from ringviz.ui.host_rooms import host_lecture
+
+        self._hold_host_lecture(host_lecture(host))
+
+    def _hold_host_lecture(self, lecture: HostLecture) -> None:
         from ringviz.ui.screens.host_lecture import HostLectureScreen
 
-        self.push_screen(HostLectureScreen(host_lecture(host)))
+        self.push_screen(HostLectureScreen(lecture))
 
     def visit(self, visited: Visited) -> None:
         """Show a machine's guest on its own, at the instruction at which it stands on the host."""
@@ -393,6 +398,9 @@ class RingvizApp(App[None]):
     def hold_lecture(self, scenario: str) -> None:
         """Hold the lecture that a scenario has."""
         replay = self.laboratory.lecture(scenario)
+        if not isinstance(replay, Replay):
+            self._hold_host_lecture(replay)
+            return
         self._lecture = LectureScreen(replay)
         self.push_screen(self._lecture)
         self.engine.submit(PlayReplay(replay))

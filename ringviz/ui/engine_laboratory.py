@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ringviz.engine.generations import Generations
     from ringviz.engine.stat import Stat
     from ringviz.lessons.follow import Follower, Page
+    from ringviz.record.machines.host_lecture import HostLecture
 
 _WALKS_IF_SHORTER = 1_000_000
 """Instructions: counting the page walks of a longer run would take more than a few seconds."""
@@ -169,12 +170,14 @@ class EngineLaboratory:
 
         return _Reading(Follower(find_lesson(lesson), seed, cpu))
 
-    def lecture(self, subject: str) -> Replay:
-        """Give the first replay that a scenario or a lesson has."""
-        from ringviz.lessons.lectures import find_replay
+    def lecture(self, subject: str) -> "Replay | HostLecture":
+        """Give the first replay that a scenario or a lesson has; that of a lesson can be about a host."""
+        from ringviz.lessons.lectures import find_own_replay
+        from ringviz.record.machines.host_lecture_file import is_host_lecture, load_host_lecture
         from ringviz.record.replay_file import load_replay
 
-        return load_replay(find_replay(subject))
+        path = find_own_replay(subject)
+        return load_host_lecture(path) if is_host_lecture(path) else load_replay(path)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
