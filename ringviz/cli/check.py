@@ -101,9 +101,14 @@ def _of_scenario(folder: Path) -> Iterator[str]:
 
 
 def _of_replay(path: Path, *, is_quick: bool) -> Iterator[str]:
+    from ringviz.record.machines.host_check import host_lecture_problems
+    from ringviz.record.machines.host_lecture_file import is_host_lecture
     from ringviz.record.replay_check import played_problems, replay_problems
 
     def look() -> Iterator[str]:
+        if is_host_lecture(path):
+            yield from host_lecture_problems(path, is_quick=is_quick)
+            return
         script = load_replay(path)
         told = list(replay_problems(script))
         yield from told

@@ -208,12 +208,12 @@ def _scenes_of_run(session: "Session", most: int, speed: float) -> Iterator["Sce
 def _cast_of_replay(path: str, speed: float, size: tuple[int, int]) -> Iterator[str]:
     """Give a recording of a replay: each beat for as long as its words take."""
     from ringviz.export.cast import cast_of
-    from ringviz.lessons.lectures import find_replay
+    from ringviz.lessons.lectures import find_own_replay
     from ringviz.record.player import ReplayPlayer
     from ringviz.record.replay_file import load_replay
     from ringviz.ui.film import filmed
 
-    player = ReplayPlayer(load_replay(find_replay(path)))
+    player = ReplayPlayer(load_replay(find_own_replay(path)))
     return cast_of(filmed(_scenes_of_replay(player, speed), size), size, f"ringviz: {player.replay.title}")
 
 

@@ -167,7 +167,10 @@ def _page(follower: "Follower", page: "Page", *, is_moved: bool) -> Iterator[str
     yield strong(f"{page.number} of {page.of}. {title}")
     yield ""
     yield from _prose(page.text)
-    if is_moved:
+    if page.host:
+        yield ""
+        yield from (f"| {line}".rstrip() for line in page.host)
+    elif is_moved:
         yield ""
         for line in situation(follower.session):
             yield from textwrap.wrap(line, width_cells(), initial_indent="| ", subsequent_indent="| ")

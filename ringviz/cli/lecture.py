@@ -13,7 +13,7 @@ def lecture(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A *.replay.toml file; or the id of a scenario or lesson, for its lecture."
+            metavar="FILE", help="A *.replay.toml file; or the id of a scenario, lesson or host, for its lecture."
         ),
     ],
     speed: Annotated[
@@ -22,9 +22,15 @@ def lecture(
     ] = 1.0,
 ) -> int:
     """Hold a lecture: large, with a presenter's keys only; `ringviz notes` shows the speaker's notes elsewhere."""
+    from ringviz.record.machines.host_lecture_file import is_host_lecture, load_host_lecture
     from ringviz.record.replay_file import load_replay
 
-    script = load_replay(find_replay(file))
+    path = find_replay(file)
+    if is_host_lecture(path):
+        from ringviz.cli.host_replay import open_lecture
+
+        return open_lecture(load_host_lecture(path), speed)
+    script = load_replay(path)
     if not has_terminal():
         raise InputError("a lecture needs a terminal; without one use `ringviz replay --headless`")
     from ringviz.ui.app import run_app

@@ -1,7 +1,8 @@
 """`ringviz replay`: plays a script of beats, in the app or headless as a test."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +16,10 @@ from ringviz.record.made_with import told_changes
 from ringviz.record.replay_file import load_replay
 
 if TYPE_CHECKING:
-    from ringviz.record.played import Played
+    from ringviz.record.made_with import MadeWith
+    from ringviz.record.played import Finding, Played
     from ringviz.record.player import ReplayPlayer
-    from ringviz.record.replay import Replay
+    from ringviz.record.replay import Question, Script
 
 _FASTEST = 100.0
 
@@ -26,7 +28,7 @@ def replay(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A *.replay.toml file; or the id of a scenario or lesson, for its lecture."
+            metavar="FILE", help="A *.replay.toml file; or the id of a scenario, lesson or host, for its lecture."
         ),
     ],
     headless: Annotated[
@@ -44,9 +46,18 @@ def replay(
 
     Headless, exit code 1 says that something it expects is not so.
     """
+    from ringviz.record.machines.host_lecture_file import is_host_lecture, load_host_lecture
     from ringviz.record.player import ReplayPlayer
 
-    script = load_replay(find_replay(file))
+    path = find_replay(file)
+    if is_host_lecture(path):
+        from ringviz.cli.host_replay import open_lecture, play_headless
+
+        of_host = load_host_lecture(path)
+        if headless or stamp or json:
+            return play_headless(of_host, stamp=stamp, json=json)
+        return open_lecture(of_host, speed, is_by_itself=True)
+    script = load_replay(path)
     if headless or stamp or json:
         return _play_headless(ReplayPlayer(script), stamp=stamp, json=json)
     from ringviz.cli.run import open_app
@@ -58,7 +69,7 @@ def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
     script = player.replay
     played: list[Played] = []
     if not json:
-        print_lines(_head(script))
+        print_lines(head_lines(script))
     while (beat := player.next()) is not None:
         played.append(beat)
         if not json:
@@ -68,43 +79,44 @@ def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
         if beat.problem:
             break  # what follows would begin somewhere else
     holds = all(beat.holds for beat in played)
-    changes = player.changes
     if json:
         print_json(_json(player, played))
     else:
-        print_lines(_tail(played, holds=holds))
-        if changes and holds:
-            print_lines([f"{told_changes(changes)}; what it expects still holds."])
-    if changes and not holds:
-        told = told_changes(changes)
-        complain(f"{script.where}: {told[0].lower()}{told[1:]}")
+        failed = sum(bool(beat.problem) for beat in played)
+        print_lines(tail_lines(len(played), [finding for beat in played for finding in beat.findings], failed))
+    tell_changes(player.changes, script.where, holds=holds, json=json)
     if not holds:
         return Exit.FAILED
     if stamp:
-        _stamp(player)
+        write_stamp(script.path, script.where, player.made_with)
     return Exit.DONE
 
 
-def _stamp(player: "ReplayPlayer") -> None:
+def write_stamp(path: Path, where: str, made: "MadeWith") -> None:
+    """Note in a replay file what it was played with.
+
+    Raises:
+        ReplayError: it cannot be written.
+    """
     from ringviz.record.replay_file import stamped
 
-    path = player.replay.path
     try:
         old = path.read_text(encoding="utf-8")
-        new = stamped(old, player.made_with)
+        new = stamped(old, made)
         if new != old:
             path.write_text(new, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise ReplayError(f"{player.replay.where}: cannot be written: {error.strerror}") from None
+        raise ReplayError(f"{where}: cannot be written: {error.strerror}") from None
 
 
 # ---- for people ------------------------------------------------------------------------------------------------------
 
 
-def _head(script: "Replay") -> Iterator[str]:
+def head_lines(script: "Script") -> Iterator[str]:
+    """Say what a replay is about."""
     yield strong(script.title)
     if script.summary:
-        yield from _wrapped(script.summary)
+        yield from wrapped_lines(script.summary)
 
 
 def _beat_lines(played: "Played") -> Iterator[str]:
@@ -115,32 +127,54 @@ def _beat_lines(played: "Played") -> Iterator[str]:
     end = ", the end of the run" if place.is_at_end else ""
     yield f"   {place.technique}, after {place.position:,} instructions{end}"
     if beat.say:
-        yield from _wrapped(beat.say, "   ")
+        yield from wrapped_lines(beat.say, "   ")
     if beat.compare:
         yield f"   Compare: {', '.join(beat.compare)}"
     if beat.ask is not None:
-        yield from _wrapped(f"Question: {beat.ask.text}", "   ")
-        yield from (f"     - {choice}" for choice in beat.ask.choices)
-        if beat.ask.answer:
-            yield from _wrapped(f"Answer: {beat.ask.answer}", "   ")
-        if beat.ask.explain:
-            yield from _wrapped(beat.ask.explain, "   ")
-    for finding in played.findings:
-        words = f"{finding.wanted.key} {finding.wanted.words}" if finding.holds else f"NOT SO: {finding.words}"
-        yield from _wrapped(one_line(words), "   ", mark="= " if finding.holds else "! ")
+        yield from question_lines(beat.ask)
+    yield from finding_lines(played.findings)
     if played.problem:
         yield f"   ! {played.problem}"
 
 
-def _tail(played: "list[Played]", *, holds: bool) -> Iterator[str]:
-    findings = [finding for beat in played for finding in beat.findings]
-    failed = sum(not finding.holds for finding in findings) + sum(bool(beat.problem) for beat in played)
+def question_lines(ask: "Question") -> Iterator[str]:
+    """Tell a question and its answer."""
+    yield from wrapped_lines(f"Question: {ask.text}", "   ")
+    yield from (f"     - {choice}" for choice in ask.choices)
+    if ask.answer:
+        yield from wrapped_lines(f"Answer: {ask.answer}", "   ")
+    if ask.explain:
+        yield from wrapped_lines(ask.explain, "   ")
+
+
+def finding_lines(findings: Iterable["Finding"]) -> Iterator[str]:
+    """Tell what was expected at a beat, and whether it is so."""
+    for finding in findings:
+        words = f"{finding.wanted.key} {finding.wanted.words}" if finding.holds else f"NOT SO: {finding.words}"
+        yield from wrapped_lines(one_line(words), "   ", mark="= " if finding.holds else "! ")
+
+
+def tail_lines(beats: int, findings: "list[Finding]", problems: int) -> Iterator[str]:
+    """Sum up what was played."""
+    failed = sum(not finding.holds for finding in findings) + problems
     yield ""
-    verdict = "all hold" if holds else f"{failed:,} not so"
-    yield f"{len(played):,} beats, {len(findings):,} expectations: {verdict}"
+    verdict = f"{failed:,} not so" if failed else "all hold"
+    yield f"{beats:,} beats, {len(findings):,} expectations: {verdict}"
 
 
-def _wrapped(text: str, indent: str = "", mark: str = "") -> Iterator[str]:
+def tell_changes(changes: tuple[str, ...], where: str, *, holds: bool, json: bool) -> None:
+    """Say what has changed since a replay was stamped: a complaint if it does not hold any more."""
+    if not changes:
+        return
+    told = told_changes(changes)
+    if not holds:
+        complain(f"{where}: {told[0].lower()}{told[1:]}")
+    elif not json:
+        print_lines([f"{told}; what it expects still holds."])
+
+
+def wrapped_lines(text: str, indent: str = "", mark: str = "") -> Iterator[str]:
+    """Give paragraphs as lines of the terminal's width, perhaps with a mark before the first."""
     for paragraph in text.split("\n\n"):
         joined = " ".join(paragraph.split())
         yield from textwrap.wrap(
@@ -166,17 +200,19 @@ def _json(player: "ReplayPlayer", played: "list[Played]") -> dict[str, object]:
                 "position": beat.place.position,
                 "holds": beat.holds,
                 "problem": beat.problem or None,
-                "expect": [
-                    {
-                        "key": finding.wanted.key,
-                        "relation": finding.wanted.relation,
-                        "expected": finding.wanted.value,
-                        "found": finding.found,
-                        "holds": finding.holds,
-                    }
-                    for finding in beat.findings
-                ],
+                "expect": [finding_json(finding) for finding in beat.findings],
             }
             for beat in played
         ],
+    }
+
+
+def finding_json(finding: "Finding") -> dict[str, object]:
+    """Give one expectation for a script."""
+    return {
+        "key": finding.wanted.key,
+        "relation": finding.wanted.relation,
+        "expected": finding.wanted.value,
+        "found": finding.found,
+        "holds": finding.holds,
     }

@@ -1,9 +1,7 @@
 """`ringviz vm demo`: a whole host from one file, in a room of its own that is gone afterwards."""
 
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +18,8 @@ from ringviz.cli.vm_migrate import migration_json
 from ringviz.machine.memory import PAGE
 
 if TYPE_CHECKING:
-    from ringviz.cli.other_host import OtherHost
     from ringviz.record.machines.host_file import HostDefinition
     from ringviz.record.machines.host_run import HostRun
-    from ringviz.record.machines.room import Room
 
 SCHEMA = 1
 DryRun = Annotated[
@@ -52,9 +48,10 @@ def show_host(host: str, *, dry_run: bool = False, json: bool = False) -> int:
         RingvizError: there is none such, or it cannot be run; one line.
     """
     from ringviz.record.machines.host_file import find_host
+    from ringviz.record.machines.other_host import opened_host
 
     definition = find_host(host)
-    with _hosts(definition) as (room, other):
+    with opened_host(definition) as (room, other):
         room.run(
             definition.cycles, definition.automation, is_dry=dry_run, peer=None if other is None else other.peer
         )  # fmt: skip
@@ -69,24 +66,6 @@ def show_host(host: str, *, dry_run: bool = False, json: bool = False) -> int:
     return Exit.DONE
 
 
-@contextmanager
-def _hosts(definition: "HostDefinition") -> "Iterator[tuple[Room, OtherHost | None]]":
-    """Give a host with its machines on, and the other one if the file speaks of one; nothing of them is kept."""
-    from ringviz.cli.other_host import OtherHost
-    from ringviz.record.machines.host_file import open_host
-
-    with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
-        room = open_host(definition, Path(folder) / "here", lambda: 0)
-        other = None
-        try:
-            other = None if definition.other_host is None else OtherHost(definition, Path(folder) / "there")
-            yield room, other
-        finally:
-            room.close()
-            if other is not None:
-                other.close()
-
-
 def open_room_of(host: str) -> int:
     """Open the machine room of a host from a file; nothing of it is kept.
 
@@ -94,10 +73,11 @@ def open_room_of(host: str) -> int:
         RingvizError: there is none such, or it cannot be run; one line.
     """
     from ringviz.record.machines.host_file import find_host
+    from ringviz.record.machines.other_host import opened_host
     from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 
     definition = find_host(host)
-    with _hosts(definition) as (room, other):
+    with opened_host(definition) as (room, other):
         seen = None if other is None else OtherHostSeen(other.peer, lambda: other.lines)
         MachineRoomApp(room, definition.automation, definition.title, definition.cycles, seen).run()
     return Exit.DONE

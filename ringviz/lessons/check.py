@@ -10,6 +10,7 @@ from ringviz.guest.scenario import shown_path
 from ringviz.lessons.asked import Asked
 from ringviz.lessons.figures import figures_in
 from ringviz.lessons.follow import Follower
+from ringviz.lessons.host_told import moment_of
 from ringviz.lessons.lesson import Lesson, Quiz, Section
 from ringviz.lessons.make import Maker
 from ringviz.lessons.read import TEACHER, read_quiz
@@ -54,6 +55,12 @@ def _problems_of_page(follower: Follower, number: int, seeds: Sequence[int]) -> 
         if section.move is not None and section.move.look == "vmm" and _has_no_side(follower):
             technique = follower.session.technique.id
             yield f'{place}: go: look: found "vmm", but {technique} keeps nothing beside the guest\'s code'
+    move = section.move
+    if move is not None and move.host is not None:
+        try:
+            moment_of(move.host, move.after)
+        except RingvizError as error:
+            yield f"{place}: go: {error}"
     for name in (*figures_in(section.text), *figures_in(section.reveal)):
         try:
             follower.figures.value(name)

@@ -8,11 +8,12 @@ are in its questions::
     cost CPU CAUSE                                           cycles of the cost model
     paper OPERATION native|software|hardware                 cycles that Adams & Agesen measured in 2006
     model OPERATION native|software|hardware                 cycles that ringviz gets for the same
+    host HOST N|end KEY                                      something of a host after N accounting periods
 
 `what` is one of `retired`, `direct`, `direct-percent`, `outcome`, `exit-code`, `console`, `vmm-calls`, `slowdown`,
 `guest-cycles`, `overhead-cycles`, `total-cycles`, `tlb-misses`, `walk-references`, `divergences`, `first-divergence`,
 `attempts`, `contained`, `count CAUSE` and `cycles CAUSE` of the bill, `times KIND` of event, and `causes TEXT`, how
-many events have a cause that begins so.
+many events have a cause that begins so. `KEY` is one of those that a host's lecture can expect; a part is rounded.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from ringviz.facts.costs import CPU_PROFILES, PRICED
 from ringviz.facts.figures import FIGURES
 from ringviz.facts.techniques import TECHNIQUES
 from ringviz.guest.scenario import Scenario, find_scenario
-from ringviz.guest.schema import did_you_mean
+from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.lessons.host_told import moment_of
 from ringviz.vmm.events import Kind
 from ringviz.vmm.registry import choose
 
@@ -94,6 +96,8 @@ class Figures:
                 return _cost(cpu, cause)
             case ["paper" | "model", operation, column]:
                 return self._of_paper(words[0], operation, column)
+            case ["host", host, after, key]:
+                return _of_host(host, after, key)
             case [run, what] if what in WORDS and what not in _WITH_ARGUMENT:
                 return self._of_run(self._run(run), what)
             case [run, "causes", *rest] if rest:
@@ -101,7 +105,8 @@ class Figures:
             case [run, what, argument] if what in _WITH_ARGUMENT:
                 return self._counted(self._run(run), what, argument)
         raise InputError(
-            f'"{name}" is no figure; expected a technique and one of {", ".join(WORDS)}, or fact ID, or cost CPU CAUSE'
+            f'"{name}" is no figure; expected a technique and one of {", ".join(WORDS)}, or fact ID, '
+            "or cost CPU CAUSE, or host HOST PERIODS KEY"
             f"{did_you_mean(words[-1] if words else '', WORDS)}"
         )
 
@@ -207,6 +212,14 @@ def _cost(cpu: str, cause: str) -> int:
     if row.cycles is None:
         raise InputError(f"nobody has published what {cause} costs on {cpu}")
     return row.cycles
+
+
+def _of_host(host: str, after: str, key: str) -> Value:
+    values = moment_of(host, after).values
+    if key not in values:
+        raise InputError(f'{host} has no "{clipped(key)}" then{did_you_mean(key, values)}')
+    value = values[key]
+    return round(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
 
 
 def _known(kind: str, name: str, names: Iterable[str]) -> str:

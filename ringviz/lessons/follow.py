@@ -13,6 +13,7 @@ from ringviz.engine.session import Session
 from ringviz.errors import LessonError, RingvizError
 from ringviz.guest.scenario import shown_path
 from ringviz.lessons.figures import Figures
+from ringviz.lessons.host_told import told_host
 from ringviz.lessons.lesson import Lesson, Section
 from ringviz.lessons.make import Maker
 from ringviz.lessons.place import go
@@ -44,6 +45,8 @@ class Page:
     """Markdown, for after the answer."""
     look: str | None
     """Panel to look at."""
+    host: tuple[str, ...] = ()
+    """The host that is to be looked at, in lines; nothing where it is the guest alone."""
 
 
 class Follower:
@@ -99,6 +102,7 @@ class Follower:
             LessonError: it names a figure or asks a question that cannot be.
         """
         role, section = self._pages[self._index]
+        move = section.move
         try:
             return Page(
                 number=self.number,
@@ -108,7 +112,8 @@ class Follower:
                 text=self.figures.fill(section.text),
                 question=None if section.question is None else self._maker.make(section.question),
                 reveal=self.figures.fill(section.reveal),
-                look=None if section.move is None else section.move.look,
+                look=None if move is None else move.look,
+                host=() if move is None or move.host is None else told_host(move.host, move.after),
             )
         except RingvizError as error:
             raise self._fault(section, error) from None

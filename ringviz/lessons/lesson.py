@@ -23,6 +23,10 @@ class Move:
     """A place as `ringviz.lessons.place` understands it; None: the same guest instruction as before."""
     look: str | None
     """Panel to look at."""
+    host: str | None = None
+    """Host that is shown beside the text; then there is `after`."""
+    after: str = ""
+    """At which moment: after so many accounting periods, or `end`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ class Lesson:
     def quiz_path(self) -> Path:
         """The quiz beside the lesson."""
         return self.path.with_name("quiz.toml")
+
+    @property
+    def host(self) -> str | None:
+        """The host that the lesson is about; None if it is about a guest alone."""
+        return next((part.move.host for part in self.sections if part.move is not None and part.move.host), None)
 
     @property
     def questions(self) -> tuple[Asked, ...]:

@@ -22,8 +22,9 @@ from ringviz.record.replay import PANELS as REPLAY_PANELS
 
 SCHEMA_VERSION = 1
 LESSON_FILE, QUIZ_FILE = "lesson.md", "quiz.toml"
-PANELS = (*REPLAY_PANELS, "memory", "walk")
-"""What `look` may name: the panels of a replay, and the two that take the place of the events."""
+HOST_PANEL = "host"
+PANELS = (*REPLAY_PANELS, "memory", "walk", HOST_PANEL)
+"""What `look` may name: the panels of a replay, the two that take the place of the events, and a host's machines."""
 MISCONCEPTION, YOUR_TURN, READ_NEXT, TEACHER = "Misconception", "Your turn", "Read next", "For the teacher"
 _SPECIAL = (MISCONCEPTION, YOUR_TURN, READ_NEXT, TEACHER)
 _MAX_BYTES = 1 << 20
@@ -34,7 +35,7 @@ _HEAD_KEYS = {
     "scenario": str, "technique": str,
 }  # fmt: skip
 _TYPES = {int: "a whole number", str: "a text in quotes", bool: "true or false", list: "a list of texts"}
-_GO_KEYS = ("technique", "mmu", "cpu", "controls", "to", "look")
+_GO_KEYS = ("technique", "mmu", "cpu", "controls", "to", "look", "host", "after")
 
 
 def read_lesson(path: Path) -> Lesson:
@@ -214,8 +215,16 @@ def _move(table: dict[str, object], place: str) -> Move:
         _known_technique(table["technique"], f"{place}: go")
     if "look" in table and table["look"] not in PANELS:
         raise LessonError(f"{place}: go: look: expected one of {', '.join(PANELS)}")
-    technique, mmu, cpu, controls, to, look = (str(table[key]) if key in table else None for key in _GO_KEYS)
-    return Move(technique, mmu, cpu, tuple(controls.split()) if controls else (), to, look)
+    technique, mmu, cpu, controls, to, look, host, after = (
+        str(table[key]) if key in table else None for key in _GO_KEYS
+    )
+    if len({host is None, after is None, (look or HOST_PANEL) != HOST_PANEL}) > 1 and (host or after):
+        raise LessonError(f"{place}: go: expected host, after, and no other look than host")
+    if look == HOST_PANEL and host is None:
+        raise LessonError(f"{place}: go: look: host: expected the keys host and after, too")
+    if host is not None:
+        look = HOST_PANEL
+    return Move(technique, mmu, cpu, tuple(controls.split()) if controls else (), to, look, host, after or "")
 
 
 def _known_technique(name: object, where: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ringviz.errors import InputError
-from ringviz.record.replay import Beat, Replay
+from ringviz.record.replay import Beat, Script, Spoken
 from ringviz.record.state_folder import state_folder
 
 _SCHEMA = 1
@@ -48,7 +48,7 @@ class LectureNotes:
     @classmethod
     def of_beat(
         cls,
-        replay: Replay,
+        replay: Script,
         number: int,
         began: float,
         status: str,
@@ -59,7 +59,7 @@ class LectureNotes:
     ) -> LectureNotes:
         """Give the notes on a beat of a replay."""
         beats = replay.beats
-        beat = beats[number - 1] if number else Beat(replay.title, say=replay.summary)
+        beat: Spoken = beats[number - 1] if number else Beat(replay.title, say=replay.summary)
         after = beats[number] if number < len(beats) else None
         ask = beat.ask
         return cls(

@@ -1,8 +1,9 @@
 """A scripted replay: a guest, and the beats in which it is shown. `replay_schema.py` has the keys of the file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ringviz.record.made_with import MadeWith
 
@@ -123,6 +124,42 @@ class Beat:
     expect: tuple[Wanted, ...] = ()
     wait_seconds: float = 0.0
     """How long to rest here before going on by itself, beyond the time that the words take to read."""
+
+
+class Spoken(Protocol):
+    """What a speaker needs of a beat, whatever it is about."""
+
+    @property
+    def title(self) -> str:
+        """Its title."""
+
+    @property
+    def say(self) -> str:
+        """The words."""
+
+    @property
+    def ask(self) -> Question | None:
+        """A question, before it goes on."""
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long to rest, beyond the time that the words take."""
+
+
+class Script(Protocol):
+    """A row of beats that somebody shows and speaks about."""
+
+    @property
+    def title(self) -> str:
+        """Its title."""
+
+    @property
+    def summary(self) -> str:
+        """What it is about."""
+
+    @property
+    def beats(self) -> Sequence[Spoken]:
+        """In order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -36,7 +36,7 @@ def load_replay(path: Path) -> Replay:
     """
     path = path.resolve()
     where = shown_path(path)
-    document = _read_toml(path, where)
+    document = read_toml(path, where)
     values = check_table("", document, where)
     made = document.get("made_with")
     if made is not None and not isinstance(made, dict):
@@ -101,7 +101,12 @@ def _scenario(path: Path, where: str, given: str | None) -> str:
     return str(path.parent)
 
 
-def _read_toml(path: Path, where: str) -> dict[str, object]:
+def read_toml(path: Path, where: str) -> dict[str, object]:
+    """Give what a replay file says, unchecked.
+
+    Raises:
+        ReplayError: it cannot be read, or is no TOML.
+    """
     try:
         if path.stat().st_size > _MAX_TOML_BYTES:
             raise ReplayError(f"{where}: larger than {_MAX_TOML_BYTES:,} bytes, expected a script in TOML")
@@ -116,12 +121,21 @@ def _read_toml(path: Path, where: str) -> dict[str, object]:
         raise ReplayError(f"{where}: not TOML that ringviz can read: nested too deeply") from None
 
 
-def _beats(given: object, where: str) -> Iterator[Beat]:
+def tables_of_beats(given: object, where: str) -> Sequence[Mapping[str, object]]:
+    """Give the tables of the beats.
+
+    Raises:
+        ReplayError: there are none, or too many, or they are no tables.
+    """
     if not isinstance(given, list) or not given or not all(isinstance(beat, dict) for beat in given):
         raise ReplayError(f"{where}: beat: {'missing' if given is None else 'none'}, expected one or more: [[beat]]")
     if len(given) > MAX_BEATS:
         raise ReplayError(f"{where}: beat: found {len(given):,}, expected no more than {MAX_BEATS:,}")
-    for number, table in enumerate(given, 1):
+    return given
+
+
+def _beats(given: object, where: str) -> Iterator[Beat]:
+    for number, table in enumerate(tables_of_beats(given, where), 1):
         yield _beat(table, f"{where}: beat {number}")
 
 
@@ -136,7 +150,7 @@ def _beat(given: Mapping[str, object], where: str) -> Beat:
         focus=cast(str, values.get("focus", "")),
         is_zoomed=cast(bool, values.get("zoom", False)),
         say=cast(str, values.get("say", "")).strip(),
-        ask=_question(values, where),
+        ask=read_question(values, where),
         compare=tuple(cast("list[str]", values.get("compare", []))),
         expect=check_expect(cast("dict[str, object]", values.get("expect", {})), where),
         wait_seconds=float(cast(float, values.get("wait", 0))),
@@ -153,7 +167,12 @@ def _machine(values: Mapping[str, object]) -> Machine:
     )
 
 
-def _question(values: Mapping[str, object], where: str) -> Question | None:
+def read_question(values: Mapping[str, object], where: str) -> Question | None:
+    """Give the question of a beat; None if it has none.
+
+    Raises:
+        ReplayError: an answer without a question, or one that is not among the choices.
+    """
     choices, answer = tuple(cast("list[str]", values.get("choices", []))), cast(str, values.get("answer", ""))
     if "ask" not in values:
         for name in ("choices", "answer", "explain"):

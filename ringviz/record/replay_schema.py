@@ -3,8 +3,9 @@
 Every complaint is one line: file, beat, key, what was found and what was expected, as for `scenario.toml`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ringviz.engine.events import Kind
 from ringviz.errors import ReplayError
@@ -138,18 +139,21 @@ GO_WAYS = ("step", "by", "event", "at", "to")
 """Of these a `go` has exactly one."""
 
 
-def check_table(table: str, given: Mapping[str, object], where: str) -> dict[str, object]:
+def check_table(
+    table: str, given: Mapping[str, object], where: str, keys: Sequence[ReplayKey] = KEYS
+) -> dict[str, object]:
     """Check the keys of one table, and give their values by name; those not given are not in it.
 
     Args:
         table: which one, as in `ReplayKey.table`.
         given: what the TOML parser returned.
         where: file and beat, as error messages are to name them.
+        keys: all that there are; those of a guest's replay if not said.
 
     Raises:
         ReplayError: one line about the first thing that is wrong.
     """
-    rows = {key.name: key for key in KEYS if key.table == table}
+    rows = {key.name: key for key in keys if key.table == table}
     prefix = "" if table in ("", "beat") else f"{table}."
     tables = ("beat", "made_with") if not table else ()
     values: dict[str, object] = {}
@@ -160,7 +164,7 @@ def check_table(table: str, given: Mapping[str, object], where: str) -> dict[str
             names = (*rows, *tables)
             raise ReplayError(
                 f"{where}: {prefix}{clipped(name)}: unknown key, expected {', '.join(names)}"
-                f"{_home_of(name, table) or did_you_mean(name, names)}"
+                f"{_home_of(name, table, keys) or did_you_mean(name, names)}"
             )
         values[name] = _checked(rows[name], value, f"{where}: {prefix}{name}")
     for key in rows.values():
@@ -170,13 +174,36 @@ def check_table(table: str, given: Mapping[str, object], where: str) -> dict[str
     return values
 
 
-def check_expect(given: Mapping[str, object], where: str) -> tuple[Wanted, ...]:
+class Looked(Protocol):
+    """A row of a table of things that can be looked at."""
+
+    @property
+    def kind(self) -> type:
+        """`int`, `float`, `str` or `bool`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What an expectation can be about."""
+
+    row: Callable[[str], Looked | None]
+    """Given a key."""
+    known: Callable[[str], str]
+    """Says what could have been meant by a key that is none."""
+
+
+OF_GUEST = Lookup(look_of, looked_up)
+
+
+def check_expect(
+    given: Mapping[str, object], where: str, lookup: Lookup = OF_GUEST, table: str = "expect"
+) -> tuple[Wanted, ...]:
     """Check the `expect` table of a beat; inner tables are keys with dots.
 
     Raises:
         ReplayError: one line about the first thing that is wrong.
     """
-    return tuple(_wanted(key, value, f"{where}: expect.{clipped(key)}") for key, value in _flat(given))
+    return tuple(_wanted(key, value, f"{where}: {table}.{clipped(key)}", lookup) for key, value in _flat(given))
 
 
 def _flat(given: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
@@ -187,11 +214,11 @@ def _flat(given: Mapping[str, object], prefix: str = "") -> list[tuple[str, obje
     return rows
 
 
-def _wanted(key: str, value: object, where: str) -> Wanted:
+def _wanted(key: str, value: object, where: str, lookup: Lookup) -> Wanted:
     name, has = (key[: -len(_HAS)], True) if key.endswith(_HAS) else (key, False)
-    look = look_of(name)
+    look = lookup.row(name)
     if look is None:
-        raise ReplayError(f"{where}: unknown, expected {looked_up(name)}")
+        raise ReplayError(f"{where}: unknown, expected {lookup.known(name)}")
     if has and look.kind is not str:
         raise ReplayError(f"{where}: is no text that could have a part, expected {_TYPE_NAMES[look.kind]} for {name}")
     if look.kind in (int, float):
@@ -233,9 +260,9 @@ def _checked(key: ReplayKey, value: object, where: str) -> object:
     return value
 
 
-def _home_of(name: str, table: str) -> str:
+def _home_of(name: str, table: str, keys: Sequence[ReplayKey]) -> str:
     """Say where a key belongs that stands in the wrong table."""
-    home = next((key.table for key in KEYS if key.name == name and key.table != table), None)
+    home = next((key.table for key in keys if key.name == name and key.table != table), None)
     return "" if home is None else f"; it belongs in {home or 'the top of the file'}"
 
 

@@ -80,7 +80,11 @@ from ringviz.ui.textual_mends import mend
 from ringviz.ui.themes import DARK, MONOCHROME, THEMES, VARIABLE_DEFAULTS
 
 if TYPE_CHECKING:
+    from ringviz.record.machines.host_lecture import HostLecture
+    from ringviz.ui.engine_laboratory import EngineLaboratory
+    from ringviz.ui.host_thread import Visited
     from ringviz.ui.screens.compare import CompareScreen
+    from ringviz.ui.screens.machine_room import MachineRoomScreen
     from ringviz.ui.screens.vendors import VendorsScreen
     from ringviz.ui.screens.what_if import WhatIfScreen
     from ringviz.ui.screens.years import YearsScreen
@@ -129,6 +133,7 @@ class RingvizApp(App[None]):
         _STYLES / "explain.tcss",
         _STYLES / "lecture.tcss",
         _STYLES / "edit.tcss",
+        _STYLES / "machine_room.tcss",
     ]
     # Textual declares these two as instance variables, so they cannot be class variables here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (160, "-wide")]  # noqa: RUF012
@@ -153,7 +158,6 @@ class RingvizApp(App[None]):
         remembered: Remembered | None = None,
         editing: Editing | None = None,
         breakpoints: Breakpoints | None = None,
-        said: str = "",
     ) -> None:
         super().__init__()
         mend()
@@ -165,7 +169,6 @@ class RingvizApp(App[None]):
         if replay is not None:
             self._first = PlayReplay(replay)
         self._busy_timer: Timer | None = None
-        self._said = said
         self._resumed_cpu: str | None = None
         """On which the guest was that comes next, if the user took it."""
         self._comparing: CompareScreen | None = None
@@ -185,8 +188,10 @@ class RingvizApp(App[None]):
         self.opened = Open("" if replay is None else replay.scenario, technique, mmu, cpu)
         """What was opened last; no scenario before the first."""
         self.failure = ""
-        self.host_wanted: str | None = None
-        """The host whose machine room the user has gone to."""
+        self.machine_room: MachineRoomScreen | None = None
+        """The one that the user has gone to last."""
+        self.is_visiting = False
+        """The guest on the explore screen is a machine of that host."""
         self.bookmarks = bookmarks if bookmarks is not None else Bookmarks()
         self.breakpoints = breakpoints if breakpoints is not None else Breakpoints()
         self.laboratory = laboratory if laboratory is not None else _real_laboratory()
@@ -211,7 +216,7 @@ class RingvizApp(App[None]):
         # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
         gc.freeze()
         self.engine.start()
-        troubles = [*filter(None, (self._said,)), *self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
+        troubles = [*self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
         if troubles:
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
@@ -279,15 +284,58 @@ class RingvizApp(App[None]):
 
     def escaped(self) -> None:
         """Hear that Escape was pressed on the explore screen, where there was nothing to stop."""
+        if self.is_visiting:
+            self._end_visit()
 
     def open(self, request: Open) -> None:
         """Load a scenario; the screen changes once it is there."""
         self.engine.submit(request)
 
-    def enter_host_room(self, host: str) -> None:
-        """Give way to the machine room of a host; `run_app` opens it, and then the home screen again."""
-        self.host_wanted = host
-        self.exit()
+    def enter_host_room(self, host: str, title: str) -> None:
+        """Open the machine room of a host; empty is the user's own."""
+        # It needs the engine, which the home screen does without.
+        from ringviz.ui.host_rooms import host_opening
+        from ringviz.ui.screens.machine_room import MachineRoomScreen
+
+        self.machine_room = MachineRoomScreen(host_opening(host), title)
+        self.push_screen(self.machine_room)
+
+    def hold_host_lecture(self, host: str) -> None:
+        """Hold the lecture of a host.
+
+        Raises:
+            RingvizError: it has none.
+        """
+        from ringviz.ui.host_rooms import host_lecture
+
+        self._hold_host_lecture(host_lecture(host))
+
+    def _hold_host_lecture(self, lecture: HostLecture) -> None:
+        from ringviz.ui.screens.host_lecture import HostLectureScreen
+
+        self.push_screen(HostLectureScreen(lecture))
+
+    def visit(self, visited: Visited) -> None:
+        """Show a machine's guest on its own, at the instruction at which it stands on the host."""
+        self._remember_place()
+        cast("EngineLaboratory", self.laboratory).visit(visited.name, visited.scenario, visited.controls)
+        self.is_visiting = True
+        self.explore = ExploreScreen()
+        self.push_screen(self.explore)
+        self.engine.submit(Open(visited.name, visited.technique, visited.mmu, visited.cpu))
+        self.engine.submit(Seek(visited.retired))
+        self.set_timer(0.3, lambda: self._notice(Remarked(f"{visited.name} as it stands on its host; esc goes back")))
+
+    def _end_visit(self) -> None:
+        """Back to the machine room."""
+        self.engine.cancel()
+        self.is_visiting = False
+        with self.uncovered():
+            while self.screen is not self.machine_room:
+                self.pop_screen()
+        self.explore = ExploreScreen()  # a machine of a host is no place to come back to
+        self.opened = Open("", self.opened.technique)
+        cast("EngineLaboratory", self.laboratory).leave()
 
     def open_comparison(self, request: Compare) -> None:
         """Run all techniques, and show the table."""
@@ -338,8 +386,10 @@ class RingvizApp(App[None]):
         self.engine.submit(Look(Looks()))
 
     def leave_explore(self) -> None:
-        """Home, or to the lesson that the guest belongs to."""
-        if self._lesson is not None and self._lesson in self.screen_stack:
+        """Home, or to the lesson or the machine room that the guest belongs to."""
+        if self.is_visiting:
+            self._end_visit()
+        elif self._lesson is not None and self._lesson in self.screen_stack:
             self.pop_screen()
             self.engine.submit(Look(self._lesson.looks))
         else:
@@ -348,6 +398,9 @@ class RingvizApp(App[None]):
     def hold_lecture(self, scenario: str) -> None:
         """Hold the lecture that a scenario has."""
         replay = self.laboratory.lecture(scenario)
+        if not isinstance(replay, Replay):
+            self._hold_host_lecture(replay)
+            return
         self._lecture = LectureScreen(replay)
         self.push_screen(self._lecture)
         self.engine.submit(PlayReplay(replay))
@@ -377,7 +430,7 @@ class RingvizApp(App[None]):
     def _remember_place(self) -> None:
         """Keep where the guest on the explore screen stands, if it is the user's own."""
         shown = self.explore.snapshot
-        is_own = not isinstance(self.explore, ReplayScreen) and self._lesson is None
+        is_own = not (isinstance(self.explore, ReplayScreen) or self._lesson is not None or self.is_visiting)
         if shown is not None and is_own and self.opened.scenario:
             own = self._own_machine(shown.technique_id)
             self.remembered.keep(
@@ -637,26 +690,9 @@ def run_app(
         editing=cast("Editing", LazyEditing(world, state_folder() / "edits")),
     )
     app.run()
-    while app.host_wanted is not None:
-        app = _back_from(app.host_wanted)
-        app.run()
     if app.failure:
         print(app.failure, file=sys.stderr)
     return app.return_code or 0
-
-
-def _back_from(host: str) -> RingvizApp:
-    """Let the user into a machine room; give the app for when they have left it."""
-    from ringviz.ui.host_rooms import open_host_room
-
-    said = ""
-    try:
-        open_host_room(host)
-    except RingvizError as error:
-        said = str(error)
-    world = LazyLaboratory()
-    editing = LazyEditing(world, state_folder() / "edits")
-    return RingvizApp(laboratory=cast("Laboratory", world), editing=cast("Editing", editing), said=said, **_kept())
 
 
 class _Kept(TypedDict):

@@ -307,6 +307,9 @@ LECTURE: tuple[Command, ...] = (
 )  # fmt: skip
 """In a lecture; there are no others, so that a wrong key does no harm."""
 
+HOST_LECTURE: tuple[Command, ...] = tuple(command for command in LECTURE if command.id != "compare")
+"""In the lecture of a host: techniques are not put side by side."""
+
 LECTURE_GROUP: tuple[Command, ...] = (
     *(command for command in LECTURE if command.id in ("forward", "backward", "black", "theme", "help")),
     Command("along", "s,tab", "s", "more", "Show the next column, where not all have room.", "along(1)", 3),

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ringviz.engine.generations import Generations
     from ringviz.engine.stat import Stat
     from ringviz.lessons.follow import Follower, Page
+    from ringviz.record.machines.host_lecture import HostLecture
 
 _WALKS_IF_SHORTER = 1_000_000
 """Instructions: counting the page walks of a longer run would take more than a few seconds."""
@@ -63,6 +64,7 @@ class EngineLaboratory:
         self._controls = tuple(controls)
         self._prepared = prepared
         self._taken_in: dict[str, Scenario] = {}
+        self._visited: tuple[str, Scenario, tuple[str, ...]] | None = None
 
     def scenarios(self) -> Sequence[ScenarioChoice]:
         """Give all scenarios that are well formed."""
@@ -75,6 +77,9 @@ class EngineLaboratory:
 
     def open(self, scenario: str, technique: str, mmu: str | None, cpu: str | None) -> Sitting:
         """Load a scenario and stand at its first instruction."""
+        visited = self._visited
+        if visited is not None and scenario == visited[0]:
+            return Session(visited[1], technique, mmu, cpu, visited[2])
         own = registry.understood(technique, self._controls, mmu, cpu)
         return Session(self._found(scenario), technique, mmu, cpu, own)
 
@@ -165,12 +170,14 @@ class EngineLaboratory:
 
         return _Reading(Follower(find_lesson(lesson), seed, cpu))
 
-    def lecture(self, subject: str) -> Replay:
-        """Give the first replay that a scenario or a lesson has."""
-        from ringviz.lessons.lectures import find_replay
+    def lecture(self, subject: str) -> "Replay | HostLecture":
+        """Give the first replay that a scenario or a lesson has; that of a lesson can be about a host."""
+        from ringviz.lessons.lectures import find_own_replay
+        from ringviz.record.machines.host_lecture_file import is_host_lecture, load_host_lecture
         from ringviz.record.replay_file import load_replay
 
-        return load_replay(find_replay(subject))
+        path = find_own_replay(subject)
+        return load_host_lecture(path) if is_host_lecture(path) else load_replay(path)
 
     def compare(self, scenario: str, cpu: str | None, progress: Progress) -> ComparedRuns:
         """All techniques to the end, each checked against bare metal."""
@@ -197,12 +204,23 @@ class EngineLaboratory:
         """Open a scenario by the path of its folder from now on as it is, with whatever machine it has."""
         self._taken_in[str(scenario.path)] = scenario
 
+    def visit(self, name: str, scenario: Scenario, controls: Sequence[str]) -> None:
+        """Open a machine of a host by its name from now on, as it was switched on; until another one is visited."""
+        self._visited = name, scenario, tuple(controls)
+
+    def leave(self) -> None:
+        """Let names be those of scenarios again."""
+        self._visited = None
+
     def found(self, scenario: str) -> Scenario:
         """Give the scenario that is opened by an id or path."""
         return self._found(scenario)
 
     def _found(self, scenario: str) -> Scenario:
         """Load a scenario by id or path, with the machine that was asked for on the command line."""
+        visited = self._visited
+        if visited is not None and scenario == visited[0]:
+            return visited[1]
         if scenario in self._taken_in:
             return self._taken_in[scenario]
         found = find_scenario(scenario)

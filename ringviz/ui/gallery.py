@@ -18,6 +18,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from ringviz.errors import RingvizError
+from ringviz.record.replay import Replay
 from ringviz.record.state_folder import STATE_VARIABLE
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.host_thread import HostShown
@@ -259,7 +260,9 @@ def _opened(shot: Shot, laboratory: Laboratory | None) -> Iterator[App[None]]:
             yield RingvizApp(laboratory=laboratory, lesson=OpenLesson(lesson, page))
         case InLecture(scenario):
             world = laboratory or _engine()
-            yield RingvizApp(laboratory=world, replay=world.lecture(scenario), is_lecture=True)
+            replay = world.lecture(scenario)
+            assert isinstance(replay, Replay), scenario
+            yield RingvizApp(laboratory=world, replay=replay, is_lecture=True)
         case InMachineRoom(host):
             with _host(host) as room:
                 yield room

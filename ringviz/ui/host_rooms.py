@@ -1,10 +1,17 @@
 """Machine rooms entered from the home screen: the hosts that come with ringviz, and the user's own machines."""
 
 import os
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ringviz.errors import InputError
+
+if TYPE_CHECKING:
+    from ringviz.record.machines.host_lecture import HostLecture
+    from ringviz.ui.host_thread import OpenedHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +43,42 @@ def host_choices() -> tuple[HostChoice, ...]:
     return (HostChoice("", "Your own machines", summary, len(own)), *shipped)
 
 
-def open_host_room(host: str) -> None:
-    """Open a host's machine room in this terminal until the user leaves it; a shipped host is gone afterwards.
+@contextmanager
+def host_opening(host: str) -> "Iterator[OpenedHost]":
+    """Open a host to be shown; a shipped one is gone afterwards.
 
     Raises:
         RingvizError: the host cannot be opened; one line.
     """
-    from ringviz.record.machines.host_file import find_host, open_host
+    from ringviz.record.machines.host_file import find_host
+    from ringviz.record.machines.other_host import opened_host
     from ringviz.record.machines.room import Room
     from ringviz.record.machines.store import default_folder
-    from ringviz.ui.machine_room import MachineRoomApp
+    from ringviz.ui.host_thread import OpenedHost
 
     if not host:
         # The clock, or what the environment says instead, as everywhere.
         own = Room(default_folder(), lambda: int(os.environ.get("SOURCE_DATE_EPOCH", "") or time.time()))
         try:
-            MachineRoomApp(own).run()
+            yield OpenedHost(own)
         finally:
             own.close()
         return
     definition = find_host(host)
-    with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
-        room = open_host(definition, Path(folder), lambda: 0)
-        try:
-            MachineRoomApp(room, definition.automation, definition.title, definition.cycles).run()
-        finally:
-            room.close()
+    with opened_host(definition) as (room, other):
+        peer, there = (None, tuple) if other is None else (other.peer, lambda: other.lines)
+        yield OpenedHost(room, definition.automation, definition.cycles, peer, there)
+
+
+def host_lecture(host: str) -> "HostLecture":
+    """Give the lecture that comes with a host.
+
+    Raises:
+        RingvizError: it has none, or it is broken; one line.
+    """
+    from ringviz.record.machines.host_lecture_file import host_lecture_of, load_host_lecture
+
+    path = host_lecture_of(host)
+    if path is None:
+        raise InputError(f"{host} has no lecture")
+    return load_host_lecture(path)

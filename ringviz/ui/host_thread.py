@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
@@ -96,30 +97,39 @@ class HostSaid(Message):
     is_failure: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedHost:
+    """A host that can begin."""
+
+    room: Room
+    """Whose machines run; nobody else touches it until the thread has ended."""
+    automation: Automation | None = None
+    """Rules and orders that it lives by."""
+    stop_at: int | None = None
+    """Cycles after which it is held for the first time; None for never."""
+    peer: Peer | None = None
+    """The host to which machines can move."""
+    there: Callable[[], Sequence[str]] = tuple
+    """What that one has said, line by line."""
+
+
 class HostThread:
     """A host at work: commands go in, pictures come out."""
 
-    def __init__(
-        self,
-        room: Room,
-        automation: Automation | None,
-        stop_at: int | None,
-        post: Callable[[Message], object],
-        peer: Peer | None = None,
-    ) -> None:
+    def __init__(self, opening: AbstractContextManager[OpenedHost] | None, post: Callable[[Message], object]) -> None:
         """Be ready.
 
         Args:
-            room: whose machines run; nobody else touches it until `end` has returned.
-            automation: rules and orders.
-            stop_at: cycles after which the host is held for the first time; None for never.
+            opening: gives the host, and is done with it afterwards; both on the thread, for it may take a second. None
+                for a kind of thread that has its host from elsewhere.
             post: takes messages, from the thread.
-            peer: the host to which machines can move.
         """
-        self._peer = peer
-        self._room, self._automation, self._stop_at, self._post = room, automation, stop_at, post
+        self._opening, self._post = opening, post
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="host", daemon=True)
+        self._stop_at: int | None = None
+        self.there: Callable[[], Sequence[str]] = tuple
+        """What the other host has said."""
         self.cells = 60
         """Width of the Gantt picture."""
         self.map_cells = 0
@@ -134,17 +144,21 @@ class HostThread:
         self._commands.put(command)
 
     def end(self) -> None:
-        """Finish the run and have it kept."""
+        """Finish the run and have it kept; nothing if that is done."""
         self._commands.put("end")
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _work(self) -> None:
-        run = self._room.prepare(self._automation, peer=self._peer)
+        assert self._opening is not None
         try:
-            run.begin()
-            self._serve(run)
-            run.finish()
-            self._room.keep(run)
+            with self._opening as opened:
+                self._stop_at, self.there = opened.stop_at, opened.there
+                run = opened.room.prepare(opened.automation, peer=opened.peer)
+                run.begin()
+                self._serve(run)
+                run.finish()
+                opened.room.keep(run)
         except RingvizError as error:
             self._post(HostSaid(str(error), is_failure=True))
         except Exception as error:  # the thread has nobody else to tell

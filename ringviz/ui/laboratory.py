@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ringviz.engine.vendors import VendorsView
     from ringviz.engine.view import Snapshot
     from ringviz.lessons.follow import Page
+    from ringviz.record.machines.host_lecture import HostLecture
     from ringviz.record.workbench import Workbench
 
 Cancelled = Callable[[], bool]
@@ -320,7 +321,7 @@ class Laboratory(Protocol):
         """Open a lesson; raises RingvizError."""
         ...
 
-    def lecture(self, subject: str) -> Replay:
+    def lecture(self, subject: str) -> Replay | HostLecture:
         """Give the first replay that a scenario or a lesson has; raises RingvizError."""
         ...
 

@@ -27,6 +27,7 @@ async def walk(address: str, folder: Path) -> None:
     async with browser(folder) as page:
         await page.open(f"http://{address}/", *WINDOW)
         await page.sees("Who runs in which ring", "/ find")
+        await look_into_a_machine_room(page)
         await find_popf_hole(page)
         await page.press("down", "down", "down", "enter")
         await page.sees("Trap-and-emulate on real x86", "step 0", "d goes wrong")
@@ -62,6 +63,21 @@ async def walk(address: str, folder: Path) -> None:
         assert all(url.startswith((f"http://{address}/", "data:", "about:")) for url in page.asked), page.asked
 
 
+async def look_into_a_machine_room(page: Page) -> None:
+    await page.press("h")
+    await page.sees("Several machines on one host")
+    await page.press("down", "down", "down", "enter")
+    await page.sees("Machine room", "▶ noisy", "neighbour │", gone="Several machines on one host")
+    await page.press("n")
+    await page.sees("74 %", "26 %", "the host is held")
+    await page.press("enter")
+    await page.sees("timer-tour", "VMX non-root", "Guest code")
+    await page.press("escape")
+    await page.sees("▶ noisy", "the host is held")
+    await page.press("q")
+    await page.sees("Who runs in which ring", "/ find")
+
+
 async def find_popf_hole(page: Page) -> None:
     await page.press("/")
     await page.sees("a word of its name")
@@ -69,6 +85,7 @@ async def find_popf_hole(page: Page) -> None:
     await page.sees("POPF: the instruction that says nothing", "popf")
     await page.sees("enter opens popf-hole")
     await page.press("tab")
+    await page.sees("native: ")  # it is told about as soon as the list has the focus
 
 
 def line_of(text: str, name: str) -> str:

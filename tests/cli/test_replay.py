@@ -61,3 +61,33 @@ def test_a_replay_that_cannot_be_played_is_one_line(tmp_path: Path) -> None:
     assert 'beat 1: go.event: found "trip"' in one_complaint(ringviz("replay", wrong, "--headless"))
     assert 'beat 1: go.event: found "trip"' in one_complaint(ringviz("check", wrong))
     assert "no such file" in one_complaint(ringviz("replay", str(tmp_path / "b.replay.toml")))
+
+
+OF_A_HOST = """schema = 1
+host = "noisy-neighbour"
+title = "A host"
+
+[[beat]]
+title = "Its weights"
+tell = { machine = "noisy", do = "weight", value = 300 }
+say = "Twice as much."
+expect = { "weight.noisy" = 300, "weight.neighbour" = 1 }
+"""
+
+
+def test_a_hosts_lecture_is_played_checked_and_stamped_as_a_guests_replay_is(tmp_path: Path) -> None:
+    path = _file(tmp_path, OF_A_HOST)
+    wrong = 'a.replay.toml: beat 1 "Its weights", cycle 0: weight.neighbour: expected 1, found 256'
+    done = ringviz("replay", path, "--headless")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(wrong)
+    assert "The host is told: weight noisy 300" in done.stdout
+    assert "1 beats, 2 expectations: 1 not so" in done.stdout
+    assert one_complaint(ringviz("check", path)).strip().endswith(wrong)
+    assert ringviz("check", "--quick", path).returncode == 0
+    path = _file(tmp_path, OF_A_HOST.replace("= 1 }", "= 256 }"))
+    assert ringviz("replay", path, "--stamp").returncode == 0
+    assert "[made_with]" in Path(path).read_text(encoding="utf-8")
+    report = json.loads(ringviz("replay", path, "--json").stdout)
+    assert (report["host"], report["holds"], report["changed"]) == ("noisy-neighbour", True, [])
+    assert "needs a terminal" in one_complaint(ringviz("lecture", path))

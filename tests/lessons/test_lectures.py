@@ -47,6 +47,8 @@ def test_a_lecture_is_found_by_file_scenario_lesson_and_number() -> None:
     assert find_replay("x86-hole").parent.name == "x86-hole"
     assert find_replay("5") == find_replay("x86-hole")
     assert find_replay("popf-hole").parent.name == "popf-hole"
+    assert find_replay("migration-quiet").parent.name == "lectures"  # the host's, not the guest's of that name
+    assert find_replay("scenarios/migration-quiet").parent.name == "migration-quiet"
     with pytest.raises(InputError, match=r'did you mean "x86-hole"\?'):
         find_replay("x86-hol")
     with pytest.raises(InputError, match="no such file"):

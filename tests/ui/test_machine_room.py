@@ -11,8 +11,11 @@ from textual.pilot import Pilot
 from ringviz.record.machines.host_file import find_host, open_host
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
+from ringviz.ui.app import RingvizApp
 from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 from ringviz.ui.screens.explore import ExploreScreen
+from ringviz.ui.screens.home import HomeScreen
+from ringviz.ui.screens.host_lecture import HostLectureScreen
 from ringviz.vmm.migration.source import Plan
 from tests.record.machines.test_moving import OtherHost
 from tests.ui.bench import SIZES
@@ -207,3 +210,32 @@ async def test_memory_is_taken_and_given_by_key(tmp_path: Path) -> None:
         await there.sees("balloon reader empty: done")
     assert room.kept("reader").definition.memory_max_mib is None
     room.close()
+
+
+async def test_from_the_home_screen_into_a_room_a_machine_a_lecture_and_home_again() -> None:
+    app = RingvizApp()
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def until(condition: Callable[[], bool]) -> None:
+            async with asyncio.timeout(20):
+                while not condition():
+                    await asyncio.sleep(0.01)
+            await pilot.pause()
+
+        await pilot.press("h", "down", "down", "down", "enter")
+        await until(lambda: app.machine_room is not None and app.machine_room.view is not None)
+        assert app.screen is app.machine_room
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, ExploreScreen) and app.explore.snapshot is not None)
+        assert app.explore.snapshot is not None
+        assert app.explore.snapshot.scenario_id == "timer-tour"
+        await until(lambda: not app.explore.is_busy and not app.explore.in_motion)
+        await pilot.press("q")
+        await until(lambda: app.screen is app.machine_room)
+        await pilot.press("q")
+        await until(lambda: isinstance(app.screen, HomeScreen))
+        assert not app.remembered.last.scenario
+        await pilot.press("h", "down", "down", "down", "p")
+        await until(lambda: isinstance(app.screen, HostLectureScreen))
+        await pilot.press("q", "q")
+        await until(lambda: isinstance(app.screen, HomeScreen))

@@ -42,6 +42,7 @@ _ORDER_KEYS: Mapping[str, str] = {
     "do": f"one of {', '.join(ACTIONS)}",
     "value": _WHOLE,
 }
+_DEED_KEYS: Mapping[str, str] = {key: _ORDER_KEYS[key] for key in ("machine", "do", "value")}
 RULES, ORDERS = "rules", "orders"
 
 
@@ -93,6 +94,15 @@ def make_automation(values: Mapping[str, object], where: str) -> Automation:
         _check_two(one, other, where)
     _check_orders(orders, where)
     return Automation(rules, tuple(sorted(orders, key=lambda order: order.at)))
+
+
+def read_deed(table: Mapping[str, object], where: str) -> Deed:
+    """Understand a table that says what is to be done with a machine: `machine`, `do` and perhaps `value`.
+
+    Raises:
+        InputError: it does not say what it must; one line with key and what was expected.
+    """
+    return _Table(table, _DEED_KEYS, where).deed()
 
 
 def check_machines(automation: Automation, known: Collection[str], where: str) -> None:
@@ -151,6 +161,9 @@ class _Table:
         if at is None:
             raise self._missing("at")
         return Order(at, self._deed(self._needed_text("machine")))
+
+    def deed(self) -> Deed:
+        return self._deed(self._needed_text("machine"))
 
     # ---- conditions --------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ringviz.ui.laboratory import ScenarioChoice, TechniqueChoice
 from ringviz.ui.requests import Failed, Open, Remarked
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.screens.help import HelpScreen
-from ringviz.ui.screens.hosts import HostsDialog
+from ringviz.ui.screens.hosts import HostsDialog, HostWanted
 from ringviz.ui.widgets.keyline import KeyLine
 
 if TYPE_CHECKING:
@@ -212,18 +212,22 @@ class HomeScreen(Screen[None]):
 
     def action_hosts(self) -> None:
         """Ask for a host with several machines."""
-        if self.app.is_web:
-            self.notice(Remarked("The machine room needs a terminal: `ringviz run noisy-neighbour` opens one there."))
-            return
         try:
             hosts = host_choices()
         except RingvizError as error:
             self.notice(Remarked(str(error)))
             return
 
-        def enter(host: str | None) -> None:
-            if host is not None:
-                self.ringviz.enter_host_room(host)
+        def enter(wanted: HostWanted | None) -> None:
+            if wanted is None:
+                return
+            try:
+                if wanted.is_lecture:
+                    self.ringviz.hold_host_lecture(wanted.host.id)
+                else:
+                    self.ringviz.enter_host_room(wanted.host.id, wanted.host.title)
+            except RingvizError as error:
+                self.notice(Remarked(str(error)))
 
         self.app.push_screen(HostsDialog(hosts), enter)
 

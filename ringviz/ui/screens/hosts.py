@@ -1,6 +1,7 @@
 """Choose a host with several machines, to go into its machine room."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -15,10 +16,22 @@ from ringviz.ui.host_rooms import HostChoice
 from ringviz.ui.widgets.panel import printable
 
 
-class HostsDialog(ModalScreen[str | None]):
-    """Gives a host's id, empty for the user's own machines, or None."""
+@dataclass(frozen=True, slots=True)
+class HostWanted:
+    """What somebody wants to see."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,h", "dismiss(None)", "cancel", show=False)]
+    host: HostChoice
+    is_lecture: bool
+    """Its lecture, and not its machine room."""
+
+
+class HostsDialog(ModalScreen[HostWanted | None]):
+    """Gives a host, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,h", "dismiss(None)", "cancel", show=False),
+        Binding("p", "lecture", "lecture", show=False),
+    ]
 
     def __init__(self, hosts: Sequence[HostChoice]) -> None:
         self._hosts = hosts
@@ -29,7 +42,7 @@ class HostsDialog(ModalScreen[str | None]):
         with Vertical(classes="box") as box:
             box.border_title = Content("Several machines on one host: the machine room of …")
             yield OptionList(*map(_line, self._hosts), markup=False)
-            yield Static("enter opens it · esc cancel", markup=False, classes="hint")
+            yield Static("enter opens it · p holds its lecture · esc cancel", markup=False, classes="hint")
 
     def on_mount(self) -> None:
         """Stand on the first."""
@@ -37,7 +50,13 @@ class HostsDialog(ModalScreen[str | None]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._hosts[event.option_index].id)
+        self.dismiss(HostWanted(self._hosts[event.option_index], is_lecture=False))
+
+    def action_lecture(self) -> None:
+        """The lecture of the highlighted host; the user's own machines have none."""
+        index = self.query_one(OptionList).highlighted
+        if index is not None and self._hosts[index].id:
+            self.dismiss(HostWanted(self._hosts[index], is_lecture=True))
 
 
 def _line(host: HostChoice) -> Content:

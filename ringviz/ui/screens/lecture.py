@@ -25,11 +25,11 @@ from ringviz.ui.commands import LECTURE, Command, bindings
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.requests import NextEvent, OpenGroup, Remarked, Shown, ToBeat
 from ringviz.ui.screens.beat_group import LectureGroupScreen
+from ringviz.ui.screens.beat_heading import spoken_lines, title_lines
 from ringviz.ui.screens.compare_group import choose_techniques
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
 from ringviz.ui.screens.spoilers import without_verdicts
-from ringviz.ui.widgets.big import big
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.console import ConsolePanel
@@ -63,8 +63,6 @@ TRAP_SECONDS = 2.5
 _SLOWEST, _FASTEST = 0.25, 8.0
 _LEAVE_SECONDS = 2.0
 """A second press of the key to leave within this time is meant."""
-_TALL = 36
-"""Rows from which on a heading may have two lines of big type."""
 _EXPLANATION = (
     "A lecture shows the beats of a replay to an audience. Space, →, enter or page down (a presenter's remote) goes "
     "on: it gives the answer to a question first. ← or page up goes back. b makes the screen black until any key. s "
@@ -327,27 +325,13 @@ class LectureScreen(MovingScreen):
 
     def _heading(self, width: int) -> list[Content]:
         played = self._played
-        title = self._replay.title if played is None else played.beat.title
-        is_short = self.size.height < 30
-        head = None if is_short else big_heading(title, width, self.size.height)
-        number = "" if played is None else f"{played.number}/{len(self._replay.beats)} "
-        lines = head or [Content.assemble((number, "$dim"), (printable(title), "bold $primary"))]
         if played is None:
-            return lines
-        beat = played.beat
-        if beat.ask is not None:
-            lines += wrapped(Content.assemble(("? ", "bold $changed"), (printable(beat.ask.text), "bold")), width, 3)
-            for choice in beat.ask.choices:
-                is_it = self._is_answered and choice == beat.ask.answer
-                sign, style = ("→ ", "bold $kind-gate") if is_it else ("  ", "$foreground")
-                lines += wrapped(Content.assemble((f"{sign}{printable(choice)}", style)), width, 2)
-            if self._is_answered and beat.ask.answer and beat.ask.answer not in beat.ask.choices:
-                lines += wrapped(Content.assemble((f"→ {printable(beat.ask.answer)}", "bold $kind-gate")), width, 3)
-        explain = beat.ask.explain if beat.ask is not None and self._is_answered else ""
-        for text in (beat.say, explain):
-            if self._shows_words and text:
-                lines += wrapped(Content(printable(" ".join(text.split()))), width, 4)
-        return lines
+            return title_lines(self._replay.title, "", width, self.size.height)
+        number = f"{played.number}/{len(self._replay.beats)} "
+        lines = title_lines(played.beat.title, number, width, self.size.height)
+        return lines + spoken_lines(
+            played.beat, width, is_answered=self._is_answered, shows_words=self._shows_words
+        )  # fmt: skip
 
     def _wait(self) -> None:
         """Go on after a while, if it goes on by itself."""
@@ -395,20 +379,6 @@ class LectureScreen(MovingScreen):
             write_notes(notes)
         except RingvizError as error:
             self.notice(Remarked(str(error)))
-
-
-def big_heading(title: str, width: int, height: int) -> list[Content] | None:
-    """Give a title in big type, on two lines if it needs them and the screen has them; None if it has no room."""
-    style = "bold $primary"
-    whole = big(title, width, style)
-    if whole is not None or height < _TALL:
-        return whole
-    words = title.split()
-    for count in range(len(words) - 1, 0, -1):
-        upper, lower = big(" ".join(words[:count]), width, style), big(" ".join(words[count:]), width, style)
-        if upper is not None and lower is not None:
-            return [*upper, *lower]
-    return None
 
 
 class BlackScreen(ModalScreen[None]):

@@ -48,6 +48,7 @@ _EXPLANATION = (
     "takes it to where that page begins. e opens everything there is about this moment. Answers are typed: a puts the "
     "cursor into the line for it; Enter on an empty line shows the answer."
 )
+HOST_PANEL = "host"
 _PANELS: dict[str, type[Panel] | type[TailView]] = {
     "code": CodePanel,
     "rings": RingsPanel,
@@ -114,6 +115,9 @@ class LessonScreen(MovingScreen):
                     widget = panel().data_bind(LessonScreen.snapshot)
                     widget.add_class("looked-at", f"look-{name}")
                     yield widget
+                with VerticalScroll(classes="looked-at look-host host-panel", can_focus=False) as host:
+                    host.border_title = Content("The host")
+                    yield Static("", markup=False, id="host-lines")
                 yield CardPanel().data_bind(LessonScreen.snapshot)
         yield KeyLine(LESSON)
 
@@ -133,7 +137,9 @@ class LessonScreen(MovingScreen):
         if question is not None:
             self._given = done.answers.get(answer_key(question.id, self._seed))
         self.page = message.page
+        self.query_one("#host-lines", Static).update(Content("\n".join(printable(line) for line in message.page.host)))
         self.look = message.page.look or "code"
+        self._show_panel()  # one page can show another host than the one before
         done.page = message.page.number
         done.is_read = done.is_read or message.page.number == message.page.of
         self._save()
@@ -217,6 +223,8 @@ class LessonScreen(MovingScreen):
     def action_other_panel(self) -> None:
         """Another panel on the right."""
         names = [name for name in _PANELS if name != "side" or self._has_side]
+        if self.page is not None and self.page.host:
+            names.insert(0, HOST_PANEL)
         at = names.index(self._shown_name) if self._shown_name in names else -1
         self.look = names[(at + 1) % len(names)]
 
@@ -293,6 +301,8 @@ class LessonScreen(MovingScreen):
     @property
     def _shown_name(self) -> str:
         name = _ELSEWHERE.get(self.look, self.look)
+        if name == HOST_PANEL and self.page is not None and self.page.host:
+            return HOST_PANEL
         return "code" if name not in _PANELS or (name == "side" and not self._has_side) else name
 
     @property
@@ -308,6 +318,7 @@ class LessonScreen(MovingScreen):
         for panel in self.query(".looked-at"):
             panel.display = panel.has_class(f"look-{self._shown_name}")
         self.set_class(self.look == "card", "-card-first")
+        self.set_class(self._shown_name == HOST_PANEL, "-host-first")
 
     def _draw(self) -> None:
         page = self.page

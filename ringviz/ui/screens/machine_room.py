@@ -1,7 +1,8 @@
 """The machine room: the virtual machines of a host as rows, who had the CPU of late, and keys to change shares."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -11,16 +12,17 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from ringviz.engine.automation.rules import Automation, Deed
-from ringviz.engine.host_view import LEGEND
-from ringviz.record.machines.leaving import Peer
+from ringviz.engine.automation.rules import Deed
 from ringviz.record.machines.life_cycle import OPERATIONS, Life
-from ringviz.record.machines.room import Room
-from ringviz.record.machines.room_view import MemoryMap, RoomRow, RoomView
-from ringviz.ui.host_thread import GANTT_PERIODS, HostSaid, HostShown, HostThread, Nudge, Visit
+from ringviz.record.machines.room_view import RoomRow, RoomView
+from ringviz.ui.host_thread import HostSaid, HostShown, HostThread, Nudge, OpenedHost, Visit, Visited
 from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
+from ringviz.ui.widgets.room import audit_lines, gantt_lines, machine_lines, map_lines
+
+if TYPE_CHECKING:
+    from ringviz.ui.app import RingvizApp
 
 _KEYS = (
     ("space", "run, hold"),
@@ -37,37 +39,20 @@ _KEYS = (
 _HELP_KEY = ("h", "slow it down")
 _GAP = "  "
 _FRAME_CELLS = 5
-_NUMBERS_CELLS = 65
-"""What a row has beside the machine's name."""
-_MEMORY_CELLS = 20
-"""What memory and disk take, where there is room for them."""
 _MAP_ROWS = 6
 """Lines of the picture of the host's memory."""
 _ROOM_FOR_ALL_FROM = 30
 """Lines of height below which a migration takes the room of the legend."""
 _TWO_COLUMNS_FROM = 120
 """Cells of width from which on the migration stands beside the picture, and not above it."""
-_GUEST_CELLS, _TECHNIQUE_CELLS, _BALLOON_CELLS = 20, 19, 17
-"""What guest, technique and pages take that are in a balloon or shared, where there is room for them too."""
-_STATE_LOOKS = {"running": "bold $kind-gate", "ready": "$kind-exit", "parked": "$kind-trap", "paused": "$dim"}
-_LOUD = 50
-"""Per cent of stolen time from which on the number is not to be overlooked."""
-
-
-_LIVES = {Life.MIGRATING: "moving", Life.SHUTTING_DOWN: "ending"}
-"""What a machine is at that is between two lives; else what it is at on its host."""
 
 
 class MachineRoomScreen(Screen[None]):
     """A host at work.
 
     Args:
-        room: its machines.
-        automation: rules and orders that it lives by.
+        opening: gives the host, and is done with it when the screen is left.
         title: what it shows, if it is a demonstration.
-        stop_at: cycles after which it is held for the first time.
-        peer: the host to which machines can move.
-        there: what that one has said, line by line.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -99,18 +84,9 @@ class MachineRoomScreen(Screen[None]):
         Binding("enter", "visit", "look in", show=False),
     ]
 
-    def __init__(
-        self,
-        room: Room,
-        automation: Automation | None = None,
-        title: str = "",
-        stop_at: int | None = None,
-        peer: Peer | None = None,
-        there: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
+    def __init__(self, opening: AbstractContextManager[OpenedHost], title: str = "") -> None:
         super().__init__()
-        self.host = HostThread(room, automation, stop_at, self.post_message, peer)
-        self._there = there
+        self.host = HostThread(opening, self.post_message)
         self.view: RoomView | None = None
         self.goes_on = False
         self.selected = 0
@@ -141,6 +117,10 @@ class MachineRoomScreen(Screen[None]):
         """Let the host begin."""
         self.query_one("#room-heading").display = bool(self._heading)
         self.host.start()
+
+    def on_unmount(self) -> None:
+        """Whatever way it is left, the other host is not left behind."""
+        self.host.end()
 
     def on_resize(self) -> None:
         """Have the picture as wide as its column."""
@@ -182,6 +162,11 @@ class MachineRoomScreen(Screen[None]):
     def _said(self, message: HostSaid) -> None:
         look = "bold $kind-violation" if message.is_failure else "bold $kind-gate"
         self.query_one("#said", Static).update(Content.assemble((printable(message.text), look)))
+
+    @on(Visited)
+    def _visited(self, message: Visited) -> None:
+        if self.is_attached:
+            cast("RingvizApp", self.app).visit(message)
 
     # ---- keys --------------------------------------------------------------------------------------------------------
 
@@ -300,7 +285,9 @@ class MachineRoomScreen(Screen[None]):
         doing = "runs" if self.goes_on else "has nothing to do" if view.is_over else "is held"
         head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles · the host {doing}"
         self.query_one("#head", Static).update(Content.assemble((head, "bold $primary")))
-        self.query_one("#machines", Static).update(Content("\n").join(self._machine_lines(view)))
+        is_short_of_room = view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM
+        rows = machine_lines(view, self.selected, self.size.width - _FRAME_CELLS, has_legend=not is_short_of_room)
+        self.query_one("#machines", Static).update(Content("\n").join(rows))
         self.query_one("#life", Static).update(Content("\n").join(self._life_lines(view)))
         first = self.query_one("#first")
         first.display = view.migration is not None or view.memory is not None
@@ -308,21 +295,19 @@ class MachineRoomScreen(Screen[None]):
         self.query_one("#second").set_class(self._has_two_columns, "-column")
         self.query_one("#below").set_class(self._has_two_columns, "-columns")
         if view.migration is not None:
-            there = [printable(line) for line in self._there()] if view.migration.outcome is not None else []
+            there = [printable(line) for line in self.host.there()] if view.migration.outcome is not None else []
             lines = migration_lines(view.migration, self._first_cells, there)
             self.query_one("#migration", Static).update(Content("\n").join(lines))
         self.query_one("#migration").display = view.migration is not None
         pages = self.query_one("#pages", Static)
         pages.display = view.memory is not None
         if view.memory is not None:
-            pages.update(Content("\n").join(_map_lines(view.memory, self._first_cells)))
+            pages.update(Content("\n").join(map_lines(view.memory, self._first_cells)))
         is_moving = view.migration is not None and view.migration.outcome is None
         keys = self.query_one("#keys", Static)
         keys.update(_key_line(self.size.width - 2, is_moving=is_moving))
-        self.query_one("#gantt", Static).update(Content("\n").join(_gantt_lines(view)))
-        audit = [Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))]
-        audit += [Content(printable(line)) for line in reversed(view.audit)]
-        self.query_one("#audit", Static).update(Content("\n").join(audit if view.audit else []))
+        self.query_one("#gantt", Static).update(Content("\n").join(gantt_lines(view)))
+        self.query_one("#audit", Static).update(Content("\n").join(audit_lines(view)))
 
     def _life_lines(self, view: RoomView) -> Iterator[Content]:
         row = self._row()
@@ -334,47 +319,6 @@ class MachineRoomScreen(Screen[None]):
             disk = "no disk" if row.written_bytes is None else f"{row.written_bytes:,} bytes written to disk"
             text = f"Memory: {row.memory_mib} MiB, {balloon}, {row.shared_pages:,} pages shared; {disk}"
             yield Content.assemble((text, "$dim"))
-
-    def _machine_lines(self, view: RoomView) -> Iterator[Content]:
-        longest = max((len(row.name) for row in view.rows), default=0)
-        width = self.size.width - _FRAME_CELLS - _NUMBERS_CELLS
-        has_memory = width >= longest + _MEMORY_CELLS
-        width -= _MEMORY_CELLS if has_memory else 0
-        has_guest = width >= longest + _GUEST_CELLS
-        width -= _GUEST_CELLS if has_guest else 0
-        has_technique = width >= longest + _TECHNIQUE_CELLS
-        width -= _TECHNIQUE_CELLS if has_technique else 0
-        has_balloon = has_technique and width >= longest + _BALLOON_CELLS
-        name = max(len("machine"), min(longest, width - (_BALLOON_CELLS if has_balloon else 0)))
-        more = f"{'guest':<20}" if has_guest else ""
-        more += f"{'technique':<19}" if has_technique else ""
-        titles = f"  {'machine':<{name}}  {more}{'state':<9}{'where':<21}"
-        titles += f"{'memory':>8}{'disk':>10}  " if has_memory else ""
-        titles += f"{'balloon':>9}{'shared':>8}" if has_balloon else ""
-        titles += f"{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>6}{'exits':>7}"
-        yield Content.assemble((titles, "bold"))
-        for index, row in enumerate(view.rows):
-            is_selected = index == self.selected
-            more = f"{_clipped(printable(row.scenario), 19):<20}" if has_guest else ""
-            more += f"{row.technique:<19}" if has_technique else ""
-            exits = "-" if row.exits is None else f"{row.exits:,.0f}"
-            cap = f"{row.cap_percent} %" if row.cap_percent else "-"
-            sign = "▶" if is_selected else " "
-            yield Content.assemble(
-                (f"{sign} {_clipped(row.name, name):<{name}}  ", "bold $ring-lit" if is_selected else ""),
-                more,
-                (f"{_LIVES.get(row.life, row.state):<9}", _STATE_LOOKS.get(row.state, "")),
-                f"{_clipped(row.where, 20):<21}{_memory(row) if has_memory else ''}",
-                f"{_balloon(row) if has_balloon else ''}{row.weight:>6}{cap:>6}",
-                f"{row.share:>4.0f} %",
-                (f"{row.ready:>4.0f} %", "bold $kind-trap" if row.ready >= _LOUD else ""),
-                f"{exits:>7}",
-            )
-        if view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM:
-            return
-        yield Content.assemble(
-            ("CPU, ready (stolen time): of the last period; exits: for each million cycles that it had the CPU", "$dim")
-        )
 
 
 def _key_line(width: int, *, is_moving: bool = False) -> Content:
@@ -389,36 +333,3 @@ def _key_line(width: int, *, is_moving: bool = False) -> Content:
         lines[-1].append(part)
         taken += part.cell_length + len(_GAP)
     return Content("\n").join(Content(_GAP).join(line) for line in lines)
-
-
-def _memory(row: RoomRow) -> str:
-    disk = "-" if row.written_bytes is None else f"+{row.written_bytes / 1024:,.1f} K"
-    return f"{row.memory_mib:>4} MiB{disk:>10}  "
-
-
-def _balloon(row: RoomRow) -> str:
-    balloon = "-" if row.ballooned_pages is None else f"{row.ballooned_pages:,}"
-    return f"{balloon:>9}{row.shared_pages:>8,}"
-
-
-def _map_lines(shown: MemoryMap, width: int) -> Iterator[Content]:
-    yield Content.assemble(("Who has which frame of the memory", "bold"))
-    yield Content(shown.head)
-    for start in range(0, len(shown.picture), width):
-        yield Content.assemble((shown.picture[start : start + width], "$kind-gate"))
-    yield Content.assemble((shown.legend, "$dim"))
-
-
-def _clipped(text: str, cells: int) -> str:
-    return text if len(text) <= cells else f"{text[: cells - 1]}…"
-
-
-def _gantt_lines(view: RoomView) -> Iterator[Content]:
-    longest = max((len(name) for name, _ in view.gantt), default=0)
-    head = f"Who had the CPU in the last {GANTT_PERIODS} periods: {view.gantt_from:,} to {view.clock:,} cycles"
-    yield Content("")
-    yield Content.assemble((head, "bold"))
-    for name, picture in view.gantt:
-        yield Content.assemble(f"{name:<{longest}} │", (picture, "$kind-gate"), "│")
-    yield Content.assemble((LEGEND, "$dim"))
-    yield Content("")

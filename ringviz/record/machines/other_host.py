@@ -3,15 +3,17 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ringviz.errors import MigrationError
-
-if TYPE_CHECKING:
-    from ringviz.record.machines.host_file import HostDefinition
-    from ringviz.record.machines.leaving import Peer
+from ringviz.record.machines.host_file import HostDefinition, open_host
+from ringviz.record.machines.leaving import Peer
+from ringviz.record.machines.room import Room
+from ringviz.record.machines.store import FOLDER_VARIABLE
 
 _PATIENCE_S = 60
 _LONGER = 8
@@ -21,15 +23,12 @@ _LONGER = 8
 class OtherHost:
     """The process, and what it has said."""
 
-    def __init__(self, definition: "HostDefinition", folder: Path) -> None:
+    def __init__(self, definition: HostDefinition, folder: Path) -> None:
         """Start it with a host like the first one, in an empty folder.
 
         Raises:
             MigrationError: it does not come up.
         """
-        from ringviz.record.machines.room import Room
-        from ringviz.record.machines.store import FOLDER_VARIABLE
-
         self._definition, self._shared = definition, folder / "shared"
         room = Room(folder / "machines", lambda: 0)
         room.set_host(definition.cpu, definition.memory_mib, definition.scheduler)
@@ -53,10 +52,8 @@ class OtherHost:
         self._reader.start()
 
     @property
-    def peer(self) -> "Peer":
+    def peer(self) -> Peer:
         """Say how machines move there."""
-        from ringviz.record.machines.leaving import Peer
-
         assert self._definition.other_host is not None
         return Peer(self._port, self._shared, self._definition.other_host)
 
@@ -75,3 +72,22 @@ class OtherHost:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.lines.append(line.rstrip())
+
+
+@contextmanager
+def opened_host(definition: HostDefinition) -> Iterator[tuple[Room, OtherHost | None]]:
+    """Give a host with its machines on, and the other one if the file speaks of one; nothing of them is kept.
+
+    Raises:
+        RingvizError: there can be no such host; one line.
+    """
+    with tempfile.TemporaryDirectory(prefix="ringviz-", ignore_cleanup_errors=True) as folder:
+        room = open_host(definition, Path(folder) / "here", lambda: 0)
+        other = None
+        try:
+            other = None if definition.other_host is None else OtherHost(definition, Path(folder) / "there")
+            yield room, other
+        finally:
+            room.close()
+            if other is not None:
+                other.close()
