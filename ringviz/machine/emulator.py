@@ -114,6 +114,9 @@ class Emulator:
         self._engine = uc._uch
         self._number = ctypes.c_uint64()
         self._number_reference = ctypes.byref(self._number)
+        self._value = ctypes.c_uint64()
+        """What is written into a register; not the one that is read into, for a read may leave its upper half."""
+        self._value_reference = ctypes.byref(self._value)
         self._prepare_host()
         self.frames = self._frame_map(uc, layout.FRAME_TABLES)
         self._context = uc.context_save()
@@ -304,8 +307,8 @@ class Emulator:
 
     def _write_register(self, register: int, value: int) -> None:
         """Write a register of at most 64 bits, without asking which kind of register it is."""
-        self._number.value = value
-        status = uclib.uc_reg_write(self._engine, register, self._number_reference)
+        self._value.value = value
+        status = uclib.uc_reg_write(self._engine, register, self._value_reference)
         if status != 0:
             raise RuntimeError(f"writing a register failed with status {status}")
 
