@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ringviz.engine.recording import _MOST_NEAR_FRAMES, _STOPS_PER_NEAR_FRAME, LIMIT_REACHED, Recording
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
+from ringviz.machine.stops import Stop
+from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.registry import available
 from ringviz.vmm.stall import NO_PROGRESS
 from tests.engine.complete_state import everything, fresh, recording
@@ -206,9 +208,14 @@ def test_a_step_back_plays_few_stops_again(tmp_path: Path, monkeypatch: pytest.M
     rounds = bytes.fromhex("b9 c8000000  fa fb 40 fa fb 40 49 75 f7 f4")  # 200 x (cli; sti; inc eax) twice
     tape = recording(bare_scenario(tmp_path, rounds), "trap-emulate")
     tape.play_to_the_end()
-    answered = []
+    answered: list[Stop] = []
     handle = tape.technique.handle
-    monkeypatch.setattr(tape.technique, "handle", lambda stop: answered.append(stop) or handle(stop))
+
+    def counted(stop: Stop) -> Outcome:
+        answered.append(stop)
+        return handle(stop)
+
+    monkeypatch.setattr(tape.technique, "handle", counted)
     tape.seek(1500)
     played = []
     for _ in range(400):
