@@ -318,13 +318,15 @@ def room(
         if peer is not None or shared is not None:
             raise InputError(f"--peer: {host} says itself whether there is another host")
         return open_room_of(host)
+    from ringviz.record.state_folder import state_folder
     from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 
     other = peer_of(peer, shared)
 
     with open_room() as opened:
         automation = None if policy is None else _automation(policy, opened)
-        MachineRoomApp(opened, automation, other=None if other is None else OtherHostSeen(other)).run()
+        seen = None if other is None else OtherHostSeen(other)
+        MachineRoomApp(opened, automation, other=seen, edits=state_folder() / "edits").run()
     return Exit.DONE
 
 

@@ -74,12 +74,14 @@ def open_room_of(host: str) -> int:
     """
     from ringviz.record.machines.host_file import find_host
     from ringviz.record.machines.other_host import opened_host
+    from ringviz.record.state_folder import state_folder
     from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 
     definition = find_host(host)
     with opened_host(definition) as (room, other):
         seen = None if other is None else OtherHostSeen(other.peer, lambda: other.lines)
-        MachineRoomApp(room, definition.automation, definition.title, definition.cycles, seen).run()
+        edits = state_folder() / "edits"
+        MachineRoomApp(room, definition.automation, definition.title, definition.cycles, seen, edits).run()
     return Exit.DONE
 
 

@@ -24,7 +24,6 @@ from ringviz.engine.memory_view import MemoryView, build_memory, chief, resolve
 from ringviz.engine.recording import Cancelled, Recording, never
 from ringviz.engine.reference import NATIVE, native_reference
 from ringviz.engine.snapshots import Glance, Moment, build_glance, build_snapshot
-from ringviz.engine.timeline import Marks
 from ringviz.engine.view import LedgerView, Snapshot
 from ringviz.engine.walks import WalkView, build_walk
 from ringviz.facts.costs import CpuProfile
@@ -69,7 +68,6 @@ class Session:
         self.setup = choose(technique, mmu, cpu, controls, scenario)
         self._recording = Recording(scenario, technique, self.setup)
         self._source: SourceMap = load_source_map(scenario, variant_for(technique))
-        self._marks = Marks()
         self._is_tracing = False
         """The last step is taken with an eye on what it reads and writes."""
         self._trace: StepTrace | None = None
@@ -456,10 +454,9 @@ class Session:
                 `native_cycles`, and is otherwise whole.
             looks: what else it is to have.
         """
-        self._marks.follow(self._recording.log, self.end or max(self.explored, 1))
         memory = self._look_at_memory(looks)
         walked = self._look_at_walk(looks)
-        shown = build_snapshot(self, self._recording, self._before, self._marks, cancelled)
+        shown = build_snapshot(self, self._recording, self._before, cancelled)
         return replace(shown, memory=memory, walk=walked)
 
 

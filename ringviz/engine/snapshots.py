@@ -14,7 +14,6 @@ from ringviz.engine.recording import Cancelled, Recording
 from ringviz.engine.register_rows import build_registers
 from ringviz.engine.rings import build_rings
 from ringviz.engine.text_screen import text_screen
-from ringviz.engine.timeline import Marks
 from ringviz.engine.view import Card, EventRow, RegisterRow, RingsView, Snapshot, TimelineView
 from ringviz.facts.instruction_weights import HUNDREDTHS
 from ringviz.guest.instruction import Instruction
@@ -77,9 +76,7 @@ class EventRows(Sequence[EventRow]):
         return EventRow(index + 1, raw.at, raw.address, instruction, raw.cause, action, cycles, raw.kind)
 
 
-def build_snapshot(
-    session: Session, recording: Recording, before: Moment | None, marks: Marks, cancelled: Cancelled
-) -> Snapshot:
+def build_snapshot(session: Session, recording: Recording, before: Moment | None, cancelled: Cancelled) -> Snapshot:
     """Make the snapshot of a moment; cancelled, it is without what bare metal would have paid."""
     technique = recording.technique
     now = Moment.of(technique)
@@ -87,6 +84,7 @@ def build_snapshot(
     count = session.event_count()
     first = log.before(session.position - 1) if session.position else 0
     last_step = log.raw[first:count]
+    recording.marks.widen(session.end or max(session.explored, 1))
     return Snapshot(
         scenario_id=session.scenario.id,
         scenario_title=session.scenario.title,
@@ -100,14 +98,14 @@ def build_snapshot(
         position=session.position,
         outcome=recording.end.text if recording.end is not None and session.is_over else "",
         console=technique.machine.bus.console,
-        rings=build_rings(session.technique, now.guest, now.real, log.raw[:count][-200:]),
+        rings=build_rings(session.technique, now.guest, now.real, log.raw[max(0, count - 200) : count]),
         code=build_code(technique, session.source, now.guest),
         source_name=session.scenario.guest.source,
         registers=build_registers(session.technique, now, before),
         card=build_card(session, before, now, last_step, log.cycles(count - 1) if last_step else None),
         events=EventRows(log, count),
         ledger=session.ledger(cancelled),
-        timeline=TimelineView(session.position, session.explored, session.end, marks.all()),
+        timeline=TimelineView(session.position, session.explored, session.end, recording.marks.all()),
         screen=text_screen(technique),
         side=technique.side(),
         micro=build_micro_steps(technique, last_step[-1] if last_step else None),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ringviz.engine.event_log import EventLog
 from ringviz.engine.view import Mark
+from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.events import Kind
 
 _BUCKETS = 400
@@ -14,13 +14,21 @@ class Marks:
 
     def __init__(self) -> None:
         self._width = 1
-        self._seen = 0
         self._buckets: dict[tuple[int, Kind], tuple[int, int]] = {}
         """Where the first is, and how many there are."""
         self._sorted: tuple[Mark, ...] | None = None
 
-    def follow(self, log: EventLog, span: int) -> None:
-        """Take in what the log has gained; `span` is the length of the line in instructions."""
+    def note(self, event: RawEvent) -> None:
+        """Take in one more event, that is not before any known one."""
+        if event.at > self._width * 2 * _BUCKETS:
+            self.widen(event.at)
+        key = (event.at // self._width, event.kind)
+        at, count = self._buckets.get(key, (event.at, 0))
+        self._buckets[key] = at, count + 1
+        self._sorted = None
+
+    def widen(self, span: int) -> None:
+        """Make room for a line of so many instructions."""
         while span > self._width * 2 * _BUCKETS:
             self._width *= 2
             merged: dict[tuple[int, Kind], tuple[int, int]] = {}
@@ -29,13 +37,6 @@ class Marks:
                 first, others = merged.get(key, (at, 0))
                 merged[key] = min(at, first), others + count
             self._buckets, self._sorted = merged, None
-        for event in log.raw[self._seen :]:
-            key = (event.at // self._width, event.kind)
-            at, count = self._buckets.get(key, (event.at, 0))
-            self._buckets[key] = at, count + 1
-        if self._seen != len(log):
-            self._sorted = None
-        self._seen = len(log)
 
     def all(self) -> tuple[Mark, ...]:
         """The marks in order."""

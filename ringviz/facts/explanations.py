@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ringviz.facts.source import Source, by
-from ringviz.facts.sources import AA06, APM2, RING_COMPRESSION, SDM1, SDM3A, SDM3C
+from ringviz.facts.sources import AA06, APM2, POPEK_GOLDBERG, RING_COMPRESSION, SDM1, SDM3A, SDM3C, XEN03
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +250,74 @@ EXPLANATIONS: Mapping[str, Explanation] = by(
         APM2.at("Secure Virtual Machine", note="Intel: SDM Vol. 3C, Introduction to Virtual Machine Extensions"),
         ("ring-minus-1", "exit"),
         "second-axis",
+    ),
+    Explanation(
+        "resident VMM",
+        "VMM",
+        "The virtual machine monitor holds the machine: every trap and every exit of the guest ends with it, and it "
+        "decides what the guest gets to see.",
+        POPEK_GOLDBERG.at("modules of a virtual machine monitor"),
+        ("vmm",),
+        "what-is-a-vmm",
+    ),
+    Explanation(
+        "resident guest OS",
+        "guest OS",
+        "The guest's own kernel, unchanged, as it would run on bare metal: it believes that ring 0 is its own.",
+        POPEK_GOLDBERG.at("definition of a virtual machine"),
+        ("guest",),
+        "trap-and-emulate",
+    ),
+    Explanation(
+        "resident translated OS",
+        "translated OS",
+        "The guest's kernel does not run itself: the VMM has translated its code, and this translation runs in its "
+        "place. The silent instructions are gone from it.",
+        AA06.at("section 3"),
+        ("binary-translation",),
+        "binary-translation",
+    ),
+    Explanation(
+        "resident ported OS",
+        "ported OS",
+        "The guest's kernel was changed and built anew for the VMM. It knows that ring 0 is not its own, and asks by "
+        "hypercall for what it may not do itself.",
+        XEN03.at(""),
+        ("paravirtualization", "hypercall"),
+        "paravirtualization",
+    ),
+    Explanation(
+        "resident applications",
+        "applications",
+        "The guest's programs. No technique here changes their code, and all but full emulation let the CPU run it "
+        "directly.",
+        AA06.at("section 3", note="user code runs directly"),
+        ("innocuous",),
+    ),
+    Explanation(
+        "resident host OS",
+        "host OS",
+        "The operating system of the real machine. To it, the emulator is one program like others.",
+        AA06.at("section 2"),
+        ("emulation",),
+    ),
+    Explanation(
+        "resident emulator",
+        "emulator",
+        "A program in which the guest's whole CPU is data: it reads each of the guest's instructions and does what it "
+        "says. No ring of the real CPU belongs to the guest.",
+        AA06.at("section 2", note="an interpreter keeps the guest's state in its own memory"),
+        ("emulation", "interpreter-routine"),
+    ),
+    Explanation(
+        "crossing",
+        "The last crossing",
+        "The CPU changes its ring only at gates, exceptions, interrupts and system-call instructions, and on the way "
+        "back from them; with hardware assistance at exits and entries, too. Each of these costs, and each is a chance "
+        "for a VMM to take over.",
+        SDM3A.at("Privilege Levels", note="inter-privilege control transfers go through gates"),
+        ("gate", "trap", "exit"),
+        "crossing-the-line",
     ),
     Explanation(
         "cycles",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -277,16 +278,19 @@ class Emulator:
         self._update_context()
         sysenter = tuple(self._sysenter)
         counts = self.retired, self.tally, self.work
-        return bytes(self._view), *counts, self._efer, sysenter, self._completed_outside, self._svm
+        # A long run has thousands of these, and most of one is zeros.
+        image = zlib.compress(bytes(self._view), 1)
+        return image, *counts, self._efer, sysenter, self._completed_outside, self._svm
 
     def restore(self, saved: Saved) -> None:
         """Return to a saved state. Memory is the caller's to restore."""
-        image, *counts, self._efer, sysenter, self._completed_outside, self._svm = saved
+        packed, *counts, self._efer, sysenter, self._completed_outside, self._svm = saved
+        image = zlib.decompress(packed)
         self.retired, self.slots[Slot.TALLY], self.slots[Slot.WORK] = counts
         self._sysenter = list(sysenter)
         # The header holds pointers of this engine; only what follows it is CPU state.
         size = len(image) - layout.HEADER
-        ctypes.memmove(ctypes.addressof(self._view) + layout.HEADER, bytes(image[layout.HEADER :]), size)
+        ctypes.memmove(ctypes.addressof(self._view) + layout.HEADER, image[layout.HEADER :], size)
         self.uc.context_restore(self._context)
         self.flush_tlb()
         self._state = self._clean = None

@@ -523,7 +523,7 @@ class RingvizApp(App[None]):
     def _source_shown(self, message: SourceShown) -> None:
         if self.wants_source and isinstance(self.front, ExploreScreen):
             self.wants_source = False
-            self.editor = EditScreen(message.source)
+            self.editor = EditScreen(message.source, is_copy=self.is_visiting)
             with self.uncovered():
                 self.push_screen(self.editor)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.screen import Screen
 
@@ -10,6 +11,7 @@ from ringviz.engine.automation.rules import Automation
 from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.room import Room
 from ringviz.ui.app import RingvizApp
+from ringviz.ui.engine_editing import EngineEditing
 from ringviz.ui.engine_laboratory import EngineLaboratory
 from ringviz.ui.host_thread import OpenedHost
 from ringviz.ui.screens.machine_room import MachineRoomScreen
@@ -33,8 +35,20 @@ class MachineRoomApp(RingvizApp):
         title: str = "",
         stop_at: int | None = None,
         other: OtherHostSeen | None = None,
+        edits: Path | None = None,
     ) -> None:
-        super().__init__(laboratory=EngineLaboratory())
+        """Open the room.
+
+        Args:
+            room: whose machines run.
+            automation: rules and orders that the host lives by.
+            title: what it shows, if it is a demonstration.
+            stop_at: cycles after which it is held for the first time.
+            other: where machines can move to.
+            edits: folder in which changed guests are kept; None keeps them nowhere.
+        """
+        laboratory = EngineLaboratory()
+        super().__init__(laboratory=laboratory, editing=EngineEditing(laboratory, edits))
         peer, lines = (None, tuple) if other is None else (other.peer, other.lines)
         self.room = MachineRoomScreen(nullcontext(OpenedHost(room, automation, stop_at, peer, lines)), title)
         self.machine_room = self.room

@@ -13,10 +13,12 @@ from ringviz.facts.exceptions import EXCEPTIONS
 from ringviz.facts.explanations import EXPLANATIONS, LESSONS_OF_TERMS
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.instructions import INSTRUCTIONS, Instruction
+from ringviz.ui.bill_subjects import bill_subject, bill_subjects
 from ringviz.ui.bookmarks import Bookmark
-from ringviz.ui.glyphs import KIND_LOOKS, MARK_LOOKS, VERDICT_LOOKS, grouped, ring_name
+from ringviz.ui.glyphs import KIND_LOOKS, MARK_LOOKS, VERDICT_LOOKS, grouped
 from ringviz.ui.memory_subjects import memory_subject, walk_subject
-from ringviz.ui.subject import Subject
+from ringviz.ui.ring_subjects import ring_subject, ring_subjects
+from ringviz.ui.subject import Subject, known
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.events import EventsPanel
 from ringviz.ui.widgets.memory import MemoryPanel
@@ -43,8 +45,8 @@ def subjects_of(focused: Widget | None, snapshot: Snapshot | None) -> tuple[Subj
     pointed = _pointed(focused, snapshot)
     if pointed is not None:
         subjects.insert(0, pointed)
-    known = {subject.title for subject in subjects}
-    return (*subjects, *(subject for subject in _in_panel(focused, snapshot) if subject.title not in known))
+    titles = {subject.title for subject in subjects}
+    return (*subjects, *(subject for subject in _in_panel(focused, snapshot) if subject.title not in titles))
 
 
 def _pointed(panel: Widget, snapshot: Snapshot) -> Subject | None:
@@ -65,6 +67,10 @@ def _pointed(panel: Widget, snapshot: Snapshot) -> Subject | None:
             return memory_subject(snapshot.memory, panel.pointed)
         case WalkPanel() if snapshot.walk is not None:
             return walk_subject(snapshot.walk, panel.pointed)
+        case RingsPanel():
+            return ring_subject(snapshot, panel.pointed)
+        case OverheadPanel():
+            return bill_subject(snapshot.ledger, panel.pointed)
         case _:
             return None
 
@@ -74,9 +80,9 @@ def _in_panel(panel: Widget, snapshot: Snapshot) -> Iterator[Subject]:
         case TwicePanel():
             yield from _registers(snapshot)
         case RingsPanel():
-            yield from _rings(snapshot)
+            yield from ring_subjects(snapshot.rings)
         case OverheadPanel():
-            yield from _bill(snapshot)
+            yield from bill_subjects(snapshot.ledger)
         case SidePanel() if snapshot.side is not None:
             yield from (_side(row) for row in snapshot.side.rows if row.note)
         case EventsPanel() | TimelinePanel() | MemoryPanel() | WalkPanel():
@@ -90,12 +96,12 @@ def _registers(snapshot: Snapshot) -> Iterator[Subject]:
 
 
 def _register(row: RegisterRow) -> Subject:
-    known = EXPLANATIONS.get(f"register {row.name}") or EXPLANATIONS.get(f"register E{row.name[1:]}")
+    about = EXPLANATIONS.get(f"register {row.name}") or EXPLANATIONS.get(f"register E{row.name[1:]}")
     old = "" if row.guest_old is None else f" (before: {row.guest_old})"
     now = f"The guest thinks {row.guest}{old}; really it is {row.real}."
     if row.differs and row.note:
         now += f" {row.note[:1].upper()}{row.note[1:]}."
-    return Subject(row.name, now, "") if known is None else _known(known.id, now)
+    return Subject(row.name, now, "") if about is None else known(about.id, now)
 
 
 def _side(row: SideRow) -> Subject:
@@ -139,35 +145,11 @@ def _instruction_at(row: CodeRow) -> Subject:
     return Subject(title, now, about.text, str(about.source), LESSONS_OF_TERMS.get(about.id, ""), (about.term,))
 
 
-def _rings(snapshot: Snapshot) -> Iterator[Subject]:
-    rings = snapshot.rings
-    for seat in rings.seats:
-        parts = [f"Here: {seat.resident}." if seat.resident else "Nobody is here."]
-        if seat.ring == rings.real:
-            parts.append("The CPU is here now.")
-        if seat.ring == rings.believed and rings.believed != rings.real:
-            parts.append("The guest believes to be here.")
-        known = EXPLANATIONS.get(f"ring {seat.ring}")
-        if known is None:
-            yield Subject(f"Ring {ring_name(seat.ring)}", " ".join(parts), "")
-        else:
-            yield _known(known.id, " ".join(parts))
-
-
 def _event(row: EventRow) -> Subject:
     look = KIND_LOOKS[row.kind]
     cycles = "" if row.cycles is None else f" It is charged {grouped(row.cycles)} cycles (modelled)."
     now = f"Step {grouped(row.at)}, {row.instruction}: {row.cause} → {row.action}.{cycles}"
     return Subject(f"{look.glyph} {look.word} {row.number}", now, look.meaning)
-
-
-def _bill(snapshot: Snapshot) -> Iterator[Subject]:
-    yield _known("cycles")
-    for row in snapshot.ledger.rows:
-        if row.count or row.cycles:
-            each = "there is no figure for one" if row.each is None else f"{grouped(row.each)} cycles each"
-            now = f"{grouped(row.count)}×, {grouped(row.cycles)} cycles together; {each} ({row.status.value})."
-            yield Subject(row.label, now, row.advice)
 
 
 def _code(snapshot: Snapshot) -> Iterator[Subject]:
@@ -205,11 +187,6 @@ def _instruction(row: Instruction, now: str = "") -> Subject:
     return Subject(f"{names} ({row.id})" if len(row.id) > 6 else names, now, text, str(row.source), "x86-hole", see)
 
 
-def _known(id_: str, now: str = "") -> Subject:
-    row = EXPLANATIONS[id_]
-    return Subject(row.title, now, row.text, str(row.source), row.lesson, tuple(GLOSSARY[s].term for s in row.see))
-
-
 def all_subjects() -> tuple[Subject, ...]:
     """Give everything that has a name here: words, registers, rings, instructions, exceptions, kinds of events."""
     terms = (
@@ -224,9 +201,9 @@ def all_subjects() -> tuple[Subject, ...]:
         for vector, row in EXCEPTIONS.items()
     )
     kinds = (Subject(f"{look.glyph} {look.word}", "", look.meaning) for look in KIND_LOOKS.values())
-    known = (_known(id_) for id_ in EXPLANATIONS)
+    explained = (known(id_) for id_ in EXPLANATIONS)
     instructions = (_instruction(row) for row in INSTRUCTIONS.values())
-    return (*terms, *known, *instructions, *exceptions, *kinds)
+    return (*terms, *explained, *instructions, *exceptions, *kinds)
 
 
 def why_subject(derivation: Derivation | None) -> Subject:

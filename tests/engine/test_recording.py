@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringviz.engine.recording import LIMIT_REACHED, Recording
+from ringviz.engine.recording import _MOST_NEAR_FRAMES, _STOPS_PER_NEAR_FRAME, LIMIT_REACHED, Recording
 from ringviz.guest import Scenario
 from ringviz.guest.scenario import find_scenario
+from ringviz.machine.stops import Stop
+from ringviz.vmm.outcome import Outcome
 from ringviz.vmm.registry import available
 from ringviz.vmm.stall import NO_PROGRESS
 from tests.engine.complete_state import everything, fresh, recording
@@ -184,3 +186,42 @@ def test_a_long_fill_beyond_memory_ends_or_is_cancelled(tmp_path: Path, techniqu
     tape.play_to_the_end()
     assert tape.end is not None
     assert (tape.end.outcome, tape.technique.guest_state().gpr[1]) == ("halted", 0)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_going_to_and_fro_where_much_happens_gives_the_bits_of_going_straight(technique: str) -> None:
+    scenario = find_scenario("syscall-roundtrip")
+    straight = recording(scenario, technique)
+    middle = length(scenario, technique) // 2
+    seen = {}
+    for place in range(middle, middle + 200, 20):
+        straight.play(place)
+        seen[place] = everything(straight)
+    tape = recording(scenario, technique)
+    for place in (*sorted(seen, reverse=True), middle + 60, middle + 160, middle, middle + 180):
+        tape.seek(place)
+        assert everything(tape) == seen[place]
+    assert len(tape._near) <= _MOST_NEAR_FRAMES
+
+
+def test_a_step_back_plays_few_stops_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = bytes.fromhex("b9 c8000000  fa fb 40 fa fb 40 49 75 f7 f4")  # 200 x (cli; sti; inc eax) twice
+    tape = recording(bare_scenario(tmp_path, rounds), "trap-emulate")
+    tape.play_to_the_end()
+    answered: list[Stop] = []
+    handle = tape.technique.handle
+
+    def counted(stop: Stop) -> Outcome:
+        answered.append(stop)
+        return handle(stop)
+
+    monkeypatch.setattr(tape.technique, "handle", counted)
+    tape.seek(1500)
+    played = []
+    for _ in range(400):
+        answered.clear()
+        tape.seek(tape.position - 1)
+        played.append(len(answered))
+    # Only where the stretch before the tape's own keyframe begins, all of that is played.
+    assert sorted(played)[-20] <= 2 * _STOPS_PER_NEAR_FRAME
+    assert max(played) <= 100

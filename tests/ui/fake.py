@@ -374,6 +374,12 @@ class FakeLaboratory:
     def lecture(self, subject: str) -> Replay:
         raise InputError(f"{subject} has no replay to hold a lecture with")
 
+    def visit(self, name: str, scenario: object, controls: Sequence[str]) -> None:
+        self.session.calls.append(f"visit {name}")
+
+    def leave(self) -> None:
+        self.session.calls.append("leave")
+
     def lessons(self) -> Sequence[LessonChoice]:
         return LESSONS
 

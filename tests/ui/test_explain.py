@@ -1,17 +1,21 @@
 """Understanding on demand."""
 
 import pytest
+from textual.geometry import Offset
 from textual.widgets import Static
 
 from ringviz.engine.session import Session
+from ringviz.facts.explanations import EXPLANATIONS
 from ringviz.facts.glossary import GLOSSARY
 from ringviz.facts.registers import Eflags
+from ringviz.facts.residents import RESIDENTS
 from ringviz.guest.scenario import find_scenario
-from ringviz.ui.glyphs import KIND_LOOKS
+from ringviz.ui.glyphs import KIND_LOOKS, grouped
 from ringviz.ui.memory_subjects import walk_subject
 from ringviz.ui.screens.explain import ExplainScreen
 from ringviz.ui.subjects import all_subjects, found, paragraph, subjects_of
 from ringviz.ui.widgets.code import CodePanel
+from ringviz.ui.widgets.discs import lay_out
 from ringviz.ui.widgets.events import EventsPanel
 from ringviz.ui.widgets.memory import MemoryPanel
 from ringviz.ui.widgets.overhead import OverheadPanel
@@ -171,6 +175,62 @@ async def test_a_row_of_memory_and_a_click_are_pointed_at_too() -> None:
         code = b.app.screen.query_one(CodePanel)
         await b.pilot.click(code, offset=(5, 3))
         assert isinstance(code.pointed, int)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_rings_and_the_lines_beneath_them_are_pointed_at_and_explained(size: tuple[int, int]) -> None:
+    async with bench(size=size) as b:
+        b.laboratory.session.seek(12)
+        await b.settle()
+        rings = b.app.screen.query_one(RingsPanel)
+        rings.focus()
+        told = []
+        for _ in rings.pointable():
+            await b.press("down")
+            told.append(await said(b))
+        assert [text[:6] for text in told[:4]] == ["Ring 3", "Ring 2", "Ring 1", "Ring 0"]
+        assert any(text.startswith("The last crossing") for text in told)
+        await b.press("down")
+        assert rings.pointed is None
+        await b.press("down", "down", "down")
+        assert "▸" in b.text()
+        text = await said(b)
+        assert "Who lives here: guest OS." in text
+        assert GLOSSARY["ring-compression"].term in text
+
+
+async def test_a_click_on_a_disc_points_at_its_ring() -> None:
+    async with bench(size=(120, 40)) as b:
+        rings = b.app.screen.query_one(RingsPanel)
+        for ring in (seat.ring for seat in b.shown.snapshot.rings.seats):
+            discs = lay_out(b.shown.snapshot.rings.seats, rings.content_size.width, rings._picture_height)
+            x, y = discs.column_right_of_centre(ring), int(discs.centre_y) // 2
+            await b.pilot.click(offset=rings.content_region.offset + Offset(x, y))
+            assert rings.pointed == ring
+
+
+async def test_each_line_of_the_bill_is_pointed_at_and_explained() -> None:
+    async with bench(size=(120, 40)) as b:
+        b.laboratory.session.seek(40)
+        await b.settle()
+        panel = b.app.screen.query_one(OverheadPanel)
+        panel.focus()
+        assert (await said(b)).startswith("Overhead so far")
+        await b.press("down")
+        text = await said(b)
+        assert text.startswith("Cycles, modelled")
+        ledger = b.shown.snapshot.ledger
+        assert f"{grouped(ledger.total_cycles)} cycles for" in text
+        await b.press("down")
+        assert f"{grouped(ledger.rows[0].cycles)} cycles together" in await said(b)
+        await b.press("up", "up", "up")
+        assert (await said(b)).startswith("Overhead over steps")
+
+
+def test_every_resident_of_a_ring_is_explained() -> None:
+    for picture in RESIDENTS.values():
+        for resident in picture.rings.values():
+            assert f"resident {resident}" in EXPLANATIONS
 
 
 def test_every_read_of_a_walk_says_whose_entry_it_is_and_what_its_bits_mean() -> None:

@@ -13,10 +13,13 @@ from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
+from ringviz.ui.screens.compare_group import SideBySideScreen
+from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.host_lecture import HostLectureScreen
 from ringviz.vmm.migration.source import Plan
+from tests.guest.test_build import needs_nasm
 from tests.record.machines.test_moving import OtherHost
 from tests.ui.bench import SIZES
 from tests.ui.grid import assert_lines_as_on_file
@@ -183,6 +186,30 @@ async def test_enter_shows_a_machines_guest_where_it_stands_and_escape_comes_bac
     assert stands is not None
     assert stands.place.retired == shown
     room.close()
+
+
+@needs_nasm
+async def test_the_guest_of_a_machine_is_edited_as_a_copy_beside_it(room: Room) -> None:
+    async with visit(room, (120, 40)) as there:
+        await there.pilot.press("n", "enter")
+        await there.until(lambda: isinstance(there.app.screen, ExploreScreen))
+        explore = there.app.explore
+        await there.until(lambda: explore.snapshot is not None and explore.snapshot.position > 0)
+        await there.until(lambda: not explore.is_busy and not explore.in_motion)
+        before = room.kept("noisy").definition
+        await there.pilot.press("e")
+        await there.until(lambda: isinstance(there.app.screen, EditScreen))
+        await there.sees("This is a copy")
+        await there.pilot.press("f9")
+        await there.until(lambda: isinstance(there.app.screen, SideBySideScreen))
+        await there.sees("Your edit")
+        await there.pilot.press("q")
+        await there.until(lambda: isinstance(there.app.screen, EditScreen))
+        await there.pilot.press("escape")
+        await there.until(lambda: there.app.screen is explore)
+        await there.pilot.press("escape")
+        await there.until(lambda: there.app.screen is there.app.room)
+        assert room.kept("noisy").definition == before
 
 
 async def test_the_life_of_a_machine_is_shown_with_where_it_is(room: Room) -> None:

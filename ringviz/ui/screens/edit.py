@@ -37,6 +37,7 @@ _KEEP_SECONDS = 0.5
 """A change is on disk at the latest so long after it was made."""
 _MOST_BYTES_SHOWN = 12
 _TITLE = "Edit the guest"
+_COPY = "This is a copy: what you change runs here beside it; the machine on the host goes on with what it has."
 _EXPLANATION = (
     "The guest's source. Change it, and f9 assembles it (this needs NASM) and runs it beside the original, from the "
     "same instruction on; there d goes to where the two part. f8 runs your guest alone, with all panels. What NASM "
@@ -60,8 +61,10 @@ class EditScreen(Screen[None]):
     ]
     AUTO_FOCUS = "#source"
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, is_copy: bool = False) -> None:
         self.bench = source.bench
+        self._is_copy = is_copy
+        """The guest is a machine of a host, which goes on with what it has."""
         self._lines = source.lines
         self._files = list(self.bench.texts)
         here = source.lines.current
@@ -113,14 +116,15 @@ class EditScreen(Screen[None]):
         if bench.trouble:
             return bench.trouble
         if not bench.is_from_before:
-            return ""
+            return _COPY if self._is_copy else ""
         key = self.ringviz.own_keys.face(next(command for command in EDIT if command.id == "original"))
         count = bench.changed_lines()
         said = f"Your text, as you left it: {grouped(count)} line{'s' if count != 1 else ''} not as in the original."
         if bench.changed_below:
             files = ", ".join(bench.changed_below)
             said += f" It is based on an original that has changed since: {files}."
-        return f"{said} {key} takes the original again."
+        said = f"{said} {key} takes the original again."
+        return f"{said} {_COPY}" if self._is_copy else said
 
     def on_unmount(self) -> None:
         """Nothing is lost."""

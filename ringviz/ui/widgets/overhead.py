@@ -6,9 +6,11 @@ from textual.content import Content
 
 from ringviz.engine.view import LedgerRow, LedgerView, Snapshot
 from ringviz.ui.glyphs import KIND_LOOKS, grouped
-from ringviz.ui.widgets.overhead_table import LEAST_HEIGHT, LEAST_WIDTH, table_lines
-from ringviz.ui.widgets.panel import Panel, printable
+from ringviz.ui.widgets.overhead_table import CAUSE, LEAST_HEIGHT, LEAST_WIDTH, table_lines
+from ringviz.ui.widgets.panel import Panel, keyed, printable
 
+TOTAL, CURVE = "total", "curve"
+"""What can be pointed at besides the causes."""
 FILLS = "█▓▒░▚▞▤▥"
 """Causes differ by pattern as well as by colour."""
 _CURVE = " ▁▂▃▄▅▆▇█"
@@ -23,22 +25,23 @@ class OverheadPanel(Panel):
         "measurements of the CPU in the top line say it costs, and each instruction that the CPU runs by itself the "
         "weight of its class. The factor compares the sum with bare metal at the same instruction. The curve is the "
         "overhead added up, from the first instruction to here. Zoomed with z, the panel has every cause with its "
-        "price, and what would make the dearest cheaper; $ asks what if prices were others."
+        "price, and what would make the dearest cheaper; $ asks what if prices were others. ↓ and ↑ point at its "
+        "lines; ? then explains the one that is pointed at."
     )
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """One line on a small screen; else total, bar, legend and curve."""
         ledger = snapshot.ledger
         if height <= 1:
-            return [_one_line(ledger, width)]
-        lines = [_total(ledger, width), _bar(ledger, width)]
+            return [keyed(_one_line(ledger, width), TOTAL)]
+        lines = [keyed(_total(ledger, width), TOTAL), _bar(ledger, width)]
         if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
             return [*lines, *_whole(ledger, width, height - len(lines))]
         curve_height = 1 if height < 12 else min(6, height // 4)
         room = height - len(lines) - curve_height
         lines += _legend(ledger, width, room)
         lines += [Content("")] * (height - curve_height - len(lines))
-        lines += _curve(ledger.curve, width, curve_height)
+        lines += [keyed(line, CURVE) for line in _curve(ledger.curve, width, curve_height)]
         return lines
 
 
@@ -48,7 +51,7 @@ def _whole(ledger: LedgerView, width: int, height: int) -> list[Content]:
     fills = [_paint(index, row) for index, row in enumerate(ledger.rows)]
     lines = table_lines(ledger, fills, width, height - curve_height)
     lines += [Content("")] * (height - curve_height - len(lines))
-    return lines + _curve(ledger.curve, width, curve_height, most=width)
+    return lines + [keyed(line, CURVE) for line in _curve(ledger.curve, width, curve_height, most=width)]
 
 
 def _paint(index: int, row: LedgerRow) -> tuple[str, str]:
@@ -102,7 +105,8 @@ def _legend(ledger: LedgerView, width: int, room: int) -> list[Content]:
     lines = []
     for row in shown:
         fill, colour = _paint(ledger.rows.index(row), row)
-        lines.append(_legend_line(fill, colour, _names(row), row.count, row.cycles, width))
+        line = _legend_line(fill, colour, _names(row), row.count, row.cycles, width)
+        lines.append(keyed(line, (CAUSE, row.cause)))
     rest = rows[len(shown) :]
     if rest and room > 0:
         name = (f"{len(rest)} more",)

@@ -7,13 +7,15 @@ from textual.content import Content
 from ringviz.engine.view import LedgerRow, LedgerView
 from ringviz.facts.source import Status
 from ringviz.ui.glyphs import KIND_LOOKS, grouped
-from ringviz.ui.widgets.panel import printable, wrapped
+from ringviz.ui.widgets.panel import keyed, printable, wrapped
 
 _HEADS = (("count", 11), ("each", 9), ("cycles", 14), ("share", 8), ("per 1000", 10))
 """Columns of numbers behind the name, with their widths."""
 LEAST_WIDTH = 20 + sum(width for _, width in _HEADS)
 LEAST_HEIGHT = 14
 MOST_ADVICE = 3
+CAUSE = "cause"
+"""Lines are about this, with its name."""
 _UNKNOWN = "?"
 _BY_CLASS = "by class"
 _SIGN_OF = {Status.BORROWED: "*", Status.CHOSEN: "+", Status.YOURS: "^"}
@@ -42,7 +44,7 @@ def table_lines(ledger: LedgerView, fills: Sequence[tuple[str, str]], width: int
     lines = [Content.assemble((f"{'  cause'.ljust(name_cells + 2)}{heads}", "bold $dim"))]
     room = max(1, height - 1)
     shown = rows if len(rows) <= room else rows[: room - 1]
-    lines += [_line(ledger, row, fill, name_cells) for row, fill in shown]
+    lines += [keyed(_line(ledger, row, fill, name_cells), (CAUSE, row.cause)) for row, fill in shown]
     if len(shown) < len(rows):
         lines.append(Content.assemble((f"… {len(rows) - len(shown)} more", "$dim")))
         return lines[:height]

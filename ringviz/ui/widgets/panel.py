@@ -79,7 +79,7 @@ class Panel(Widget, can_focus=True):
 
     def point(self, by: int) -> None:
         """Point at the next thing that stands on lines of its own, or the one before; beyond the last, at none."""
-        keys = list(dict.fromkeys(key for line in self._drawn if (key := key_of(line)) is not None))
+        keys = self.pointable()
         if not keys:
             return
         if self.pointed in keys:
@@ -87,6 +87,10 @@ class Panel(Widget, can_focus=True):
             self.pointed = keys[at] if 0 <= at < len(keys) else None
         else:
             self.pointed = self.first_to_point_at(keys, by)
+
+    def pointable(self) -> list[Hashable]:
+        """Give everything that can be pointed at, from top to bottom."""
+        return list(dict.fromkeys(key for line in self._drawn if (key := key_of(line)) is not None))
 
     def first_to_point_at(self, keys: Sequence[Hashable], by: int) -> Hashable:
         """Give what is pointed at first: the uppermost, or the lowest."""

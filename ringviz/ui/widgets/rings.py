@@ -1,11 +1,12 @@
 """The rings panel: who sits where, where the CPU is now, and the last crossing."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby, pairwise
 
+from textual import events
 from textual.content import Content
 from textual.reactive import reactive
 from textual.timer import Timer
@@ -15,13 +16,16 @@ from ringviz.ui.glyphs import BELIEVED, REAL, ring_name
 from ringviz.ui.widgets.boxes import nested_boxes
 from ringviz.ui.widgets.crossing import SECONDS, Frame, frames
 from ringviz.ui.widgets.discs import Discs, has_room, lay_out
-from ringviz.ui.widgets.panel import Panel, printable
+from ringviz.ui.widgets.panel import Panel, keyed, printable
 
 _LIT = "bold $ring-lit"
 _ROOMY = 17
 """From this height on, what the picture teaches stands beneath it."""
 _MOST_WORDS = 3
 """Where the CPU is, where the guest believes it is, the last crossing. With two modes, the first two are one."""
+
+PLACE, BELIEF, CROSSING, LESSON = "place", "belief", "crossing", "lesson"
+"""Lines beneath the picture that can be pointed at."""
 
 _Cell = tuple[str, str]
 """One character and its style."""
@@ -39,7 +43,8 @@ class RingsPanel(Panel):
         "ring: it is a mode of the CPU (host mode, VMX root) with rings of its own. A step that crosses rings is "
         "shown in motion, but not where animations are off (TEXTUAL_ANIMATIONS=none). Under full emulation no "
         "disc belongs to the guest: its CPU is data of a program in ring 3. Arrows show the last crossing, "
-        "through the VMM if it took part."
+        "through the VMM if it took part. ↓ and ↑ point at the rings and at the lines beneath them; ? then explains "
+        "what is pointed at."
     )
 
     part: reactive[int | None] = reactive(None, repaint=False)
@@ -84,6 +89,36 @@ class RingsPanel(Panel):
             self._motion.stop()
             self._motion = None
 
+    def pointable(self) -> list[Hashable]:
+        """Give the rings, outermost first, as they follow each other in the picture, and the lines beneath it."""
+        seats = () if self.snapshot is None else self.snapshot.rings.seats
+        return [*(seat.ring for seat in reversed(seats)), *super().pointable()]
+
+    def watch_pointed(self) -> None:
+        """Draw the picture anew: a ring has no line of its own."""
+        super().watch_snapshot(self.snapshot)
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Point at the ring, or the line, that is clicked."""
+        offset = event.get_content_offset(self)
+        if offset is None or self.snapshot is None:
+            return
+        if offset.y >= self._picture_height:
+            return  # a line, for which every panel knows what to do
+        event.prevent_default()
+        width = self.content_size.width
+        if self._has_discs:
+            discs = lay_out(self.snapshot.rings.seats, width, self._picture_height)
+            self.pointed = discs.ring_at(offset.x, 2 * offset.y)
+        else:
+            seats = tuple(reversed(self.snapshot.rings.seats))
+            self.pointed = seats[min(offset.y, len(seats) - 1)].ring
+
+    _picture_height = 0
+    """Lines that the picture takes."""
+    _has_discs = False
+
     def lines(self, snapshot: Snapshot, width: int, height: int) -> Sequence[Content]:
         """Discs where there is room and colour, else nested boxes; below, the same in words."""
         rings = snapshot.rings
@@ -97,18 +132,26 @@ class RingsPanel(Panel):
         if self.part is not None and self.part < len(snapshot.micro):
             # The picture shows where the CPU is in this part, not where the whole event has led.
             forms = [f"{REAL} in this part: ring {ring_name(lit)}", f"{REAL} now: ring {ring_name(lit)}"]
-            words[0] = _longest(forms, _LIT, width)
+            words[0] = keyed(_longest(forms, _LIT, width), PLACE)
         if height >= _ROOMY:
             # Always as many lines, so that the picture does not change its size from step to step.
             words += [Content("")] * ((2 if rings.real_mode else _MOST_WORDS) - len(words))
-            words.append(Content.assemble((printable(rings.lesson), "italic $dim")).truncate(width, ellipsis=True))
-        room = height - len(words)
-        if has_room(rings.seats, width, room) and not self.app.no_color:
-            return [*_picture(replace(rings, real=lit), width, room, frame), *words]
-        return [*_boxes(replace(rings, real=lit), width, room), *words]
+            lesson = Content.assemble((printable(rings.lesson), "italic $dim")).truncate(width, ellipsis=True)
+            words.append(keyed(lesson, LESSON))
+        self._picture_height = room = height - len(words)
+        self._has_discs = has_room(rings.seats, width, room) and not self.app.no_color
+        pointed = self.pointed if isinstance(self.pointed, int) else None
+        if self._has_discs:
+            return [*_picture(replace(rings, real=lit), width, room, frame, pointed), *words]
+        return [*_boxes(replace(rings, real=lit), width, room, pointed), *words]
 
 
-def _label(rings: RingsView, seat: Seat) -> str:
+def _label(rings: RingsView, seat: Seat, pointed: int | None) -> str:
+    text = _plain_label(rings, seat)
+    return f"▸{text}◂" if seat.ring == pointed else text
+
+
+def _plain_label(rings: RingsView, seat: Seat) -> str:
     is_believed = seat.ring == rings.believed and not rings.is_data
     mark = REAL if seat.ring == rings.real else BELIEVED if is_believed else ""
     text = f"{ring_name(seat.ring)} {printable(seat.resident)}".rstrip()
@@ -117,6 +160,14 @@ def _label(rings: RingsView, seat: Seat) -> str:
 
 def _words(rings: RingsView, width: int) -> list[Content]:
     """Give the panel's message as one to three lines of text, each in the longest form that fits."""
+    *places, crossing = (*_places(rings, width), _crossing(rings, width))
+    keys = (PLACE, BELIEF)
+    lines = [keyed(line, key) for line, key in zip(places, keys, strict=False)]
+    return lines if crossing is None else [*lines, keyed(crossing, CROSSING)]
+
+
+def _places(rings: RingsView, width: int) -> list[Content]:
+    """Say where the CPU is, and where the guest believes to be."""
     real, believed = ring_name(rings.real), ring_name(rings.believed)
     mode = f" of {rings.real_mode}" if rings.real_mode else ""
     lines: list[Content]
@@ -145,13 +196,22 @@ def _words(rings: RingsView, width: int) -> list[Content]:
         )
         both = Content("  ").join([really, believes])
         lines = [both] if both.cell_length <= width else [really, believes]
-    if rings.crossing is not None:
-        path = " → ".join(ring_name(ring) for ring in _path(rings.crossing))
-        tight = path.replace(" ", "")
-        label = printable(rings.crossing.label)
-        forms = [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"]
-        lines.append(_longest(forms, "$foreground", width))
     return lines
+
+
+def _crossing(rings: RingsView, width: int) -> Content | None:
+    if rings.crossing is None:
+        return None
+    path = crossing_path(rings.crossing)
+    tight = path.replace(" ", "")
+    label = printable(rings.crossing.label)
+    forms = [f"last crossing {path}  {label}", f"crossed {path}  {label}", f"{tight} {label}"]
+    return _longest(forms, "$foreground", width)
+
+
+def crossing_path(crossing: Crossing) -> str:
+    """Give the rings passed on the way: `1 → 0 → 1`."""
+    return " → ".join(ring_name(ring) for ring in _path(crossing))
 
 
 def _words_about_data(real: str, believed: str, width: int) -> list[Content]:
@@ -177,12 +237,12 @@ def _path(crossing: Crossing) -> list[int]:
     return [crossing.source, crossing.via, crossing.target]
 
 
-def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
+def _boxes(rings: RingsView, width: int, height: int, pointed: int | None) -> list[Content]:
     def style(ring: int) -> str:
         return _LIT if ring == rings.real else "$foreground"
 
     def label(seat: Seat) -> str:
-        text = _label(rings, seat)
+        text = _label(rings, seat, pointed)
         in_full = f"{text}, {rings.vmm_mode}" if seat.ring < 0 and rings.vmm_mode else text
         # It stands in the innermost box: its walls and two cells of line are not for text.
         return in_full if len(in_full) + 4 <= width - 2 * len(rings.seats) else text
@@ -191,14 +251,17 @@ def _boxes(rings: RingsView, width: int, height: int) -> list[Content]:
 
 
 @lru_cache(maxsize=64)
-def _picture(rings: RingsView, width: int, height: int, frame: Frame | None = None) -> tuple[Content, ...]:
+def _picture(
+    rings: RingsView, width: int, height: int, frame: Frame | None = None, pointed: int | None = None
+) -> tuple[Content, ...]:
     # Thousands of pixels, and most steps cross no ring: worth remembering.
     discs = lay_out(rings.seats, width, height)
     grid = [[_pixel_pair(discs, rings.real, x, y) for x in range(width)] for y in range(height)]
     for disc in discs.discs:
-        text = _label(rings, disc.seat)
+        text = _label(rings, disc.seat, pointed)
         row = discs.label_row(disc)
-        _write(grid, row, int(discs.centre_x - len(text) / 2), text, "bold", rings, discs, disc.seat.ring)
+        weight = "bold reverse" if disc.seat.ring == pointed else "bold"
+        _write(grid, row, int(discs.centre_x - len(text) / 2), text, weight, rings, discs, disc.seat.ring)
     inner, outer = discs.discs[-1], discs.discs[0]
     if rings.is_data:
         text = f"{BELIEVED} guest's ring {ring_name(rings.believed)}: data"
