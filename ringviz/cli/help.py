@@ -1,7 +1,7 @@
 """`ringviz help`: guides to read on the terminal, and the help of a command."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -22,8 +22,6 @@ GUIDES = {
     "lessons": "every key of a lesson and its quiz, every figure and place",
 }
 """The guides, and what each helps with; a file of that name stands in `guides`."""
-_LOOKS = "@LOOKS@"
-"""Stands in a guide where the keys of `expect` belong, which the program knows itself."""
 _BLOCKS = {"|": "table", "#": "heading"}
 """Lines that are no prose, by their first sign."""
 _CODE = re.compile(r"`([^`]*)`")
@@ -62,7 +60,10 @@ def guide(topic: str) -> str:
     """Give a guide as Markdown."""
     path = Path(str(resources.files("ringviz.cli"))) / "guides" / f"{topic}.md"
     text = path.read_text(encoding="utf-8")
-    return text.replace(_LOOKS, "\n".join(_looks())) if _LOOKS in text else text
+    for mark, keys in _TABLES.items():
+        if mark in text:
+            text = text.replace(mark, "\n".join(keys()))
+    return text
 
 
 def plain(markdown: str, width: int) -> Iterator[str]:
@@ -93,13 +94,25 @@ def _on_terminal(markdown: str) -> Iterator[str]:
 
 
 def _looks() -> Iterator[str]:
+    """Give the keys of a replay's `expect` as a table."""
     from ringviz.record.observation import LOOKS
 
+    return _keys_table((f"{look.name}{look.example}", look.kind, look.title) for look in LOOKS.values())
+
+
+def _host_looks() -> Iterator[str]:
+    """Give those of a host's lecture."""
+    from ringviz.record.machines.host_looks import HOST_LOOKS
+
+    return _keys_table((f"{look.name}{look.member.upper()}", look.kind, look.title) for look in HOST_LOOKS.values())
+
+
+def _keys_table(rows: Iterable[tuple[str, type, str]]) -> Iterator[str]:
     kinds = {int: "a number", float: "a number", str: "a text", bool: "true or false"}
     yield "| key | is |"
     yield "|---|---|"
-    for look in LOOKS.values():
-        yield f"| `{look.name}{look.example}` | {kinds[look.kind]}: {look.title} |"
+    for key, kind, title in rows:
+        yield f"| `{key}` | {kinds[kind]}: {title} |"
 
 
 def _table(rows: list[str], width: int) -> Iterator[str]:
@@ -107,3 +120,7 @@ def _table(rows: list[str], width: int) -> Iterator[str]:
     cells = [[_CODE.sub(r"\1", cell.strip()) for cell in row.split("|")] for row in rows]
     columns = [Column(title, wraps=place > 0) for place, title in enumerate(cells[0])]
     yield from table(columns, cells[1:], width)
+
+
+_TABLES = {"@LOOKS@": _looks, "@HOST_LOOKS@": _host_looks}
+"""What stands in a guide where keys belong that the program knows itself."""

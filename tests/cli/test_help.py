@@ -12,6 +12,8 @@ from ringviz.guest.schema import KEYS as SCENARIO_KEYS
 from ringviz.lessons import figures
 from ringviz.lessons.asked import KEYS as QUESTION_KEYS
 from ringviz.lessons.read import _GO_KEYS, _HEAD_KEYS, PANELS
+from ringviz.record.machines.host_lecture import HOST_PANELS
+from ringviz.record.machines.host_looks import HOST_LOOKS
 from ringviz.record.observation import LOOKS
 from ringviz.record.replay_schema import EVENT_WORDS
 from ringviz.record.replay_schema import KEYS as REPLAY_KEYS
@@ -48,6 +50,8 @@ def test_the_guides_name_every_key_there_is() -> None:
     assert all(f"`{key.dotted}`" in authoring for key in SCENARIO_KEYS if key.name not in ("schema", "load", "entry"))
     assert all(re.search(rf"`{key.name}\b", replays) for key in REPLAY_KEYS if key.table != "made_with")
     assert all(f"`{look.name}{look.example}`" in replays for look in LOOKS.values())
+    assert all(f"`{look.name}{look.member.upper()}`" in replays for look in HOST_LOOKS.values())
+    assert all(panel in replays for panel in HOST_PANELS)
     assert all(re.search(rf"\b{word}\b", replays) for word in EVENT_WORDS)
     for kind, keys in QUESTION_KEYS.items():
         (row,) = re.findall(rf"^\| `{kind.value}` \|.*$", lessons, re.MULTILINE)

@@ -8,6 +8,7 @@ from ringviz.errors import InputError
 from ringviz.lessons.course import list_lessons
 from ringviz.lessons.lectures import find_replay
 from ringviz.lessons.lesson import Lesson
+from ringviz.record.machines.host_lecture_file import load_host_lecture
 from ringviz.record.made_with import image_digest
 from ringviz.record.pace import beat_seconds
 from ringviz.record.player import ReplayPlayer
@@ -15,7 +16,8 @@ from ringviz.record.replay_check import replay_problems
 from ringviz.record.replay_file import load_replay
 from ringviz.vmm.registry import variant_for
 
-LESSONS = list_lessons()
+LESSONS = [lesson for lesson in list_lessons() if lesson.host is None]
+ABOUT_HOSTS = [lesson for lesson in list_lessons() if lesson.host is not None]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
@@ -41,6 +43,13 @@ def test_a_lecture_takes_five_minutes_asks_and_is_about_the_guest_of_its_lesson(
     assert replay.made_with is not None, "ringviz replay --stamp"
     image = image_digest(lesson.scenario, variant_for(replay.machine.technique or "native"))
     assert replay.made_with.image == image, "ringviz replay --stamp"
+
+
+def test_a_lesson_about_a_host_has_the_lecture_of_that_host() -> None:
+    assert len(ABOUT_HOSTS) >= 2
+    for lesson in ABOUT_HOSTS:
+        lecture = load_host_lecture(find_replay(lesson.id))
+        assert lecture.host.id in {lesson.host, "migration-writer"}
 
 
 def test_a_lecture_is_found_by_file_scenario_lesson_and_number() -> None:

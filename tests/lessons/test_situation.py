@@ -46,4 +46,4 @@ def test_the_panel_that_a_page_points_at_is_told(hole: Session, look: str, words
 
 def test_every_panel_but_those_told_anyway_has_something_to_say(hole: Session) -> None:
     silent = {look for look in PANELS if not looked_at(hole, look, 78)}
-    assert silent == {"rings", "code", "card"}
+    assert silent == {"rings", "code", "card", "host"}  # a host is told by the page itself
