@@ -137,6 +137,22 @@ def test_a_budget_is_met_exactly_and_in_the_state_that_stepping_gives(name: str,
             break
 
 
+@pytest.mark.parametrize("stride", [2, 7, 100])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_short_runs_on_end_stop_where_single_steps_come_by(name: str, stride: int, callbacks: str) -> None:
+    code = bytes.fromhex(PROGRAMS[name][0])
+    run, step = make_machine(code), make_machine(code)
+    for budget in range(stride, 12 * stride, stride):
+        why = play(run, budget)
+        play(step, budget, step=True)
+        assert (run.retired, run.weight) == (step.retired, step.weight)
+        assert run.retired == budget or why == "halt"
+        assert fields_of(run.state) == fields_of(step.state)
+        assert run.ram.read(0, run.ram.size) == step.ram.read(0, step.ram.size)
+        if why == "halt":
+            break
+
+
 @pytest.mark.parametrize("limit", [1, 2, 7, 100, 5000])
 def test_a_loop_of_one_instruction_that_writes_is_no_replay(limit: int, callbacks: str) -> None:
     machine = make_machine(bytes.fromhex("e8fbffffff"))  # call $
