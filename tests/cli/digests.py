@@ -40,6 +40,11 @@ class Told:
     digests: Digests
     story: list[str]
     """As it is kept on file: see `tests/test_golden_traces.py`."""
+    outcome: str
+    exit_code: int | None
+    console: str
+    attempts: list[tuple[str, str]]
+    """Cause and action of the events in which the guest reached for what is not its own."""
 
 
 def digests(technique: str, told: Callable[[Scenario, str], Told]) -> Digests:
@@ -73,7 +78,10 @@ def run(scenario: Scenario, technique: str) -> Told:
     for trace_format in ("jsonl", "plain"):
         writer = TRACE_FORMATS[trace_format]
         found[f"{trace_format} events of {scenario.id}"] = _of_text(0, "".join(map(writer.event, recording.log)))
-    return Told(found, _story(recording))
+    assert recording.end is not None
+    bus = recording.technique.machine.bus
+    attempts = [(event.cause, event.action) for event in recording.log.raw if event.is_attempt]
+    return Told(found, _story(recording), recording.end.outcome, bus.exit_code, bus.console, attempts)
 
 
 def _story(recording: Recording) -> list[str]:

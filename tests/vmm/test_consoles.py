@@ -1,4 +1,7 @@
-"""What the guests print and how they end, under every technique, against what they printed in QEMU."""
+"""What the guests print and how they end, under every technique, against what they printed in QEMU.
+
+The runs are those of `tests/cli/told.py`, which other tests read too.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import pytest
 
 from ringviz.cli.list import can_run
 from ringviz.guest.scenario import find_scenario
-from ringviz.vmm.registry import available
+from ringviz.vmm.registry import available, choose, power_on
 from ringviz.vmm.ring_compression.layout import HOLE
+from tests.cli.told import told
 from tests.consoles import GOLDEN, MACHINE_DEPENDENT, behind, comparable
 from tests.short_scenarios import SHORT
-from tests.vmm.lockstep import Run
 
 EXIT_CODES = tomllib.loads((GOLDEN / "exit_codes.toml").read_text(encoding="utf-8"))
 PAIRS = [(scenario.id, technique) for scenario in SHORT for technique in available() if can_run(technique, scenario)]
@@ -52,14 +55,12 @@ def oracle(scenario_id: str, technique: str) -> bytes:
 
 @pytest.mark.parametrize(("scenario_id", "technique"), PAIRS)
 def test_a_guest_prints_and_ends_as_expected(scenario_id: str, technique: str) -> None:
-    run = Run(find_scenario(scenario_id), technique)
-    if run.technique.scenario.guest.svm and not run.technique.lends_svm:
+    scenario = find_scenario(scenario_id)
+    if scenario.guest.svm and not power_on(scenario, technique, choose(technique, scenario=scenario)).lends_svm:
         pytest.skip("it keeps AMD-V to itself: see test_nested_svm")
-    run.finish()
-    bus = run.technique.machine.bus
-    assert comparable(scenario_id, bus.console.encode("latin-1")) == oracle(scenario_id, technique)
-    assert run.ended is not None
-    assert (run.ended.how, bus.exit_code) == ("exit", EXIT_CODES[scenario_id])
+    run = told(scenario, technique)
+    assert comparable(scenario_id, run.console.encode("latin-1")) == oracle(scenario_id, technique)
+    assert (run.outcome, run.exit_code) == ("exit", EXIT_CODES[scenario_id])
 
 
 @pytest.mark.parametrize("scenario_id", LIES)
@@ -73,33 +74,25 @@ def test_ring_compression_lies_in_the_expected_lines_only(scenario_id: str) -> N
 
 @pytest.mark.parametrize("technique", running("cpuid-loop"))
 def test_cpuid_loop_names_a_cpu(technique: str) -> None:
-    run = Run(find_scenario("cpuid-loop"), technique)
-    run.finish()
-    said = behind(run.technique.machine.bus.console, "Vendor ")
+    said = behind(told(find_scenario("cpuid-loop"), technique).console, "Vendor ")
     assert re.fullmatch(r"(GenuineIntel|AuthenticAMD), highest leaf [0-9A-F]{8}, signature [0-9A-F]{8}", said)
 
 
 def test_hypercall_ping_finds_nobody_on_bare_metal() -> None:
-    run = Run(find_scenario("hypercall-ping"), "native")
-    run.finish()
-    console = run.technique.machine.bus.console
+    console = told(find_scenario("hypercall-ping"), "native").console
     assert behind(console, "CPUID 1, ECX bit 31 -> ") == "0: nobody who would say so."
     assert behind(console, "CPUID 40000000 -> ") == 'EAX 00000000, name "............"'
 
 
 @pytest.mark.parametrize("technique", running("msr-and-cr"))
 def test_msr_and_cr_is_refused_what_the_manual_forbids(technique: str) -> None:
-    run = Run(find_scenario("msr-and-cr"), technique)
-    run.finish()
-    console = run.technique.machine.bus.console
+    console = told(find_scenario("msr-and-cr"), technique).console
     assert {behind(console, label) for label in MACHINE_DEPENDENT["msr-and-cr"]} == {"#GP"}
 
 
 @pytest.mark.parametrize("technique", running("escape-attempts"))
 def test_escape_attempts_finds_nobody_wherever_the_vmm_really_is(technique: str) -> None:
-    run = Run(find_scenario("escape-attempts"), technique)
-    run.finish()
-    console = run.technique.machine.bus.console
+    console = told(find_scenario("escape-attempts"), technique).console
     for label in MACHINE_DEPENDENT["escape-attempts"]:
         expected = "#GP"
         if label.startswith(("  read 0", "  read 8", "  read FFC", "  copy")):
@@ -109,11 +102,9 @@ def test_escape_attempts_finds_nobody_wherever_the_vmm_really_is(technique: str)
 
 @pytest.mark.parametrize("technique", ["classic", "trap-emulate", "binary-translation"])
 def test_what_the_cut_off_segments_keep_away_is_told_as_such(technique: str) -> None:
-    run = Run(find_scenario("escape-attempts"), technique)
-    run.finish()
     causes = {
-        (int(match[1], 16) >= HOLE, event.cause.split(" at ")[0])
-        for event in run.events
-        if event.is_attempt and (match := re.search(r"\((\w{8})h\)", event.action))
+        (int(match[1], 16) >= HOLE, cause.split(" at ")[0])
+        for cause, action in told(find_scenario("escape-attempts"), technique).attempts
+        if (match := re.search(r"\((\w{8})h\)", action))
     }
     assert causes == {(True, "#GP(0)"), (False, "#PF")}
