@@ -153,9 +153,11 @@ class Workbench:
         except RingvizError:
             return ()  # gone, or half written: there is nothing to follow
         others = tuple(name for name, text in now.items() if text != self.originals.get(name))
-        if not others:
+        if not others and set(now) == set(self.originals):
             return ()
         mine = set(self.changed)
+        for name in set(self.originals) - set(now) - mine:
+            self.texts.pop(name, None)  # nothing includes it any more
         self.originals = now
         for name in others:
             if name not in mine:

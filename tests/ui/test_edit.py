@@ -52,10 +52,10 @@ async def test_two_windows_on_one_text_keep_both_and_say_so(tmp_path: Path) -> N
         await b.press(*"x")
         await b.pilot.pause(0.6)
         assert "Another window has changed this text, too: both are kept, yours as version 2." in b.text()
-        await b.press("f7")
+        await b.press("ctrl+t")
         assert editor.area.text == "; theirs\n"
-        assert "This is version 1 of 2 of your text; f7 takes the next." in b.text()
-        await b.press("f7")
+        assert "This is version 1 of 2 of your text; ctrl+t takes the next." in b.text()
+        await b.press("ctrl+t")
         assert "x" in editor.area.text
 
 

@@ -46,8 +46,8 @@ _EXPLANATION = (
     "complains about stands on the line that it names. The line at the bottom tells address and bytes of the line "
     "under the cursor; ► is where the guest stands. What you write is kept on disk as you type, and is there the next "
     "time; the scenario's own folder is never changed. If another program changes a file there that you have not "
-    "changed here, it is read again. If two windows change one text at once, both are kept, and f7 goes from one to "
-    "the other. f2 saves a scenario of your own, which `ringviz run PATH`, "
+    "changed here, it is read again. If two windows change one text at once, both are kept, and ctrl+t goes from one "
+    "to the other. f2 saves a scenario of your own, which `ringviz run PATH`, "
     "`check` and `build` take. ctrl+z takes a change back, ctrl+o all of them. From a script: `ringviz build` "
     "assembles a folder, and `ringviz trace --format trace -o FILE` of both guests with `ringviz diff` says where they "
     "part."
@@ -308,6 +308,7 @@ class EditScreen(Screen[None]):
         if not self.bench.follow_originals():
             return
         self._files = list(self.bench.texts)
+        self._file = self._file if self._file in self._files else self._files[0]
         if self.area.text != self.bench.texts[self._file]:
             row = self._row
             self._show_text()
