@@ -81,7 +81,7 @@ def _mend_dismissing() -> None:
 
     def dismiss_itself(self: Screen[object], result: object = None) -> AwaitComplete:
         if self not in self.app.screen_stack:
-            return AwaitComplete.nothing()
+            return AwaitComplete.nothing()  # type: ignore[no-any-return, no-untyped-call]
         while self.app.screen is not self:
             self.app.pop_screen()
         return dismiss(self, result)
