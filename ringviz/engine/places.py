@@ -76,14 +76,36 @@ def resolve_condition(session: Session, text: str) -> StopCondition:
     return AtAddress(resolve_address(session, text))
 
 
+def in_other_builds(session: Session, text: str) -> str:
+    """Say a place so that it holds in another build of the guest: `putc+3h` for an address within `putc`.
+
+    Returns:
+        Empty if the text holds in every build as it is; the text itself if it holds in this build only.
+
+    Raises:
+        InputError: it is not understood.
+    """
+    place, *rest = _IF.split(text.strip(), maxsplit=1)
+    condition = resolve_condition(session, place)
+    if isinstance(condition, (AtStep, AtEvent)):
+        return text
+    if not isinstance(condition, AtAddress) or _named(session, place) is not None:
+        return ""
+    found = session.source.symbol_at(condition.address)
+    if found is None:
+        return text
+    name, offset = found
+    return " if ".join((f"{name}+{offset:X}h" if offset else name, *rest))
+
+
 def resolve_address(session: Session, text: str) -> int:
-    """Understand an address: `0x100040`, `100040h`, or a symbol of the guest.
+    """Understand an address: `0x100040`, `100040h`, a symbol of the guest, or a distance behind one: `putc+3`.
 
     Raises:
         InputError: it is neither.
     """
     word = text.strip()
-    known = session.source.address_of(word)
+    known = _named(session, word)
     if known is not None:
         return known
     number = _number(word) if word[:2].lower() == "0x" or word[-1:] in ("h", "H") else None
@@ -93,6 +115,14 @@ def resolve_address(session: Session, text: str) -> int:
         f'"{word}" is no step, no event such as #12, no address such as 0x100040, no symbol of {session.scenario.id},'
         f" not `ring`, not `{DIVERGENCE}`, and no kind of event ({', '.join(KIND_WORDS)})"
     )
+
+
+def _named(session: Session, text: str) -> int | None:
+    """Give the address of a symbol, or of a place behind one; None if there is no such symbol."""
+    name, plus, distance = (part.strip() for part in text.partition("+"))
+    known = session.source.address_of(name)
+    behind = _number(distance) if plus else 0
+    return None if known is None or behind is None else known + behind
 
 
 def resolve_look(session: Session, text: str) -> tuple[str, int]:

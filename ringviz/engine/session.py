@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from ringviz.engine.bill import Bill, between, bill_at
 from ringviz.engine.conditions import AtAddress, AtStep, OnEvent, OnNth, Stop, StopCondition, is_met_by
@@ -37,6 +38,8 @@ from ringviz.machine.state import CpuState
 from ringviz.machine.step_trace import StepTrace, tracing
 from ringviz.vmm.events import Event as RawEvent
 from ringviz.vmm.registry import choose, technique_facts, variant_for
+
+_BUILD_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Session:
         self.setup = choose(technique, mmu, cpu, controls, scenario)
         self._recording = Recording(scenario, technique, self.setup)
         self._source: SourceMap = load_source_map(scenario, variant_for(technique))
+        self.build = sha256(scenario.files(variant_for(technique)).image.read_bytes()).hexdigest()[:_BUILD_DIGITS]
+        """Tells one build of the guest from another: in each, addresses and steps mean something else."""
         self._is_tracing = False
         """The last step is taken with an eye on what it reads and writes."""
         self._trace: StepTrace | None = None

@@ -109,6 +109,7 @@ def build_snapshot(session: Session, recording: Recording, before: Moment | None
         screen=text_screen(technique),
         side=technique.side(),
         micro=build_micro_steps(technique, last_step[-1] if last_step else None),
+        build=session.build,
         has_crossed=any(event.from_ring != event.to_ring or event.via_ring is not None for event in last_step),
     )
 

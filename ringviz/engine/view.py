@@ -241,3 +241,5 @@ class Snapshot:
     """Memory, if somebody looks at it."""
     walk: WalkView | None = None
     """The translation of an address, if somebody looks at one."""
+    build: str = ""
+    """Tells one build of the guest from another: in each, addresses and steps mean something else."""

@@ -1,7 +1,8 @@
 """What somebody has changed in a scenario's source: kept on disk as it is typed, and built beside the scenario.
 
 The scenario's own folder is never written to. For each scenario that was edited there is a folder under `edits` in the
-state folder: `edit.json` has the texts, and `built` the last few guests that were made of them, each a whole scenario.
+state folder: `edit.json` has the texts (`edit-2.json` what another window made of them at the same time), and `built`
+the last few guests that were made of them, each a whole scenario.
 """
 
 import hashlib
@@ -19,9 +20,9 @@ from ringviz.guest.build import write_build
 from ringviz.guest.own_copy import closure, data_files, file_names, source_texts, write_copy
 from ringviz.guest.scenario import SCENARIO_FILE, Scenario, find_scenario, load_scenario, scenario_folders, shown_path
 from ringviz.guest.schema import clipped
+from ringviz.record.kept_texts import KeptTexts
 
 _SCHEMA = 1
-_KEPT = "edit.json"
 _ORIGIN = "origin.json"
 _BUILT = "built"
 _MOST_BUILDS = 4
@@ -55,12 +56,16 @@ class Workbench:
         """File and row, from 0, in which the user was the last time."""
         self.trouble = ""
         """One line for the user if something on disk could not be used, or written."""
+        self.remark = ""
+        """One line for the user about what somebody else has changed meanwhile; whoever says it takes it away."""
         self._begun_with: dict[str, str] = {}
         """Digests of the originals that changed texts are based on."""
         self._in_use: set[Path] = set()
+        self._on_disk: dict[str, str] = {}
+        """The changed texts as they were read or written last."""
         self._folder = None if edits is None else edits / _key(scenario)
-        if self._folder is not None and (self._folder / _KEPT).exists():
-            self._load(self._folder / _KEPT)
+        self._kept = None if self._folder is None else KeptTexts(self._folder)
+        self._load()
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -93,9 +98,8 @@ class Workbench:
     def keep(self, place: tuple[str, int] | None = None) -> bool:
         """Write the texts to disk, whole or not at all; True if they are there."""
         self.place = place or self.place
-        if self._folder is None:
+        if self._kept is None:
             return True
-        path = self._folder / _KEPT
         changed = self.changed
         content = {
             "schema": _SCHEMA,
@@ -104,17 +108,68 @@ class Workbench:
             "originals": {name: self._begun_with[name] for name in changed},
             "place": None if self.place is None else list(self.place),
         }
+        texts = {name: self.texts[name] for name in changed}
+        whole = json.dumps(content, ensure_ascii=False, indent=1).encode() if changed else None
         try:
-            if not changed:
-                path.unlink(missing_ok=True)
-                return True
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+            is_alone = self._kept.write(whole, is_new=texts != self._on_disk)
         except OSError as error:
             self.trouble = f"your text cannot be kept on disk: {error.strerror}"
             return False
+        self._on_disk = texts
         self.trouble = ""
+        if not is_alone:
+            self.remark = f"Another window has changed this text, too: both are kept, yours as version {self.version}."
         return True
+
+    @property
+    def version(self) -> int:
+        """Which of the versions on disk this is, from 1; 0 for none."""
+        return 0 if self._kept is None else self._kept.number
+
+    @property
+    def versions(self) -> int:
+        """How many versions are on disk: more than one where two windows have changed the text at once."""
+        return 0 if self._kept is None else len(self._kept.versions())
+
+    def turn(self) -> bool:
+        """Keep the texts, and take up those of the next version; False if there is no other."""
+        if self._kept is None or not self.keep() or not self._kept.turn():
+            return False
+        self.take_originals()
+        self.place = None
+        self._load()
+        return True
+
+    def follow_originals(self) -> tuple[str, ...]:
+        """Look at the scenario's own files again, which another program may have changed.
+
+        A text that the user has not changed here is taken over as it is there now; one that they have changed stays.
+
+        Returns:
+            The files that are others now.
+        """
+        try:
+            now = source_texts(self.scenario)
+        except RingvizError:
+            return ()  # gone, or half written: there is nothing to follow
+        others = tuple(name for name, text in now.items() if text != self.originals.get(name))
+        if not others and set(now) == set(self.originals):
+            return ()
+        mine = set(self.changed)
+        for name in set(self.originals) - set(now) - mine:
+            self.texts.pop(name, None)  # nothing includes it any more
+        self.originals = now
+        for name in others:
+            if name not in mine:
+                self.texts[name] = now[name]
+        stay = [name for name in others if name in mine]
+        self.changed_below = tuple(dict.fromkeys((*self.changed_below, *stay)))
+        taken = [name for name in others if name not in mine]
+        said = [f"{', '.join(taken)} was changed by another program, and is read again."] if taken else []
+        if stay:
+            said.append(f"{', '.join(stay)} was changed by another program; your text of it stays.")
+        self.remark = " ".join(said)
+        return others
 
     def build(self, texts: Mapping[str, str] | None = None) -> Scenario:
         """Assemble the texts, as they are now or as they are given, and give the guest as a scenario of its own.
@@ -223,9 +278,14 @@ class Workbench:
             if path not in self._in_use:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _load(self, path: Path) -> None:
+    def _load(self) -> None:
+        if self._kept is None:
+            return
         try:
-            content = json.loads(path.read_bytes())
+            kept = self._kept.read()
+            if kept is None:
+                return
+            content = json.loads(kept)
             if content["schema"] != _SCHEMA:
                 raise ValueError("unknown schema")
             texts, originals, place = content["texts"], content["originals"], content["place"]
@@ -237,8 +297,9 @@ class Workbench:
             self.trouble = f"your text cannot be read: {error.strerror}"
             return
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            self._set_aside(path)
+            self._set_aside(self._kept.path)
             return
+        self._on_disk = dict(texts)
         for name, text in texts.items():
             self.texts[name] = text
             self._begun_with[name] = originals[name]
@@ -254,6 +315,8 @@ class Workbench:
         self.trouble = f"the file with your text was damaged; it is kept as {aside}"
         try:
             os.replace(path, aside)
+            if self._kept is not None:
+                self._kept.forget()
         except OSError as error:
             self.trouble = f"the file with your text is damaged, and cannot be set aside: {error.strerror}"
 
@@ -309,13 +372,3 @@ def _is_whole(folder: Path) -> bool:
 def _without(text: str, folder: Path) -> str:
     """Give a message without the folder, which tells a user nothing."""
     return text.replace(f"{shown_path(folder)}/", "").replace(f"{folder}{os.sep}", "")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, never a part."""
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

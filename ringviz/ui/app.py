@@ -619,7 +619,7 @@ class RingvizApp(App[None]):
     @on(BreakpointAdded)
     def _breakpoint_added(self, message: BreakpointAdded) -> None:
         if self.explore.is_attached:
-            self.explore.add_breakpoint(message.text)
+            self.explore.add_breakpoint(message.text, message.elsewhere)
 
     @on(HitsCounted)
     def _hits_counted(self, message: HitsCounted) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ringviz.record.kept_file import KeptFile
+from ringviz.ui.kept_by_guest import guest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,12 @@ class Bookmark:
     note: str
     alignment: str = "instruction"
     """Which techniques share this place: those whose runs are aligned in the same way."""
+    build: str = ""
+    """The build of the guest in which it was set; empty if nobody knows. In another one, the step is another place."""
 
 
-_Known = dict[str, dict[tuple[str, int], Bookmark]]
-"""Scenario -> by alignment and position."""
+_Known = dict[str, dict[tuple[str, int, str], Bookmark]]
+"""Guest -> by alignment, position and build."""
 
 
 class Bookmarks:
@@ -47,17 +50,17 @@ class Bookmarks:
 
     def of(self, scenario: str, alignment: str) -> tuple[Bookmark, ...]:
         """Give the bookmarks of a scenario that mean something under a technique, in order of the run."""
-        found = self._known.get(scenario, {}).values()
+        found = self._known.get(guest_of(scenario), {}).values()
         return tuple(sorted((b for b in found if b.alignment == alignment), key=lambda b: b.position))
 
     def put(self, scenario: str, bookmark: Bookmark) -> None:
         """Add one, or replace the one that is there already."""
-        self._known.setdefault(scenario, {})[bookmark.alignment, bookmark.position] = bookmark
+        self._known.setdefault(guest_of(scenario), {})[_key(bookmark)] = bookmark
         self._save()
 
     def remove(self, scenario: str, bookmark: Bookmark) -> None:
         """Take one away."""
-        self._known.get(scenario, {}).pop((bookmark.alignment, bookmark.position), None)
+        self._known.get(guest_of(scenario), {}).pop(_key(bookmark), None)
         self._save()
 
     def _save(self) -> None:
@@ -74,6 +77,13 @@ class Bookmarks:
 def _understood(content: Mapping[str, Any]) -> _Known:
     known: _Known = {}
     for scenario, rows in content["bookmarks"].items():
-        marks = [Bookmark(int(row["position"]), str(row["note"]), str(row["alignment"])) for row in rows]
-        known[scenario] = {(mark.alignment, mark.position): mark for mark in marks}
+        marks = [
+            Bookmark(int(row["position"]), str(row["note"]), str(row["alignment"]), str(row.get("build", "")))
+            for row in rows
+        ]
+        known.setdefault(guest_of(scenario), {}).update({_key(mark): mark for mark in marks})
     return known
+
+
+def _key(bookmark: Bookmark) -> tuple[str, int, str]:
+    return bookmark.alignment, bookmark.position, bookmark.build

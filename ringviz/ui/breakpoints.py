@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ringviz.record.kept_file import KeptFile
+from ringviz.ui.kept_by_guest import guest_of, is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,14 @@ class Breakpoint:
     text: str
     """As the user wrote it: `putc if eax == 5`."""
     is_on: bool = True
+    build: str = ""
+    """The build of the guest in which it was set; empty if nobody knows."""
+    elsewhere: str = ""
+    """How the place is called in other builds, `putc+3h`; empty if the text holds in all of them."""
+
+    def text_in(self, build: str) -> str:
+        """Give what to look for in a build."""
+        return self.text if not self.elsewhere or is_of(self.build, build) else self.elsewhere
 
 
 _Known = dict[str, tuple[Breakpoint, ...]]
@@ -44,13 +53,13 @@ class Breakpoints:
 
     def of(self, scenario: str) -> tuple[Breakpoint, ...]:
         """Give the breakpoints of a scenario, in the order in which they were set."""
-        return self._known.get(scenario, ())
+        return self._known.get(guest_of(scenario), ())
 
     def put(self, scenario: str, breakpoints: Sequence[Breakpoint]) -> None:
         """Take these in place of what the scenario had."""
         if self.of(scenario) == tuple(breakpoints):
             return
-        self._known[scenario] = tuple(breakpoints)
+        self._known[guest_of(scenario)] = tuple(breakpoints)
         if self._file is not None:
             rows = {name: [asdict(row) for row in found] for name, found in sorted(self._known.items()) if found}
             self._file.write({"breakpoints": rows})
@@ -59,8 +68,13 @@ class Breakpoints:
 def _understood(content: Mapping[str, Any]) -> _Known:
     known: _Known = {}
     for scenario, rows in content["breakpoints"].items():
-        found = tuple(Breakpoint(row["text"], row["is_on"]) for row in rows)
-        if not all(type(row.text) is str and type(row.is_on) is bool for row in found):
+        found = [Breakpoint(row["text"], row["is_on"], row.get("build", ""), row.get("elsewhere", "")) for row in rows]
+        if not all(type(row.is_on) is bool and _are_texts(row.text, row.build, row.elsewhere) for row in found):
             raise ValueError("a value of another kind")
-        known[scenario] = found
+        there = known.get(guest_of(scenario), ())
+        known[guest_of(scenario)] = (*there, *(row for row in found if row not in there))
     return known
+
+
+def _are_texts(*values: object) -> bool:
+    return all(type(value) is str for value in values)

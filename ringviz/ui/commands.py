@@ -281,6 +281,8 @@ EDIT: tuple[Command, ...] = (
     Command("save_as", "f2,ctrl+s", "f2", "save as", "Save a scenario of your own, in a new folder.", "save_as", 3),
     Command("original", "ctrl+o", "ctrl+o", "original", "Give up your changes, and take the original text again.",
             "original", 6),
+    Command("version", "ctrl+t", "ctrl+t", "next version",
+            "Take the next version of your text, where two windows have changed it at once.", "version", 9),
     Command("help", "f1", "f1", "explain", "Explain this screen and the keys.", "explain", 8),
     Command("leave", "escape", "esc", "back", "Back to the guest; your text is kept.", "leave", 1),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ringviz.engine.conditions import AtEvent, Stop
 from ringviz.engine.hit_count import Hits
-from ringviz.engine.places import resolve_look, resolve_stop
+from ringviz.engine.places import in_other_builds, resolve_look, resolve_stop
 from ringviz.engine.scorecard import scorecard
 from ringviz.engine.session import Session
 from ringviz.engine.vendors import pair_sessions
@@ -122,9 +122,10 @@ class EngineLaboratory:
             return True
         return session.run_until((stop,), cancelled) is not None
 
-    def check_place(self, sitting: Sitting, text: str) -> None:
-        """Understand a place to stop at, with its conditions."""
+    def check_place(self, sitting: Sitting, text: str) -> str:
+        """Understand a place to stop at, with its conditions; give how it is called in other builds."""
         resolve_stop(_session(sitting), text)
+        return in_other_builds(_session(sitting), text)
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
         """Run to the first of several places; those that mean nothing to this guest's build are passed over."""

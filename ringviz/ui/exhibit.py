@@ -71,7 +71,7 @@ class _Exhibit:
     def run_to_place(self, sitting: Sitting, text: str, cancelled: Cancelled) -> bool:
         return False
 
-    def check_place(self, sitting: Sitting, text: str) -> None:
+    def check_place(self, sitting: Sitting, text: str) -> str:
         raise UnsupportedError("this is a picture: it does not run")
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:

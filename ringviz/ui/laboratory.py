@@ -285,8 +285,11 @@ class Laboratory(Protocol):
         """Run to the place or kind of event that `text` names; False if the run ended first; raises InputError."""
         ...
 
-    def check_place(self, sitting: Sitting, text: str) -> None:
-        """Understand a place to stop at, with its conditions; raises InputError if it is none."""
+    def check_place(self, sitting: Sitting, text: str) -> str:
+        """Understand a place to stop at, with its conditions; raises InputError if it is none.
+
+        Gives how it is called in other builds of the guest; empty if the text holds in every build.
+        """
         ...
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:

@@ -401,10 +401,15 @@ class Remarked(Message):
 
 
 class BreakpointAdded(Message):
-    """A new breakpoint was understood."""
+    """A new breakpoint was understood.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    Args:
+        text: as the user wrote it.
+        elsewhere: how the place is called in other builds of the guest; empty if the text holds in all.
+    """
+
+    def __init__(self, text: str, elsewhere: str = "") -> None:
+        self.text, self.elsewhere = text, elsewhere
         super().__init__()
 
 

@@ -274,11 +274,11 @@ class EngineThread:
                 self._tell(Began())
                 self._run_back(self._sitting)
             case AddBreakpoint(text):
-                self._laboratory.check_place(self._sitting, text)
-                self._tell(BreakpointAdded(text))
+                self._tell(BreakpointAdded(text, self._laboratory.check_place(self._sitting, text)))
                 return
             case UseBreakpoints(texts):
                 self._breakpoints = texts
+                self._tell_of_nowhere(self._sitting, texts)
                 return
             case CountHits():
                 self._tell(Began())
@@ -304,6 +304,20 @@ class EngineThread:
         is_alone = self._pair is None and self._group is None
         if self._noted is not None and self._sitting is not None and is_alone and self._requests.empty():
             self._noted(self._sitting, isinstance(request, (Step, Back)))
+
+    def _tell_of_nowhere(self, sitting: Sitting, texts: tuple[str, ...]) -> None:
+        """Say which breakpoints mean nothing in this build of the guest: they are kept, and stop nowhere here."""
+        nowhere = []
+        for text in texts:
+            try:
+                self._laboratory.check_place(sitting, text)
+            except InputError:
+                nowhere.append(text)
+        if nowhere:
+            what = "breakpoint" if len(nowhere) == 1 else "breakpoints"
+            self._tell(
+                Remarked(f"Not in this build of the guest, and kept for one that has it: {what} {', '.join(nowhere)}.")
+            )
 
     def _run_edited(self, editing: Editing, sitting: Sitting, request: RunEdited) -> bool:
         """Assemble and open; False if NASM refuses, or the user has left."""

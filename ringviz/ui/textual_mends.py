@@ -4,9 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from textual import work
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.css.query import NoMatches
 from textual.message import Message
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList
 
@@ -20,6 +22,7 @@ def mend() -> None:
     _mend_paging()
     _mend_selecting()
     _mend_palette()
+    _mend_dismissing()
     setattr(OptionList, _MARK, True)
 
 
@@ -66,3 +69,21 @@ def _mend_palette() -> None:
     mended = work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)(gather_while_open)
     CommandPalette._gather_commands = mended  # type: ignore[method-assign]
     CommandPalette._dispatch_message = dispatch_while_open  # type: ignore[method-assign, assignment]
+
+
+def _mend_dismissing() -> None:
+    """Let a screen that closes itself take away what stands over it, and do nothing the second time.
+
+    Textual answers whoever has opened the screen, and takes away the topmost one, whichever that is: the screen that
+    was meant stays, and ends the app when it is closed once more.
+    """
+    dismiss = Screen.dismiss
+
+    def dismiss_itself(self: Screen[object], result: object = None) -> AwaitComplete:
+        if self not in self.app.screen_stack:
+            return AwaitComplete.nothing()  # type: ignore[no-any-return, no-untyped-call]
+        while self.app.screen is not self:
+            self.app.pop_screen()
+        return dismiss(self, result)
+
+    Screen.dismiss = dismiss_itself  # type: ignore[method-assign, assignment]

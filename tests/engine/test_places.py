@@ -1,13 +1,17 @@
 """Places to stop at, as people write them, and runs that stop there."""
 
+from pathlib import Path
+
 import pytest
 
 from ringviz.engine.conditions import AtAddress, AtEvent, AtStep, OnDivergence, OnEvent, OnKind, OnRingChange
-from ringviz.engine.places import resolve_condition, resolve_stop
+from ringviz.engine.places import in_other_builds, resolve_condition, resolve_stop
 from ringviz.engine.session import Session
 from ringviz.errors import InputError
 from ringviz.guest.scenario import find_scenario
+from ringviz.record.workbench import Workbench
 from ringviz.vmm.events import Kind
+from tests.guest.test_build import needs_nasm
 
 
 @pytest.fixture
@@ -147,3 +151,39 @@ def test_running_backwards_with_nothing_to_meet_or_cancelled_stands_where_it_sto
     assert (session.position, session.is_over, session.snapshot().outcome) == (end, True, text)
     assert session.run_back_until((resolve_stop(session, "100"),)) is not None
     assert session.position == 100
+
+
+def test_a_distance_behind_a_symbol_is_an_address(session: Session) -> None:
+    putc = session.source.address_of("putc")
+    assert putc is not None
+    for text in ("putc+3h", "putc + 3", "putc+0x3"):
+        assert resolve_condition(session, text) == AtAddress(putc + 3)
+    with pytest.raises(InputError):
+        resolve_condition(session, "putc+nothing")
+
+
+def test_what_holds_in_this_build_only_is_said_so_that_it_holds_in_others(session: Session) -> None:
+    putc = session.source.address_of("putc")
+    assert putc is not None
+    assert in_other_builds(session, f"0x{putc + 3:x} if eax == 5") == "putc+3h if eax == 5"
+    assert in_other_builds(session, f"{putc:x}h") == "putc"
+    assert in_other_builds(session, "0x7") == "0x7"
+    for text in ("500", "#12"):
+        assert in_other_builds(session, text) == text
+    for text in ("putc", "putc+3h", "ring 3", "exit 30", "divergence", "event"):
+        assert in_other_builds(session, text) == ""
+
+
+@needs_nasm
+def test_a_breakpoint_at_an_address_follows_its_instruction_into_an_edited_guest(tmp_path: Path) -> None:
+    bench = Workbench(find_scenario("rings-tour"), tmp_path)
+    original = Session(bench.scenario, "native")
+    putc = original.source.address_of("putc")
+    assert putc is not None
+    name, text = next((name, text) for name, text in bench.texts.items() if "\nputc:" in text)
+    bench.change(name, text.replace("\nputc:", "\n    times 16 nop\nputc:", 1))
+    edited = Session(bench.build(), "native")
+    assert edited.build != original.build
+    elsewhere = in_other_builds(original, f"0x{putc + 1:x}")
+    assert edited.run_until((resolve_stop(edited, elsewhere),)) is not None
+    assert edited.cpu_state(is_real=False).eip == putc + 17

@@ -180,3 +180,59 @@ def test_a_process_killed_while_it_writes_leaves_the_old_text_or_the_new_one(tmp
     assert len(lines) == 2001
     assert len(set(lines)) == 2
     assert bench(tmp_path).is_from_before
+
+
+def test_two_windows_that_change_one_text_at_once_keep_both(tmp_path: Path) -> None:
+    one, two = bench(tmp_path), bench(tmp_path)
+    one.change("guest.asm", "; one\n")
+    two.change("guest.asm", "; two\n")
+    for _ in range(3):
+        assert one.keep()
+        assert two.keep()
+        one.change("guest.asm", one.texts["guest.asm"] + "; and on\n")
+        two.change("guest.asm", two.texts["guest.asm"] + "; and on\n")
+    assert one.remark == ""
+    assert two.remark == "Another window has changed this text, too: both are kept, yours as version 2."
+    again = bench(tmp_path)
+    found = {again.texts["guest.asm"]}
+    assert again.turn()
+    found.add(again.texts["guest.asm"])
+    assert found == {"; one\n; and on\n; and on\n", "; two\n; and on\n; and on\n"}
+    assert again.versions == 2
+    again.take_originals()
+    again.keep()
+    assert (again.version, again.versions) == (0, 1)
+    assert again.turn()
+    assert (again.version, again.versions) == (1, 1)
+    assert not again.turn()
+
+
+def test_a_window_in_which_nothing_was_typed_writes_over_nothing_and_removes_nothing(tmp_path: Path) -> None:
+    idle = bench(tmp_path)
+    busy = bench(tmp_path)
+    busy.change("guest.asm", "; first\n")
+    busy.keep()
+    assert idle.keep(("guest.asm", 3))
+    late = bench(tmp_path)
+    busy.change("guest.asm", "; second\n")
+    busy.keep()
+    assert late.keep(("guest.asm", 5))
+    assert late.remark == ""
+    assert bench(tmp_path).texts["guest.asm"] == "; second\n"
+
+
+def test_a_file_that_another_program_changes_is_read_again_unless_it_was_changed_here(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    mine = Workbench(load_scenario(folder), tmp_path / "edits")
+    (folder / "guest.asm").write_text("; by another program\n", encoding="utf-8")
+    assert mine.follow_originals() == ("guest.asm",)
+    assert mine.texts["guest.asm"] == "; by another program\n"
+    assert mine.changed == ()
+    assert mine.remark == "guest.asm was changed by another program, and is read again."
+    mine.change("guest.asm", "; mine\n")
+    (folder / "guest.asm").write_text("; once more\n", encoding="utf-8")
+    assert mine.follow_originals() == ("guest.asm",)
+    assert mine.texts["guest.asm"] == "; mine\n"
+    assert mine.remark == "guest.asm was changed by another program; your text of it stays."
+    assert mine.changed_below == ("guest.asm",)
+    assert mine.follow_originals() == ()

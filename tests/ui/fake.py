@@ -184,6 +184,7 @@ class FakeSession:
     calls: list[str] = field(default_factory=list)
     endless: bool = False
     """`run` only comes back when it is cancelled."""
+    build: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -222,6 +223,7 @@ class FakeSession:
     def snapshot(self, cancelled: Cancelled = bool, looks: Looks = NOTHING) -> Snapshot:
         end = self.end if self.end_known else None
         shown = make_snapshot(self.technique, self.position, max(self.explored, 1), end)
+        shown = replace(shown, build=self.build)
         if self.position and not self.position % EVERY:
             shown = replace(shown, micro=PARTS, has_crossed=True)
         return shown if looks.memory is None else replace(shown, memory=fake_memory(looks.memory))
@@ -333,9 +335,10 @@ class FakeLaboratory:
         own = CPUS.get(technique, ("p4-672",))[0]
         return fake_machine(technique, mmu or row.mmus[0], cpu or own, controls)
 
-    def check_place(self, sitting: Sitting, text: str) -> None:
+    def check_place(self, sitting: Sitting, text: str) -> str:
         if text == "nowhere":
             raise InputError('"nowhere" is no step')
+        return ""
 
     def run_to_breakpoint(self, sitting: Sitting, texts: Sequence[str], cancelled: Cancelled) -> str | None:
         """Every text is a step here."""

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from ringviz.engine.view import Kind, Mark, TimelineView
+from ringviz.record.workbench import EDITED
 from ringviz.ui.bookmarks import Bookmark, Bookmarks
 from ringviz.ui.breakpoints import Breakpoint, Breakpoints
+from ringviz.ui.kept_by_guest import guest_of
 from ringviz.ui.requests import Remarked
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.widgets.density import density
@@ -159,6 +161,38 @@ def test_a_damaged_file_of_breakpoints_is_set_aside(tmp_path: Path) -> None:
     assert kept.of("a") == ()
     kept.put("a", (Breakpoint("5"),))
     assert Breakpoints(path).of("a") == (Breakpoint("5"),)
+
+
+def test_an_edited_guest_has_what_was_set_in_the_original_and_tells_what_is_another_place_now(tmp_path: Path) -> None:
+    path = tmp_path / "breakpoints.json"
+    rows = {"hole": [{"text": "putc", "is_on": True}], "hole-edited": [{"text": "500", "is_on": False}]}
+    path.write_text(json.dumps({"schema": 1, "breakpoints": rows}), encoding="utf-8")
+    kept = Breakpoints(path)
+    assert kept.of("hole") == kept.of("hole-edited") == (Breakpoint("putc"), Breakpoint("500", False))
+    moved = Breakpoint("0x100046", True, "aa", "start+6h")
+    kept.put("hole-edited", (*kept.of("hole"), moved))
+    assert [one.text_in("aa") for one in Breakpoints(path).of("hole")] == ["putc", "500", "0x100046"]
+    assert [one.text_in("bb") for one in Breakpoints(path).of("hole")] == ["putc", "500", "start+6h"]
+    assert guest_of(f"hole-{EDITED}") == "hole"
+
+
+async def test_a_bookmark_of_another_build_is_listed_as_such_and_not_on_the_line(tmp_path: Path) -> None:
+    async with bench() as b:
+        b.app.bookmarks.put("popf-hole", Bookmark(40, "old place", build="other"))
+        b.app.bookmarks.put("popf-hole", Bookmark(50, "place", build=""))
+        b.laboratory.session.build = "this"
+        await b.press("space")
+        assert [mark.note for mark in explore(b).bookmarks] == ["place"]
+        await b.press("F")
+        assert "old place  (of another build: not here)" in b.text()
+
+
+async def test_a_breakpoint_that_means_nothing_here_is_kept_and_told() -> None:
+    async with bench() as b:
+        explore(b).breakpoints = (Breakpoint("nowhere"), Breakpoint("30"))
+        await b.settle()
+        assert "Not in this build of the guest, and kept for one that has it: breakpoint nowhere." in b.text()
+        assert len(explore(b).breakpoints) == 2
 
 
 async def test_one_key_goes_back_to_where_a_breakpoint_was_last_met() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ringviz.record.workbench import Workbench
 from ringviz.ui.commands import EDIT, EXPLORE
 from ringviz.ui.screens.compare_group import SideBySideScreen
 from ringviz.ui.screens.edit import EditScreen
@@ -40,6 +41,33 @@ async def test_the_screen_is_the_one_on_file(
         editor.area.go_to_row(4)
         await b.press("end", *" bad", "f9")
         assert_as_on_file(b, "edit" if has_colour else "edit-no-colour", size)
+
+
+async def test_two_windows_on_one_text_keep_both_and_say_so(tmp_path: Path) -> None:
+    async with bench(editing=FakeEditing(tmp_path)) as b:
+        editor = await open_editor(b)
+        other = Workbench(editor.bench.scenario, tmp_path / "edits")
+        other.change(MAIN, "; theirs\n")
+        other.keep()
+        await b.press(*"x")
+        await b.pilot.pause(0.6)
+        assert "Another window has changed this text, too: both are kept, yours as version 2." in b.text()
+        await b.press("ctrl+t")
+        assert editor.area.text == "; theirs\n"
+        assert "This is version 1 of 2 of your text; ctrl+t takes the next." in b.text()
+        await b.press("ctrl+t")
+        assert "x" in editor.area.text
+
+
+async def test_what_another_program_saves_is_on_the_screen_a_moment_later(tmp_path: Path) -> None:
+    async with bench(editing=FakeEditing(tmp_path)) as b:
+        editor = await open_editor(b)
+        (editor.bench.scenario.path / MAIN).write_text("; saved elsewhere\n", encoding="utf-8")
+        editor._follow()
+        await b.pilot.pause()
+        assert "; saved elsewhere" in b.text()
+        assert f"{MAIN} was changed by another program, and is read again." in b.text()
+        assert not editor.bench.changed
 
 
 async def test_it_opens_at_the_line_of_the_next_instruction_and_tells_address_and_bytes_of_the_line(

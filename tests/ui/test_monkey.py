@@ -136,7 +136,8 @@ class Monkey:
 
     async def resizes(self, app: RingvizApp, pilot: Pilot[None], ear: Ear) -> int:
         """Give the terminal another size; whatever is shown goes on being shown, where it is."""
-        rests = await ear.hears_rest(app, pilot, REST_SECONDS)
+        # A host goes on by itself, and what one asks it for comes when it comes.
+        rests = await ear.hears_rest(app, pilot, REST_SECONDS) and app.machine_room not in app.screen_stack
         await pilot.pause()
         size = self.dice.choice(SIZES)
         before = place_of(app)

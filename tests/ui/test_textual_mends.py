@@ -4,6 +4,7 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 from textual.command import CommandPalette, DiscoveryHit
+from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 
 from ringviz.ui.app import RingvizApp
@@ -83,3 +84,20 @@ async def test_enter_twice_in_the_command_palette_is_one_command_and_closes_one_
         await b.settle()
         assert asked == ["it"]
         assert len(b.app.screen_stack) == screens
+
+
+async def test_a_screen_that_closes_itself_takes_what_is_over_it_along_and_does_so_once() -> None:
+    mend()
+    app = ListApp()
+    async with app.run_test() as pilot:
+        first = app.screen
+        below, above = Screen[None](), Screen[None]()
+        answers: list[object] = []
+        await app.push_screen(below, answers.append)
+        await app.push_screen(above)
+        below.dismiss()
+        assert app.screen is first
+        below.dismiss()
+        await pilot.pause()
+        assert app.screen_stack == [first]
+        assert answers == [None]

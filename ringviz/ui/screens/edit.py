@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ringviz.engine.source_lines import SourceLines
     from ringviz.ui.app import RingvizApp
 
+_FOLLOW_SECONDS = 2.0
+"""How often the scenario's own files are looked at, which another program may change."""
 _KEEP_SECONDS = 0.5
 """A change is on disk at the latest so long after it was made."""
 _MOST_BYTES_SHOWN = 12
@@ -43,7 +45,9 @@ _EXPLANATION = (
     "same instruction on; there d goes to where the two part. f8 runs your guest alone, with all panels. What NASM "
     "complains about stands on the line that it names. The line at the bottom tells address and bytes of the line "
     "under the cursor; ► is where the guest stands. What you write is kept on disk as you type, and is there the next "
-    "time; the scenario's own folder is never changed. f2 saves a scenario of your own, which `ringviz run PATH`, "
+    "time; the scenario's own folder is never changed. If another program changes a file there that you have not "
+    "changed here, it is read again. If two windows change one text at once, both are kept, and ctrl+t goes from one "
+    "to the other. f2 saves a scenario of your own, which `ringviz run PATH`, "
     "`check` and `build` take. ctrl+z takes a change back, ctrl+o all of them. From a script: `ringviz build` "
     "assembles a folder, and `ringviz trace --format trace -o FILE` of both guests with `ringviz diff` says where they "
     "part."
@@ -106,6 +110,7 @@ class EditScreen(Screen[None]):
             self.call_after_refresh(self.area.go_to_row, here[1])
         else:
             self.call_after_refresh(self.action_here)
+        self.set_interval(_FOLLOW_SECONDS, self._follow)
         said = self._first_words()
         if said:
             self.notice(Remarked(said))
@@ -124,7 +129,14 @@ class EditScreen(Screen[None]):
             files = ", ".join(bench.changed_below)
             said += f" It is based on an original that has changed since: {files}."
         said = f"{said} {key} takes the original again."
+        if bench.versions > 1:
+            said = f"{self._version_words()} {said}"
         return f"{said} {_COPY}" if self._is_copy else said
+
+    def _version_words(self) -> str:
+        bench = self.bench
+        key = self.ringviz.own_keys.face(next(command for command in EDIT if command.id == "version"))
+        return f"This is version {bench.version} of {bench.versions} of your text; {key} takes the next."
 
     def on_unmount(self) -> None:
         """Nothing is lost."""
@@ -163,16 +175,17 @@ class EditScreen(Screen[None]):
 
     def run_beside(self, technique: str | None) -> None:
         """Run it under a technique; None is the present one."""
-        self._run(RunEdited(self.bench, dict(self.bench.texts), technique))
+        self._run(technique)
 
     def action_alone(self) -> None:
         """Run the text alone."""
-        self._run(RunEdited(self.bench, dict(self.bench.texts), is_alone=True))
+        self._run(is_alone=True)
 
-    def _run(self, request: RunEdited) -> None:
+    def _run(self, technique: str | None = None, *, is_alone: bool = False) -> None:
+        self._follow()
         self._keep()
         self.notice(Remarked("assembling …"))
-        self.ringviz.engine.submit(request)
+        self.ringviz.engine.submit(RunEdited(self.bench, dict(self.bench.texts), technique, is_alone))
 
     def action_here(self) -> None:
         """To the line of the instruction that the guest executes next."""
@@ -202,6 +215,17 @@ class EditScreen(Screen[None]):
             self.notice(Remarked("This source includes no other file."))
             return
         self._show_file(self._files[(self._files.index(self._file) + 1) % len(self._files)])
+
+    def action_version(self) -> None:
+        """To the next version, where two windows have changed the text at once."""
+        if not self.bench.turn():
+            self.notice(Remarked("There is one version of your text: no other window has changed it at the same time."))
+            return
+        self._files = list(self.bench.texts)
+        self._file = self._file if self._file in self.bench.texts else self._files[0]
+        self._show_text()
+        self._complain(())
+        self.notice(Remarked(self._version_words()))
 
     def action_original(self) -> None:
         """Ask, and take the scenario's own text again."""
@@ -271,13 +295,36 @@ class EditScreen(Screen[None]):
             self._keep_timer = None
         if not self.bench.keep((self._file, self._row)) and self.query(KeyLine):
             self.notice(Failed(self.bench.trouble, RunEdited(self.bench, {})))
+        self._say_remark()
+
+    def _say_remark(self) -> None:
+        """Say what somebody else has changed meanwhile."""
+        if self.bench.remark and self.query(KeyLine):
+            self.notice(Remarked(self.bench.remark))
+            self.bench.remark = ""
+
+    def _follow(self) -> None:
+        """Take over what another program has changed in the scenario's own files."""
+        if not self.bench.follow_originals():
+            return
+        self._files = list(self.bench.texts)
+        self._file = self._file if self._file in self._files else self._files[0]
+        if self.area.text != self.bench.texts[self._file]:
+            row = self._row
+            self._show_text()
+            self.area.go_to_row(row)
+        self._say_remark()
 
     def _show_file(self, file: str) -> None:
         if file == self._file:
             return
         self._file = file
+        self._show_text()
+
+    def _show_text(self) -> None:
+        """Show the file's text anew."""
         self._is_loading = True
-        self.area.load_text(self.bench.texts[file])
+        self.area.load_text(self.bench.texts[self._file])
         self._align()
         self._tell()
 

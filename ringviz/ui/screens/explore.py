@@ -21,6 +21,7 @@ from ringviz.facts.techniques import TECHNIQUES
 from ringviz.ui.bookmarks import Bookmark
 from ringviz.ui.breakpoints import Breakpoint
 from ringviz.ui.commands import EXPLORE, Command, bindings
+from ringviz.ui.kept_by_guest import is_of
 from ringviz.ui.laboratory import MachineChoice
 from ringviz.ui.requests import (
     AddBreakpoint,
@@ -102,8 +103,8 @@ class ExploreScreen(MovingScreen):
     breakpoints: var[tuple[Breakpoint, ...]] = var((), init=False)
     looks: var[Looks] = var(Looks())
     """What the engine was last asked to show besides."""
-    _guest = ""
-    """Whose breakpoints these are."""
+    _guest = ("", "")
+    """Whose breakpoints these are, and in which build the engine looks for them."""
     chosen_cpu: var[str | None] = var(None)
     """What the user took in the playground."""
 
@@ -293,17 +294,20 @@ class ExploreScreen(MovingScreen):
                 if answer.added:
                     self._ask(AddBreakpoint(answer.added))
 
-        self.app.push_screen(BreakpointsDialog(self.breakpoints), use)
+        self.app.push_screen(BreakpointsDialog(self.breakpoints, self._guest[1]), use)
 
     def watch_breakpoints(self, breakpoints: tuple[Breakpoint, ...]) -> None:
         """Keep them, and let the engine know of them."""
         if self.snapshot is not None:
             self.ringviz.breakpoints.put(self.snapshot.scenario_id, breakpoints)
-        self.ringviz.engine.submit(UseBreakpoints(tuple(b.text for b in breakpoints if b.is_on)))
+        build = self._guest[1]
+        self.ringviz.engine.submit(UseBreakpoints(tuple(b.text_in(build) for b in breakpoints if b.is_on)))
 
-    def add_breakpoint(self, text: str) -> None:
+    def add_breakpoint(self, text: str, elsewhere: str = "") -> None:
         """Take one into the list that has been understood."""
-        self.breakpoints = (*(b for b in self.breakpoints if b.text != text), Breakpoint(text))
+        build = self._guest[1]
+        new = Breakpoint(text, True, build if elsewhere else "", elsewhere)
+        self.breakpoints = (*(b for b in self.breakpoints if b.text_in(build) != text), new)
         self.notice(Remarked(f"Breakpoint set: {text}. r runs to it; B lists all."))
 
     def action_bookmark(self) -> None:
@@ -315,7 +319,9 @@ class ExploreScreen(MovingScreen):
 
         def keep(note: str | None) -> None:
             if note is not None:
-                kept.put(shown.scenario_id, Bookmark(shown.position, note, _alignment(shown)))
+                if here is not None:
+                    kept.remove(shown.scenario_id, here)
+                kept.put(shown.scenario_id, Bookmark(shown.position, note, _alignment(shown), shown.build))
                 self._read_bookmarks(shown)
 
         self.app.push_screen(NoteDialog(shown.position, "" if here is None else here.note), keep)
@@ -335,13 +341,14 @@ class ExploreScreen(MovingScreen):
             self.ringviz.bookmarks.remove(shown.scenario_id, chosen.bookmark)
             self._read_bookmarks(shown)
 
-        self.app.push_screen(BookmarksDialog(self.bookmarks, shown.position), answer)
+        every = self.ringviz.bookmarks.of(shown.scenario_id, _alignment(shown))
+        self.app.push_screen(BookmarksDialog(every, shown.position, shown.build), answer)
 
     def _read_breakpoints(self, shown: Snapshot) -> None:
         """Take over what is kept, once the guest is another."""
-        if self._guest == shown.scenario_id:
+        if self._guest == (shown.scenario_id, shown.build):
             return
-        self._guest = shown.scenario_id
+        self._guest = shown.scenario_id, shown.build
         kept = self.ringviz.breakpoints
         before, self.breakpoints = self.breakpoints, kept.of(shown.scenario_id)
         if self.breakpoints and before == self.breakpoints:
@@ -352,7 +359,8 @@ class ExploreScreen(MovingScreen):
 
     def _read_bookmarks(self, shown: Snapshot) -> None:
         kept = self.ringviz.bookmarks
-        self.bookmarks = kept.of(shown.scenario_id, _alignment(shown))
+        every = kept.of(shown.scenario_id, _alignment(shown))
+        self.bookmarks = tuple(mark for mark in every if is_of(mark.build, shown.build))
         if kept.trouble:
             self.notice(Remarked(kept.trouble))
             kept.was_told()

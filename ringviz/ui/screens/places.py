@@ -15,7 +15,11 @@ from textual.widgets import Input, OptionList, Static
 from ringviz.ui.bookmarks import Bookmark
 from ringviz.ui.breakpoints import Breakpoint
 from ringviz.ui.glyphs import BOOKMARK, grouped
+from ringviz.ui.kept_by_guest import is_of
 from ringviz.ui.widgets.panel import printable
+
+_OTHER_BUILD = "set in another build"
+"""Behind what was set before the guest was changed, or in the kernel recompiled for a hypervisor."""
 
 
 class NoteDialog(ModalScreen[str | None]):
@@ -59,8 +63,9 @@ class BookmarksDialog(ModalScreen[ChosenBookmark | None]):
         Binding("delete,d", "remove", "remove", show=False),
     ]
 
-    def __init__(self, bookmarks: Sequence[Bookmark], position: int) -> None:
+    def __init__(self, bookmarks: Sequence[Bookmark], position: int, build: str = "") -> None:
         self._bookmarks = bookmarks
+        self._build = build
         self._position = position
         super().__init__(classes="dialog")
 
@@ -68,7 +73,7 @@ class BookmarksDialog(ModalScreen[ChosenBookmark | None]):
         """Give the list, in order of the run."""
         with Vertical(classes="box") as box:
             box.border_title = Content("Bookmarks")
-            yield OptionList(*(_bookmark_line(b) for b in self._bookmarks), markup=False)
+            yield OptionList(*(_bookmark_line(b, self._build) for b in self._bookmarks), markup=False)
             hint = "enter go there · d remove · esc close"
             yield Static(hint if self._bookmarks else "None yet: f sets one here, with a note.", classes="hint")
 
@@ -89,8 +94,10 @@ class BookmarksDialog(ModalScreen[ChosenBookmark | None]):
             self.dismiss(ChosenBookmark(self._bookmarks[index], is_to_go=False))
 
 
-def _bookmark_line(bookmark: Bookmark) -> Content:
+def _bookmark_line(bookmark: Bookmark, build: str) -> Content:
     note = printable(bookmark.note) or "(no note)"
+    if not is_of(bookmark.build, build):
+        note += "  (of another build: not here)"
     return Content.assemble(
         (f"{BOOKMARK} ", "bold $changed"), (f"step {grouped(bookmark.position):>11}  ", "bold"), note
     )
@@ -112,8 +119,9 @@ class BreakpointsDialog(ModalScreen[BreakpointsAnswer]):
         Binding("delete", "remove", "remove", show=False),
     ]
 
-    def __init__(self, breakpoints: Sequence[Breakpoint]) -> None:
+    def __init__(self, breakpoints: Sequence[Breakpoint], build: str = "") -> None:
         self._breakpoints = list(breakpoints)
+        self._build = build
         super().__init__(classes="dialog")
 
     def compose(self) -> ComposeResult:
@@ -123,7 +131,7 @@ class BreakpointsDialog(ModalScreen[BreakpointsAnswer]):
             field = Input(placeholder="a new one: putc if eax == 0x41 · exit 30 · ring 3 · #12 · 5000", id="place")
             field.cursor_blink = False
             yield field
-            yield OptionList(*map(_breakpoint_line, self._breakpoints), markup=False)
+            yield OptionList(*self._lines(), markup=False)
             yield Static(
                 "A step, an address (0x…), a symbol, an event's number (#12), ring, ring 3, divergence, or a kind of "
                 "event and what it says (exit 30, trap cli); then `if` and conditions on registers and flags, joined "
@@ -154,13 +162,20 @@ class BreakpointsDialog(ModalScreen[BreakpointsAnswer]):
         """Keep the list as it is now."""
         self.dismiss(BreakpointsAnswer(tuple(self._breakpoints)))
 
+    def _lines(self) -> list[Content]:
+        return [_breakpoint_line(breakpoint_, self._build) for breakpoint_ in self._breakpoints]
+
     def _redraw(self, index: int) -> None:
         listing = self.query_one(OptionList)
         listing.clear_options()
-        listing.add_options(map(_breakpoint_line, self._breakpoints))
+        listing.add_options(self._lines())
         listing.highlighted = index if index >= 0 else None
 
 
-def _breakpoint_line(breakpoint_: Breakpoint) -> Content:
+def _breakpoint_line(breakpoint_: Breakpoint, build: str) -> Content:
     sign, style = ("[x]", "bold $kind-violation") if breakpoint_.is_on else ("[ ]", "$dim")
-    return Content.assemble((f"{sign} ", style), (printable(breakpoint_.text), "" if breakpoint_.is_on else "$dim"))
+    text, was = breakpoint_.text_in(build), ""
+    if breakpoint_.elsewhere and not is_of(breakpoint_.build, build):
+        was = f"  {_OTHER_BUILD}" if text == breakpoint_.text else f"  {_OTHER_BUILD} as {breakpoint_.text}"
+    shown = (printable(text), "" if breakpoint_.is_on else "$dim")
+    return Content.assemble((f"{sign} ", style), shown, (printable(was), "$dim"))
