@@ -129,6 +129,7 @@ class HostRun:
             if kept.state in _ON:
                 self._room.seat(self.host, name, kept)
                 self._running.append(name)
+        self.host.memory.take_stock()
         self._sample()
         self._carry_out_orders()
 

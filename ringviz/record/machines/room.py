@@ -3,7 +3,8 @@
 What is kept of a machine that is switched on is where it stands, not what is in it: its disks as they were when it was
 switched on, how many instructions it has completed since, and what it was asked. Running it again to that place gives
 the same machine, bit for bit, and a hash of all that the guest can see says whether it has. What it has written to its
-disks becomes a new differencing disk when it is switched off.
+disks becomes a new differencing disk when it is switched off. Its balloon is as full as it was; which of its pages are
+shared or swapped out is the host's own affair, which no guest can tell, and begins anew with each run of the host.
 """
 
 from __future__ import annotations
