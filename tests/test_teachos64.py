@@ -18,6 +18,7 @@ from ringviz.errors import UnsupportedError
 from ringviz.guest.scenario import find_scenario
 from ringviz.machine.devices.uart import Uart
 from ringviz.vmm.events import Kind
+from ringviz.vmm.host.host import Host, MachineSpec
 from ringviz.vmm.registry import available, power_on
 from tests.consoles import GOLDEN, behind, comparable
 from tests.vmm.lockstep import Run, default_cpu, difference
@@ -116,3 +117,21 @@ def test_a_cpu_without_long_mode_is_told_so(technique: str) -> None:
     run.finish()
     assert said(run) == "teachos64 needs a CPU with long mode and no-execute pages\n"
     assert run.technique.machine.bus.exit_code == NO_LONG_MODE
+
+
+@pytest.mark.parametrize(("technique", "cpu"), [("vt-x", "haswell"), ("amd-v", "barcelona")])
+def test_it_powers_itself_off_soon_after_it_is_asked(technique: str, cpu: str) -> None:
+    """The clock's interrupt looks at the exit port; whatever runs meanwhile, a hundred times a second."""
+    host = Host(cpu, 32)
+    machine = host.add(MachineSpec("teachos64", TEACHOS64, technique))
+    host.run_until(1_500_000)
+    assert machine.end is None
+    machine.ask_to_shut_down()
+    asked_at = machine.guest_ticks
+    host.run_until(4_500_000)
+    assert machine.end is not None
+    assert machine.end.text == "the guest ended the run through port F4h, exit code 1"
+    console = machine.technique.machine.bus.console
+    assert "The machine is to be switched off.\nhalted: " in console
+    printed = len(console) * 20  # instructions that wait for the serial port and give it a byte
+    assert machine.guest_ticks - asked_at < 10_000 + printed

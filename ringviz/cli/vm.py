@@ -17,7 +17,7 @@ from ringviz.cli.output import print_json, print_lines, strong, width_cells
 from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
-from ringviz.cli.vm_migrate import After, ForCycles, PeerPort, PeerShared, Port, Shared, To, peer_of
+from ringviz.cli.vm_migrate import After, ForCycles, Listen, PeerPort, PeerShared, Port, Shared, To, peer_of
 from ringviz.cli.vm_operations import PATIENCE_S, Wait, open_room, operate, tell
 from ringviz.cli.vm_pages import allotment_words, memory_words, pages
 from ringviz.cli.vm_policy import policy
@@ -281,9 +281,13 @@ def run(
     dry_run: DryRun = False,
     peer: PeerPort = None,
     shared: PeerShared = None,
+    listen: Listen = None,
     json: Json = False,
 ) -> int:
-    """Let the host run, with all machines that are switched on and not paused."""
+    """Let the host run, with all machines that are switched on and not paused.
+
+    With --listen machines may come meanwhile; while none is on and none has come, the host waits.
+    """
     if cycles < 1:
         raise InputError(f"--for: found {cycles}, expected at least 1")
     if dry_run and policy is None:
@@ -291,7 +295,9 @@ def run(
     with open_room() as room:
         before = room.clock
         automation = None if policy is None else _automation(policy, room)
-        room.run(cycles, automation, is_dry=dry_run, peer=peer_of(peer, shared))
+        other = peer_of(peer, shared, listens=listen is not None)
+        with vm_migrate.receiving_at(room, listen, shared) as receiving:
+            room.run(cycles, automation, is_dry=dry_run, peer=other, receiving=receiving)
         if json:
             print_json(_run_json(room, before))
         else:
@@ -308,6 +314,7 @@ def room(
     policy: Policy = None,
     peer: PeerPort = None,
     shared: PeerShared = None,
+    listen: Listen = None,
 ) -> int:
     """Open the machine room: the machines as rows, who had the CPU when, and keys to change their shares."""
     if not has_terminal():
@@ -315,18 +322,19 @@ def room(
     if host is not None:
         if policy is not None:
             raise InputError(f"--policy: {host} has its own, expected only one of the two")
-        if peer is not None or shared is not None:
-            raise InputError(f"--peer: {host} says itself whether there is another host")
+        if peer is not None or shared is not None or listen is not None:
+            raise InputError(f"--peer and --listen: {host} says itself whether there is another host")
         return open_room_of(host)
     from ringviz.record.state_folder import state_folder
     from ringviz.ui.machine_room import MachineRoomApp, OtherHostSeen
 
-    other = peer_of(peer, shared)
+    other = peer_of(peer, shared, listens=listen is not None)
 
     with open_room() as opened:
         automation = None if policy is None else _automation(policy, opened)
-        seen = None if other is None else OtherHostSeen(other)
-        MachineRoomApp(opened, automation, other=seen, edits=state_folder() / "edits").run()
+        with vm_migrate.receiving_at(opened, listen, shared) as receiving:
+            seen, edits = None if other is None else OtherHostSeen(other), state_folder() / "edits"
+            MachineRoomApp(opened, automation, other=seen, edits=edits, receiving=receiving).run()
     return Exit.DONE
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +19,7 @@ from ringviz.facts.migration import DEFAULT_MBIT, DEFAULT_ROUNDS
 
 if TYPE_CHECKING:
     from ringviz.record.machines.leaving import Leaving, MigrationView, Peer
+    from ringviz.record.machines.receiving import Receiving
     from ringviz.record.machines.room import Room
 
 SCHEMA = 1
@@ -36,7 +40,11 @@ PeerPort = Annotated[
     int | None, typer.Option("--peer", metavar="PORT", help="Machines can move to the host that listens there.")
 ]
 PeerShared = Annotated[
-    Path | None, typer.Option("--shared", metavar="FOLDER", help="Folder that this host and that one see.")
+    Path | None, typer.Option("--shared", metavar="FOLDER", help="Folder that this host and the other one see.")
+]
+Listen = Annotated[
+    int | None,
+    typer.Option("--listen", metavar="PORT", help="Machines may come from another host; 0: any free port."),
 ]
 
 
@@ -62,6 +70,30 @@ def receive(room: Room, shared: Path, port: int, for_cycles: int) -> None:
         room.run(for_cycles)
         kept = room.kept(name)
         print_lines([f"{name}: {kept.state.value}{f', {kept.ended}' if kept.ended else ''}"])
+
+
+@contextmanager
+def receiving_at(room: Room, port: int | None, shared: Path | None) -> Iterator[Receiving | None]:
+    """Give a port at which machines may come, if one is named, and say on stderr which it is.
+
+    Raises:
+        RingvizError: it is taken, or no shared folder is named; one line.
+    """
+    if port is None:
+        yield None
+        return
+    if shared is None:
+        raise InputError("--listen and --shared: whoever lets machines come needs both")
+    from ringviz.record.machines.receiving import Receiving
+    from ringviz.record.machines.shared import SharedFolder
+
+    _check_port(port, "--listen")
+    receiving = Receiving(room, SharedFolder(shared), port)
+    print(f"Listening at port {receiving.port}", file=sys.stderr, flush=True)
+    try:
+        yield receiving
+    finally:
+        receiving.close()
 
 
 def move(room: Room, name: str, peer: Peer, after: int) -> Leaving:
@@ -111,14 +143,14 @@ def migrate(room: Room, name: str, peer: Peer, after: int, *, json: bool) -> int
 
 def peer_of(
     port: int | None, shared: Path | None, mbit: int = DEFAULT_MBIT, rules: str = "qemu", rounds: int = DEFAULT_ROUNDS,
-    *, auto_converge: bool = False,
+    *, auto_converge: bool = False, listens: bool = False,
 ) -> Peer | None:  # fmt: skip
     """Give the other host, if one is named.
 
     Raises:
         InputError: only a half of what is needed is given, or a number is out of range.
     """
-    if port is None and shared is None:
+    if port is None and (shared is None or listens):
         return None
     if port is None or shared is None:
         raise InputError("--peer and --shared: the other host needs both, or none of the two")

@@ -19,6 +19,7 @@ from ringviz.guest.scenario import Scenario
 from ringviz.record.machines.definition import Definition
 from ringviz.record.machines.host_run import HostRun
 from ringviz.record.machines.leaving import Peer
+from ringviz.record.machines.receiving import Receiving
 from ringviz.record.machines.room import Room
 from ringviz.record.machines.room_view import RoomView, room_view
 from ringviz.vmm.host.shares import FULL_PERCENT
@@ -111,6 +112,8 @@ class OpenedHost:
     """The host to which machines can move."""
     there: Callable[[], Sequence[str]] = tuple
     """What that one has said, line by line."""
+    receiving: Receiving | None = None
+    """A port at which machines may come; it is looked at while the host runs."""
 
 
 class HostThread:
@@ -154,7 +157,7 @@ class HostThread:
         try:
             with self._opening as opened:
                 self._stop_at, self.there = opened.stop_at, opened.there
-                run = opened.room.prepare(opened.automation, peer=opened.peer)
+                run = opened.room.prepare(opened.automation, peer=opened.peer, receiving=opened.receiving)
                 run.begin()
                 self._serve(run)
                 run.finish()

@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from ringviz.engine.automation.rules import Automation
 from ringviz.record.machines.leaving import Peer
+from ringviz.record.machines.receiving import Receiving
 from ringviz.record.machines.room import Room
 from ringviz.ui.app import RingvizApp
 from ringviz.ui.engine_editing import EngineEditing
@@ -36,6 +37,7 @@ class MachineRoomApp(RingvizApp):
         stop_at: int | None = None,
         other: OtherHostSeen | None = None,
         edits: Path | None = None,
+        receiving: Receiving | None = None,
     ) -> None:
         """Open the room.
 
@@ -46,11 +48,13 @@ class MachineRoomApp(RingvizApp):
             stop_at: cycles after which it is held for the first time.
             other: where machines can move to.
             edits: folder in which changed guests are kept; None keeps them nowhere.
+            receiving: a port at which machines may come; None if none does.
         """
         laboratory = EngineLaboratory()
         super().__init__(laboratory=laboratory, editing=EngineEditing(laboratory, edits))
         peer, lines = (None, tuple) if other is None else (other.peer, other.lines)
-        self.room = MachineRoomScreen(nullcontext(OpenedHost(room, automation, stop_at, peer, lines)), title)
+        opened = OpenedHost(room, automation, stop_at, peer, lines, receiving)
+        self.room = MachineRoomScreen(nullcontext(opened), title)
         self.machine_room = self.room
 
     def home(self) -> Screen[None]:

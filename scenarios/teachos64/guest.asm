@@ -530,6 +530,9 @@ is_demand_zero:
 clock_interrupt:
     write_port PIC1, PIC_EOI        ; first: the way back may lead into another process
     mov qword [time_is_up], 1
+    in al, EXIT_PORT                ; on a machine of its own this always reads 0; whoever runs
+    test al, 1                      ; virtual ones can ask there for an end
+    jnz asked_to_shut_down
     inc qword [ticks]
     mov rax, [ticks]
     lea rdx, [processes]
@@ -927,6 +930,11 @@ start_program:
 .no_memory:
     lea rsi, [text_no_memory]
     jmp panic_saying
+
+asked_to_shut_down:                 ; whoever runs now will not run on, so nothing has to be kept
+    lea rdi, [text_asked]
+    call print
+    ; and on, as if all programs had ended
 
 ; The end: how many frames are taken now that only the first process has some, then the rest.
 halt:
@@ -1491,6 +1499,7 @@ text_no_memory:     db ": out of memory", 0
 text_killed:        db "; killed]", 10, 0
 text_newline:       db 10, 0
 text_panic:         db "panic: ", 0
+text_asked:         db 10, "The machine is to be switched off.", 10, 0
 text_halt:          db "halted: ", 0
 text_processes:     db " processes, ", 0
 text_brought:       db " pages brought on demand, ", 0

@@ -87,7 +87,7 @@ def test_a_source_that_goes_away_leaves_the_destination_with_nothing(tmp_path: P
         assert destination.stdout is not None
         port = int(destination.stdout.readline().split()[-1])
         with socket.create_connection(("127.0.0.1", port)) as source:
-            source.sendall(b"RINGVIZM\1\0" + bytes(16))
+            source.sendall(b"RINGVIZM\2\0" + bytes(16))
         told = destination.stdout.read()
     assert destination.returncode == 1
     assert "Nothing has come: the link was lost while this host waits to hear what machine it is" in told

@@ -131,3 +131,32 @@ def test_a_host_that_refuses_or_is_held_or_goes_away_is_told_apart(vm: Terminals
     vm.kill()  # now the order waits for whoever opens the folder next: that is the asker of another one
     assert vm("clone", "web", "twin") == "twin: paused\n"
     assert vm("show", "web").startswith("web: paused")
+
+
+def test_a_machine_moves_to_a_host_that_runs_its_own(
+    vm: Terminals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two processes; the one that receives is at work all the time, and is killed when it has the machine."""
+    assert "--listen and --shared: whoever lets machines come needs both" in vm.complaint("run", "--listen", "0")
+    vm("snapshot", "web", "here")
+    monkeypatch.setenv("RINGVIZ_MACHINES", str(tmp_path / "there"))
+    vm("define", "own", "other.toml")
+    vm("start", "own")
+    receiving = [sys.executable, "-m", "ringviz", "vm", "run", "--for", _FOR_EVER, "--listen", "0", "--shared", "both"]
+    with subprocess.Popen(receiving, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as there:
+        try:
+            assert there.stderr is not None
+            port = there.stderr.readline().split()[-1]
+            monkeypatch.setenv("RINGVIZ_MACHINES", str(tmp_path / "room"))
+            told = vm("migrate", "web", "--to", port, "--shared", "both", "--bandwidth", "1000", "--after", "100000")
+            assert "web is at the other host, and not here any more" in told
+            assert "no machine" in vm.complaint("show", "web")
+            monkeypatch.setenv("RINGVIZ_MACHINES", str(tmp_path / "there"))
+            assert "web: paused; the host has taken the order" in vm("pause", "web", "--wait", str(_PATIENCE_S))
+        finally:
+            there.kill()
+    web = json.loads(vm("show", "web", "--json"))
+    assert (web["state"], web["snapshots"]) == ("paused", {"here": "running"})
+    assert [entry["what"] for entry in json.loads(vm("audit", "--json"))["audit"]] == ["let web come", "pause web"]
+    vm("resume", "web")
+    vm("run", "--for", "100000")

@@ -161,8 +161,8 @@ def test_policy_failover_switches_another_machine_on_and_makes_room_for_it(progr
     assert ran["machines"]["standby"]["ended"].endswith("exit code 1")
 
 
-def test_memory_policy_makes_room_and_gives_it_back_without_following_its_own_effect(program: Program) -> None:
-    story = program.json("vm", "demo", "memory-policy")
+def test_overcommit_policy_makes_room_and_gives_it_back_without_following_its_own_effect(program: Program) -> None:
+    story = program.json("vm", "demo", "overcommit-policy")
     told = [entry for entry in story["audit"] if entry["who"] == "make-room"]
     assert [(entry["what"], entry["result"]) for entry in told] == [
         ("balloon batch to 3 MiB", "done"),

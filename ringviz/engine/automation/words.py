@@ -56,7 +56,7 @@ METRICS: Mapping[str, Metric] = by(
     ),
     Metric("state", Shape.STATE, "", "What it is at", _OURS),
     Metric("console", Shape.TEXT, "", "What its guest has printed since the rule last fired", _OURS),
-    Metric("ballooned", Shape.NUMBER, "MiB", "Its memory that is in its balloon, and the host's", _MEMORY),
+    Metric("ballooned", Shape.NUMBER, "MiB", "Its memory that its balloon has taken", _MEMORY),
     Metric("swapped", Shape.NUMBER, "MiB", "Its memory that is in the host's swap file", _MEMORY),
     Metric("shared", Shape.NUMBER, "MiB", "Its memory in frames that stand behind other pages too", _MEMORY),
     Metric("free-memory", Shape.PERCENT, "%", "Part of the host's memory that nobody uses", _MEMORY, is_hosts=True),

@@ -44,7 +44,7 @@ class Arrival:
     def offered(self, content: bytes) -> None:
         """Hear which machine is to come."""
         self._offer = offer = read_offer(content)
-        if offer.name in self._room.machines:
+        if offer.name in self._room.present:
             raise InputError(f'a machine "{offer.name}" is there already')
         self._shared.record(offer.record)
         self.name = offer.name
@@ -66,7 +66,7 @@ class Arrival:
         self._snapshots = self._offer.snapshots_with(names)
         kept = Kept(self._offer.definition, Life.MIGRATING, self._names, Run(POWER_ON, 0, "", self._names))
         self._scenario = self._room.scenario(kept)
-        self._room.check_memory({**self._room.machines, self.name: kept}, self.name)
+        self._room.check_memory({**self._room.present, self.name: kept}, self.name)
         definition = self._offer.definition
         setup = choose(definition.technique, definition.mmu, self._room.cpu, definition.controls)
         return Expected(self._scenario, definition.technique, setup, self._shared.record(self._offer.record))
@@ -113,7 +113,7 @@ def receive(room: Room, shared: SharedFolder, port: int, on_port: Callable[[int]
         tcp.serve(destination, tcp.accept(port, on_port))
     finally:
         arrival.close()
-        room.settle_moves()
+        room.settle_move(arrival.name)
     if not destination.is_running:
         raise MigrationError(f"nothing has come: {destination.refusal}")
     return arrival.name

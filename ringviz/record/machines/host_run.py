@@ -27,10 +27,12 @@ from ringviz.record.machines.life_cycle import Life, check_allowed
 from ringviz.vmm.events import Event
 from ringviz.vmm.host.host import Host
 from ringviz.vmm.host.records import State
+from ringviz.vmm.migration.tcp import PATIENCE_S
 from ringviz.vmm.outcome import Ended
 from ringviz.vmm.stall import NO_PROGRESS
 
 if TYPE_CHECKING:
+    from ringviz.record.machines.receiving import Receiving
     from ringviz.record.machines.room import Room
 
 RESET = "reset"
@@ -55,6 +57,7 @@ class HostRun:
         *,
         is_dry: bool = False,
         peer: Peer | None = None,
+        receiving: Receiving | None = None,
     ) -> None:
         """Be ready to run.
 
@@ -64,6 +67,7 @@ class HostRun:
             automation: rules and orders; None for none.
             is_dry: only tell what rules and orders would have done.
             peer: the host to which machines can move; None if this one knows of no other.
+            receiving: a port at which machines may come; None if none does.
         """
         self.host = host
         self.machines: dict[str, Kept] = dict(room.machines)
@@ -89,6 +93,7 @@ class HostRun:
         self._latest: Mapping[str, Reading] = {}
         self._periods = 0
         self._peer = peer
+        self._receiving = receiving
         self._leaving: dict[str, Leaving] = {}
         self.migrations: list[Leaving] = []
         """All that have begun in this run, the latest last."""
@@ -103,12 +108,19 @@ class HostRun:
     def go(self, cycles: int) -> None:
         """Run for so many cycles, or as long as a machine is on and nobody could switch one on.
 
+        Where none is on and none has come yet that may, the host waits for it, and its clock stands still.
+
         Raises:
             RingvizError: a machine cannot be switched on or found again.
         """
         self.begin()
-        while self.host.clock < cycles and (self._running or self._goes_on_alone):
-            self.advance(cycles)
+        while self.host.clock < cycles:
+            if self._running or self._goes_on_alone:
+                self.advance(cycles)
+            elif self._receiving is not None and not self._receiving.has_come and self._receiving.wait(PATIENCE_S):
+                self._let_come()
+            else:
+                break
         self.finish()
 
     def begin(self) -> None:
@@ -117,6 +129,7 @@ class HostRun:
             if kept.state in _ON:
                 self._room.seat(self.host, name, kept)
                 self._running.append(name)
+        self.host.memory.take_stock()
         self._sample()
         self._carry_out_orders()
 
@@ -135,9 +148,14 @@ class HostRun:
             self._periods = len(self.host.periods)
             self._look()
             self._take_from_outside()
+            self._let_come()
 
     def finish(self) -> None:
-        """Say where all machines stand; the run is over. Those that were moving stay."""
+        """Say where all machines stand; the run is over. Those that were moving stay where they were."""
+        if self._receiving is not None:
+            name = self._receiving.end()
+            if name:
+                self._has_come(name)
         for name in list(self._leaving):
             self._stay(name, "the host's run was over")
         self._sample()
@@ -166,8 +184,8 @@ class HostRun:
 
     @property
     def is_over(self) -> bool:
-        """No machine is on, and no order is still to come."""
-        return not self._running and not self._orders
+        """No machine is on, no order is still to come, and no machine either."""
+        return not self._running and not self._orders and self._receiving is None
 
     @property
     def latest(self) -> Mapping[str, Reading]:
@@ -353,7 +371,7 @@ class HostRun:
             raise InputError("this host knows of no other")
         leaving = Leaving(self._room, self.host, name, kept, self._peer)
         if leaving.outcome is not None:  # the other host will not have it
-            self._room.settle_moves()
+            self._room.settle_move(name)
             raise MigrationError(leaving.outcome.why)
         self._leaving[name] = leaving
         self.migrations.append(leaving)
@@ -373,11 +391,42 @@ class HostRun:
             self._take_off(name)
             self._running.remove(name)
             del self.machines[name]
-            self._room.settle_moves()
+            self._room.settle_move(name)
             self._tell_migration(name, still, DONE)
         else:
             self._is_here(name)
             self._tell_migration(name, outcome.why, STAYS)
+
+    def _let_come(self) -> None:
+        """Take in what has arrived of a machine that comes from another host, and let it run if all of it has."""
+        name = "" if self._receiving is None else self._receiving.look()
+        if name and self._has_come(name):
+            self._sample()
+            kept = self.machines[name]
+            try:
+                self._take_a_seat(name, kept)
+            except RingvizError as error:
+                self.machines[name] = replace(kept, state=Life.PAUSED)
+                self._tell_arrival(name, f"it is here, and paused: {error}")
+            else:
+                self._running.append(name)
+            self._room.keep_so_far(self)
+
+    def _has_come(self, name: str) -> bool:
+        """Say what became of a machine that was on its way here, and tell whether it is here and is to run."""
+        assert self._receiving is not None
+        if self._receiving.refusal:
+            self._tell_arrival(name, f"{REFUSED}{self._receiving.refusal}")
+            return False
+        self.machines[name] = kept = self._room.machines[name]
+        if kept.move is not None:
+            self._tell_arrival(name, "not known yet: the record of where it is cannot be read")
+            return False
+        self._tell_arrival(name, DONE)
+        return True
+
+    def _tell_arrival(self, name: str, result: str) -> None:
+        self.audit.append(Audited(self.clock, MIGRATION, "", f"let {name} come", result))
 
     def _slow_down(self, name: str) -> str:
         if name not in self._leaving:
@@ -398,7 +447,7 @@ class HostRun:
     def _is_here(self, name: str) -> None:
         """A machine that was to move is one of this host again."""
         self.machines[name] = replace(self.machines[name], state=Life.RUNNING)
-        self._room.settle_moves()
+        self._room.settle_move(name)
 
     def _snapshot(self, name: str, named: str, by: str) -> str:
         """Keep what a machine is, under the name that is given or under whose order it was and a number."""
@@ -462,6 +511,12 @@ class HostRun:
         self._take_off(name)
         self._room.check_memory(self.machines, name)
         kept = replace(kept, state=Life.RUNNING, run=power_on(kept.disks), ended="", console="")
+        self._take_a_seat(name, kept)
+        self.machines[name] = kept
+        self._running.append(name)
+
+    def _take_a_seat(self, name: str, kept: Kept) -> None:
+        """Have a machine on the host, if need be in the place of machines that are off."""
         try:
             self._room.seat(self.host, name, kept)
         except UnsupportedError:
@@ -470,8 +525,6 @@ class HostRun:
                 if each.state is Life.STOPPED:
                     self._take_off(other)
             self._room.seat(self.host, name, kept)
-        self.machines[name] = kept
-        self._running.append(name)
 
     def _switch_off(self, name: str, how: str) -> None:
         kept = self.machines[name]

@@ -3,7 +3,8 @@
 What is kept of a machine that is switched on is where it stands, not what is in it: its disks as they were when it was
 switched on, how many instructions it has completed since, and what it was asked. Running it again to that place gives
 the same machine, bit for bit, and a hash of all that the guest can see says whether it has. What it has written to its
-disks becomes a new differencing disk when it is switched off.
+disks becomes a new differencing disk when it is switched off. Its balloon is as full as it was; which of its pages are
+shared or swapped out is the host's own affair, which no guest can tell, and begins anew with each run of the host.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from ringviz.record.machines.kept import (
 )
 from ringviz.record.machines.leaving import Peer
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, check_allowed
+from ringviz.record.machines.receiving import Receiving
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.host.host import Host
@@ -94,7 +96,7 @@ class Room:
         self._audit_before: list[Audited] = []
         """The list as it was when that run began."""
         self._files_to_come: set[str] = set()
-        self.settle_moves()
+        self._settle_moves()
         self._remove_others()
         self.last_host: Host | None = None
         """The host of the last run, for whoever wants to look at it."""
@@ -137,7 +139,13 @@ class Room:
         self._commit()
 
     def run(
-        self, cycles: int, automation: Automation | None = None, *, is_dry: bool = False, peer: Peer | None = None
+        self,
+        cycles: int,
+        automation: Automation | None = None,
+        *,
+        is_dry: bool = False,
+        peer: Peer | None = None,
+        receiving: Receiving | None = None,
     ) -> Host:
         """Let the host run with all machines that are to, and keep where they stand then.
 
@@ -146,6 +154,7 @@ class Room:
             automation: rules and orders for this run; it is as long as was said then, also if no machine is on.
             is_dry: only tell what these would have done.
             peer: the host to which machines can move.
+            receiving: a port at which machines may come.
 
         Returns:
             The host as it is at the end.
@@ -153,22 +162,33 @@ class Room:
         Raises:
             RingvizError: a machine cannot be switched on or found again; then nothing has changed.
         """
-        run = self.prepare(automation, is_dry=is_dry, peer=peer)
+        run = self.prepare(automation, is_dry=is_dry, peer=peer, receiving=receiving)
         run.go(cycles)
         self.keep(run)
         return run.host
 
     def prepare(
-        self, automation: Automation | None = None, *, is_dry: bool = False, peer: Peer | None = None
+        self,
+        automation: Automation | None = None,
+        *,
+        is_dry: bool = False,
+        peer: Peer | None = None,
+        receiving: Receiving | None = None,
     ) -> HostRun:
         """Give a run of the host for whoever wants to go through it step by step, and then have it kept; see `run`."""
-        self._at_work = HostRun(self, self._host(), automation, is_dry=is_dry, peer=peer)
+        self._at_work = HostRun(self, self._host(), automation, is_dry=is_dry, peer=peer, receiving=receiving)
         self._audit_before = list(self.audit)
         return self._at_work
 
     def keep(self, run: HostRun) -> None:
         """Keep where the machines stand at the end of a run."""
-        self.machines, self._at_work = run.machines, None
+        # One that was to come, and of which nobody could find out whether it has, is not the run's.
+        open_moves = {
+            name: kept
+            for name, kept in self.machines.items()
+            if kept.move is not None and not kept.move.is_leaving and name not in run.machines
+        }
+        self.machines, self._at_work = run.machines | open_moves, None
         self._keep_books(run)
         self.last_run, self.last_host = run, run.host
 
@@ -383,18 +403,30 @@ class Room:
         """Take in a machine of which a record says whether it is here."""
         self._put(name, kept)
 
-    def settle_moves(self) -> None:
-        """Look up what became of machines between two hosts; where it cannot be looked up, it stays open."""
-        moving = {name: kept for name, kept in self.machines.items() if kept.move is not None}
-        for name, kept in moving.items():
-            with suppress(RingvizError):
-                settled = resolved(kept)
-                if settled is None:
-                    del self.machines[name]
-                else:
-                    self.machines[name] = settled
-        if any(self.machines.get(name) is not kept for name, kept in moving.items()):
+    @property
+    def present(self) -> Mapping[str, Kept]:
+        """All machines as they are now, also those of a run that is not kept yet."""
+        return self.machines if self._at_work is None else {**self.machines, **self._at_work.machines}
+
+    def settle_move(self, name: str) -> None:
+        """Look up what became of a machine between two hosts; where it cannot be looked up, it stays open.
+
+        Whoever looks decides that a machine stays of which nothing is decided yet: so nobody does while it moves.
+        """
+        kept = self.machines.get(name)
+        if kept is None or kept.move is None:
+            return
+        with suppress(RingvizError):
+            settled = resolved(kept)
+            if settled is None:
+                del self.machines[name]
+            else:
+                self.machines[name] = settled
             self._commit()
+
+    def _settle_moves(self) -> None:
+        for name in list(self.machines):
+            self.settle_move(name)
 
     # ---- disks -------------------------------------------------------------------------------------------------------
 

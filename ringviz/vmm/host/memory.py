@@ -145,6 +145,17 @@ class HostMemory:
             or any(pages.allotment.max_mib is not None or pages.balloon for pages in self.maps.values())
         )
 
+    def take_stock(self) -> None:
+        """Look at what is free when machines have come back to where they stood, before the first of them runs on.
+
+        What is kept of a machine is where it stands, what it may have, and how much was in its balloon: a guest knows
+        of these. Which frame is behind a page, whether others have the same, and what lies in the swap file no guest
+        can tell; that begins anew, and so do the estimates of what machines use.
+        """
+        if self.rules.overcommits:
+            self._find_state()
+            self._rebalance()
+
     def after_turn(self) -> None:
         """Look at what is free, and reclaim if that has become too little."""
         if not self.rules.overcommits:

@@ -169,8 +169,11 @@ class VirtualMachine:
             return self._run(cycles, start)
         finally:
             self._paid_cycles = self.pages.counts.cycles
-            balloon = self.technique.balloon
-            self.pages.has_driver = balloon is not None and balloon.has_driver
+            self._look_for_driver()
+
+    def _look_for_driver(self) -> None:
+        balloon = self.technique.balloon
+        self.pages.has_driver = balloon is not None and balloon.has_driver
 
     def _run(self, cycles: int, start: int) -> Turn:
         machine = self.technique.machine
@@ -239,6 +242,7 @@ class VirtualMachine:
             self._fall_asleep()
         self._event_cycles += place.spent_cycles - self.spent_cycles  # the host's timer has had its price then
         self._paid_cycles = self.pages.counts.cycles
+        self._look_for_driver()
         self.events.clear()
 
     @staticmethod

@@ -12,7 +12,8 @@ from ringviz.vmm.migration.source import LinkLostError
 LOOPBACK = "127.0.0.1"
 PATIENCE_S = 60.0
 """A side that hears nothing for so long takes the link for lost."""
-_CHUNK_BYTES = 65_536
+CHUNK_BYTES = 65_536
+"""As much is taken from the link at a time."""
 
 
 class SocketWire:
@@ -63,6 +64,21 @@ def connect(port: int) -> socket.socket:
         raise MigrationError(f"port {port}: no destination answers: {error.strerror or error}") from None
 
 
+def listen(port: int) -> socket.socket:
+    """Give a socket at which sources are let in.
+
+    Args:
+        port: where; 0 for any that is free.
+
+    Raises:
+        MigrationError: the port is taken.
+    """
+    try:
+        return socket.create_server((LOOPBACK, port), backlog=1)
+    except OSError as error:
+        raise MigrationError(f"port {port}: cannot be listened at: {error.strerror or error}") from None
+
+
 def accept(port: int, on_port: Callable[[int], None]) -> socket.socket:
     """Wait for a source.
 
@@ -74,7 +90,7 @@ def accept(port: int, on_port: Callable[[int], None]) -> socket.socket:
         MigrationError: the port is taken, or none comes.
     """
     try:
-        with socket.create_server((LOOPBACK, port), backlog=1) as server:
+        with listen(port) as server:
             server.settimeout(PATIENCE_S)
             on_port(server.getsockname()[1])
             return server.accept()[0]
@@ -91,7 +107,7 @@ def serve(destination: Destination, connection: socket.socket) -> None:
         try:
             connection.sendall(destination.greeting())
             while destination.stage not in (Stage.RUNNING, Stage.OVER):
-                data = connection.recv(_CHUNK_BYTES)
+                data = connection.recv(CHUNK_BYTES)
                 if not data:
                     break
                 connection.sendall(destination.receive(data))

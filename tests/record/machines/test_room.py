@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import InputError, UnsupportedError
+from ringviz.facts.scheduling import PERIOD_CYCLES
 from ringviz.guest.disks import open_disk
 from ringviz.guest.disks.checking import check_disk
 from ringviz.record.machines.definition import Definition, read_definition
+from ringviz.record.machines.host_file import find_host, open_host
 from ringviz.record.machines.kept import Kept
 from ringviz.record.machines.life_cycle import OPERATIONS, Life, state_rows
 from ringviz.record.machines.room import Room
@@ -279,4 +282,32 @@ def test_what_does_not_fit_together_is_refused_when_it_is_defined(room: Room) ->
     with pytest.raises(InputError, match='name: found "a/b"'):
         room.define("a/b", definition)
     assert list(room.machines) == ["vm"]
+    room.close()
+
+
+def test_balloons_and_shares_are_as_they_were_after_a_run_and_swapped_pages_make_no_difference(tmp_path: Path) -> None:
+    """A crowded host is stopped and runs on; which pages are shared and swapped begins anew, and no guest can tell."""
+    room = open_host(find_host("overcommit"), tmp_path, lambda: NOW)
+    room.run(9_000_000)
+    room.set_definition("reader", replace(room.kept("reader").definition, memory_max_mib=3, weight=300, cap_percent=60))
+    memory = room.run(3_000_000).memory
+    before = {name: (len(pages.balloon), pages.has_driver) for name, pages in memory.maps.items()}
+    assert before["reader"][0] >= 256
+    assert memory.swap.used > 0
+    assert memory.sharing.saved_frames > 0
+    definitions = {name: kept.definition for name, kept in room.machines.items()}
+    room.close()
+    room = _open(tmp_path)
+    run = room.prepare()
+    run.begin()
+    again = run.host.memory
+    assert {name: (len(pages.balloon), pages.has_driver) for name, pages in again.maps.items()} == before
+    assert {name: kept.definition for name, kept in room.machines.items()} == definitions
+    assert run.host.share_of("reader") == Share(300, 60)
+    assert (again.sharing.saved_frames, again.swap.used) != (memory.sharing.saved_frames, memory.swap.used)
+    for name, kept in room.machines.items():
+        assert kept.run is not None
+        assert guest_state_sha256(run.host.machine(name).technique) == kept.run.guest_state_sha256
+    run.advance(PERIOD_CYCLES)
+    assert len(again.maps["reader"].balloon) >= 256  # and it is not emptied only to be filled again
     room.close()
