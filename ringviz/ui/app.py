@@ -291,13 +291,13 @@ class RingvizApp(App[None]):
         """Load a scenario; the screen changes once it is there."""
         self.engine.submit(request)
 
-    def enter_host_room(self, host: str, title: str) -> None:
+    def enter_host_room(self, host: str, title: str, summary: str) -> None:
         """Open the machine room of a host; empty is the user's own."""
         # It needs the engine, which the home screen does without.
         from ringviz.ui.host_rooms import host_opening
         from ringviz.ui.screens.machine_room import MachineRoomScreen
 
-        self.machine_room = MachineRoomScreen(host_opening(host), title)
+        self.machine_room = MachineRoomScreen(host_opening(host), title, summary)
         self.push_screen(self.machine_room)
 
     def hold_host_lecture(self, host: str) -> None:

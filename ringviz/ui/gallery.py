@@ -278,7 +278,14 @@ def _host(name: str) -> Iterator[App[None]]:
         room = open_host(definition, Path(folder) / "here", lambda: 0)
         try:
             other = None if definition.other_host is None else _other_host(definition.other_host, Path(folder))
-            yield MachineRoomApp(room, definition.automation, definition.title, definition.cycles, other)
+            yield MachineRoomApp(
+                room,
+                definition.automation,
+                definition.title,
+                definition.cycles,
+                other,
+                summary=definition.summary,
+            )
         finally:
             room.close()
 

@@ -24,7 +24,11 @@ from ringviz.record.machines.room_view import RoomView, room_view
 from ringviz.vmm.host.shares import FULL_PERCENT
 
 SHORTEST_STEP_S = 0.2
-"""Ours: five accounting periods a second at most, so that one can see what changes."""
+"""Ours: within a period five pictures a second at most, so that one can see what changes."""
+PERIOD_S = 0.4
+"""Ours: an accounting period stands for so long."""
+EVENT_S = 1.5
+"""Ours: a period in which the host was told something, or has done something by itself, stands longer: to be read."""
 GANTT_PERIODS = 4
 CAP_STEP = 10
 """Per cent of the CPU by which a key changes a cap."""
@@ -186,8 +190,9 @@ class HostThread:
                     is_running = False
                     self._visit(run, name)
                 case None:
-                    next_step = time.monotonic() + SHORTEST_STEP_S
+                    began, done = time.monotonic(), len(run.audit)
                     is_running = self._step(run)
+                    next_step = began + (PERIOD_S if len(run.audit) == done else EVENT_S)
             self._show(run, is_running=is_running)
 
     def _order(self, run: HostRun, command: Deed | Nudge) -> None:
@@ -235,6 +240,7 @@ class HostThread:
                 next_show = time.monotonic() + SHORTEST_STEP_S
         if self._stop_at is not None and run.host.clock >= self._stop_at:
             self._stop_at = None
+            self._post(HostSaid("The demonstration is over: space lets the host run on, q leaves"))
             return False
         return True
 
