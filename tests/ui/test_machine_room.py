@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.host_lecture import HostLectureScreen
+from ringviz.ui.widgets.room import machine_lines
 from ringviz.vmm.migration.source import Plan
 from tests.guest.test_build import needs_nasm
 from tests.record.machines.test_moving import OtherHost
@@ -65,7 +67,7 @@ async def visit(
 ) -> AsyncIterator[Visit]:
     definition = find_host(host)
     seen = None if other is None else OtherHostSeen(other.peer(definition.other_host or Plan()), lambda: ["I have it"])
-    app = MachineRoomApp(room, definition.automation, definition.title, other=seen)
+    app = MachineRoomApp(room, definition.automation, definition.title, other=seen, summary=definition.summary)
     async with app.run_test(size=size) as pilot:
         there = Visit(app, pilot)
         await there.until(lambda: app.room.view is not None)
@@ -90,6 +92,25 @@ async def test_a_row_for_each_machine_says_where_its_cpu_is(room: Room, size: tu
         assert "VMX non-root, ring 0" in noisy
         assert ("timer-tour" in noisy) is (size[0] >= 120)
         assert any("neighbour │" in line and "·" in line for line in lines)
+
+
+async def test_before_it_runs_a_room_says_what_it_shows_and_what_is_to_come(room: Room) -> None:
+    async with visit(room, (120, 40)) as there:
+        await there.sees("What this host shows")
+        await there.sees("At 4,000,000 cycles: cap noisy 20 %")
+        await there.sees("space lets it run")
+        view = there.app.room.view
+        assert view is not None
+        row, other = (
+            replace(row, share=50, share_before=before) for row, before in zip(view.rows, (20, 80), strict=True)
+        )
+        lines = [line.plain for line in machine_lines(replace(view, rows=(row, other)), 0, 115, has_legend=False)]
+        assert ("50 %▲" in lines[1], "50 %▼" in lines[2]) == (True, True)
+        await there.goes_to(4_500_000)
+        await there.sees(" (order): cap noisy 20 %: done")
+        assert "Still to come" not in there.text()
+        assert "What this host shows" not in there.text()
+    room.close()
 
 
 async def test_a_cap_put_on_by_key_shows_after_the_next_period_and_is_kept(room: Room) -> None:

@@ -119,6 +119,7 @@ class HostLectureScreen(Screen[None]):
         """Let the host begin, and show the first beat."""
         self._light()
         self._draw()
+        self.notice(Remarked("The host is switched on …"))
         self.host.start()
         self.on_resize()
         self.is_busy = True
@@ -333,7 +334,7 @@ class HostLectureScreen(Screen[None]):
         yield "gantt", gantt_lines(view)
         if view.migration is not None:
             there = self.host.there() if view.migration.outcome is not None else ()
-            yield "migration", migration_lines(view.migration, width, there, is_short=not has_legend)
+            yield "migration", migration_lines(view.migration, width, there, is_short=not has_legend, has_keys=False)
         if view.memory is not None:
             yield "memory", map_lines(view.memory, width)
         yield "audit", audit_lines(view)

@@ -120,6 +120,7 @@ class MachineRoomScreen(Screen[None]):
     def on_mount(self) -> None:
         """Let the host begin."""
         self.query_one("#room-heading").display = bool(self._heading)
+        self._say("The host is switched on …", "$dim")
         self.host.start()
 
     def on_unmount(self) -> None:
@@ -153,6 +154,8 @@ class MachineRoomScreen(Screen[None]):
     def _shown(self, message: HostShown) -> None:
         before = None if self.view is None else (self._second_cells, self._names)
         told = 0 if self.view is None else len(self.view.audit)
+        if self.view is None:
+            self._say("", "")
         if len(message.view.audit) > told and BY_HAND not in message.view.audit[-1]:
             self._say(message.view.audit[-1], "bold $kind-exit")  # what is done by key is answered anyway
         self.view, self.goes_on = message.view, message.is_running

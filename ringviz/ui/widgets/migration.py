@@ -17,7 +17,7 @@ _MOST_BAR = 60
 
 
 def migration_lines(
-    view: MigrationView, width: int, there: Sequence[str] = (), *, is_short: bool = False
+    view: MigrationView, width: int, there: Sequence[str] = (), *, is_short: bool = False, has_keys: bool = True
 ) -> Iterator[Content]:
     """Draw a migration.
 
@@ -25,6 +25,7 @@ def migration_lines(
         view: at one moment.
         width: cells that there are.
         there: what the other host has said.
+        has_keys: whoever looks on can slow the guest down by key.
         is_short: there is not much room; when it is over the last rounds are to be seen without scrolling.
     """
     yield Content.assemble((f"{view.machine} moves to another host", "bold"), (f", {_state(view)}", _look(view)))
@@ -32,7 +33,7 @@ def migration_lines(
     yield Content.assemble((f"{view.mbit} Mbit/s, rules of {rules}; {view.sent_bytes:,} bytes sent", "$dim"))
     if view.outcome is None:
         yield _progress(view, width)
-        yield _help(view)
+        yield _help(view, has_keys=has_keys)
     yield from _outcome(view)
     yield from _chart(view, width, _MOST_AFTERWARDS if is_short and view.outcome is not None else _MOST_ROUNDS)
     if view.hot_pages:
@@ -65,7 +66,9 @@ def _progress(view: MigrationView, width: int) -> Content:
     return Content.assemble((_FULL * filled, "$kind-gate"), (_EMPTY * (cells - filled), "$dim"), text)
 
 
-def _help(view: MigrationView) -> Content:
+def _help(view: MigrationView, *, has_keys: bool) -> Content:
+    if not view.has_help and not has_keys:
+        return Content("Auto-converge is off")
     if not view.has_help:
         return Content.assemble("Auto-converge is off", (": h slows the guest down if it writes too fast", "$dim"))
     if not view.throttle_percent:
