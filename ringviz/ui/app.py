@@ -324,7 +324,9 @@ class RingvizApp(App[None]):
         self.push_screen(self.explore)
         self.engine.submit(Open(visited.name, visited.technique, visited.mmu, visited.cpu))
         self.engine.submit(Seek(visited.retired))
-        self.set_timer(0.3, lambda: self._notice(Remarked(f"{visited.name} as it stands on its host; esc goes back")))
+        explore, words = self.explore, f"{visited.name} as it stands on its host; esc goes back"
+        # Not on a screen that the user has opened over it meanwhile, and that has something of its own to say.
+        self.set_timer(0.3, lambda: explore.notice(Remarked(words)) if self.front is explore else None)
 
     def _end_visit(self) -> None:
         """Back to the machine room."""

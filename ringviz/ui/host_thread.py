@@ -131,6 +131,7 @@ class HostThread:
         self._opening, self._post = opening, post
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="host", daemon=True)
+        self._submitted = self._served = 0
         self._stop_at: int | None = None
         self.there: Callable[[], Sequence[str]] = tuple
         """What the other host has said."""
@@ -145,7 +146,13 @@ class HostThread:
 
     def submit(self, command: Command) -> None:
         """Have something done as soon as the step that goes on now is over."""
+        self._submitted += 1
         self._commands.put(command)
+
+    @property
+    def is_idle(self) -> bool:
+        """All that was asked for has been done, and its picture is on its way."""
+        return self._served == self._submitted
 
     def end(self) -> None:
         """Finish the run and have it kept; nothing if that is done."""
@@ -194,6 +201,7 @@ class HostThread:
                     is_running = self._step(run)
                     next_step = began + (PERIOD_S if len(run.audit) == done else EVENT_S)
             self._show(run, is_running=is_running)
+            self._served += command is not None
 
     def _order(self, run: HostRun, command: Deed | Nudge) -> None:
         if command.target not in run.machines:

@@ -1,13 +1,16 @@
 """The machine room: rows and numbers of a host at work, and keys that change it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from ringviz.record.machines.host_file import find_host, host_ids, open_host
 from ringviz.record.machines.life_cycle import Life
@@ -19,6 +22,7 @@ from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.host_lecture import HostLectureScreen
+from ringviz.ui.screens.machine_room import MachineRoomScreen
 from ringviz.ui.widgets.room import machine_lines
 from ringviz.vmm.migration.source import Plan
 from tests.guest.test_build import needs_nasm
@@ -246,6 +250,22 @@ async def test_the_life_of_a_machine_is_shown_with_where_it_is(room: Room) -> No
         await there.sees("noisy-2")
     assert list(room.kept("noisy").snapshots) == ["order-1"]
     assert room.kept("noisy-2").state is Life.PAUSED
+    room.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_help_explains_every_key_and_column_and_the_last_line_is_whole(room: Room, size: tuple[int, int]) -> None:
+    async with visit(room, size) as there:
+        assert "q quit" in there.lines()[-1]
+        await there.pilot.press("question_mark")
+        await there.sees("What stands in a row")
+        help_ = there.app.screen.query_one(Static)
+        words = str(help_.content)
+        keys = {key for binding in MachineRoomScreen.BINDINGS if isinstance(binding, Binding)
+                for key in binding.key.split(",") if len(key) == 1 and key not in "kj"}  # fmt: skip
+        assert [key for key in sorted(keys) if not re.search(rf"^  .*\b{key}\b.{{0,6}} ", words, re.MULTILINE)] == []
+        await there.pilot.press("escape")
+        await there.sees("What this host shows")
     room.close()
 
 

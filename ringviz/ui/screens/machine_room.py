@@ -18,6 +18,7 @@ from ringviz.record.machines.life_cycle import OPERATIONS, Life
 from ringviz.record.machines.room_view import RoomRow, RoomView
 from ringviz.ui.host_thread import HostSaid, HostShown, HostThread, Nudge, OpenedHost, Visit, Visited
 from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
+from ringviz.ui.screens.room_help import RoomHelpScreen
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
 from ringviz.ui.widgets.room import audit_lines, come_lines, gantt_lines, machine_lines, map_lines, story_lines
@@ -35,6 +36,7 @@ _KEYS = (
     ("] [", "memory"),
     ("l", "life"),
     ("x", "frames"),
+    ("?", "explain"),
     ("q", "quit"),
 )
 _HELP_KEY = ("h", "slow it down")
@@ -84,6 +86,8 @@ class MachineRoomScreen(Screen[None]):
         Binding("l", "life", "life", show=False),
         Binding("x", "memory", "memory", show=False),
         Binding("enter", "visit", "look in", show=False),
+        Binding("question_mark,f1", "explain", "explain", show=False),
+        Binding("t", "app.theme_switch", "theme", show=False),
     ]
 
     def __init__(self, opening: AbstractContextManager[OpenedHost], title: str = "", summary: str = "") -> None:
@@ -279,6 +283,10 @@ class MachineRoomScreen(Screen[None]):
         if not self.has_map:
             self.host.map_cells = 0
         self.on_resize()
+
+    def action_explain(self) -> None:
+        """What stands here, and the keys."""
+        self.app.push_screen(RoomHelpScreen())
 
     def action_visit(self) -> None:
         """Look at the machine's guest on its own."""

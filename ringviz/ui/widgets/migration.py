@@ -57,13 +57,14 @@ def _look(view: MigrationView) -> str:
 
 
 def _progress(view: MigrationView, width: int) -> Content:
-    done, due = view.progress.done_pages, view.progress.due_pages
-    if view.is_at_rest:
-        done = due = max(1, due)
+    done, due, look = view.progress.done_pages, view.progress.due_pages, "$kind-gate"
     text = f" {done:,} of {due:,} pages of this round"
+    if view.is_at_rest:  # what goes now is not told page by page
+        left = view.rounds[-1].dirtied_pages if view.rounds else view.memory_pages
+        done, due, look, text = 1, 1, "$kind-trap", f" {left:,} pages go while it stands still"
     cells = max(8, min(_MOST_BAR, width - len(text)))
     filled = 0 if not due else done * cells // due
-    return Content.assemble((_FULL * filled, "$kind-gate"), (_EMPTY * (cells - filled), "$dim"), text)
+    return Content.assemble((_FULL * filled, look), (_EMPTY * (cells - filled), "$dim"), text)
 
 
 def _help(view: MigrationView, *, has_keys: bool) -> Content:
