@@ -69,16 +69,9 @@ def automation_lines(automation: "Automation") -> Iterator[str]:
     if automation.orders or automation.rules:
         yield "Cycles are those of the host, and modelled"
     for order in automation.orders:
-        yield f"At {order.at:,} cycles: {order.deed.text}"
+        yield order.text
     for rule in automation.rules:
-        text = f"{rule.name}: when {rule.whose}'s {rule.condition.text}"
-        text += f" for {rule.for_cycles:,} cycles" if rule.for_cycles else ""
-        text += f": {rule.deed.text}"
-        if rule.condition.over is not None or rule.condition.under is not None:
-            text += f"; released at {rule.release:,g}"
-        text += f": {rule.release_deed.text}" if rule.release_deed is not None else ""
-        text += f"; not again within {rule.cool_down_cycles:,} cycles" if rule.cool_down_cycles else ""
-        yield from textwrap.wrap(text, width_cells(), subsequent_indent="    ")
+        yield from textwrap.wrap(rule.text, width_cells(), subsequent_indent="    ")
 
 
 def automation_json(automation: "Automation") -> dict[str, Any]:

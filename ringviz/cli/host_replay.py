@@ -61,9 +61,12 @@ def open_lecture(lecture: HostLecture, speed: float, *, is_by_itself: bool = Fal
     """
     if not has_terminal():
         raise InputError("a lecture needs a terminal; without one use `ringviz replay --headless`")
+    from ringviz.record.state_folder import state_folder
     from ringviz.ui.host_lecture import HostLectureApp
+    from ringviz.ui.remembered import Remembered
 
-    app = HostLectureApp(lecture, speed, is_by_itself=is_by_itself)
+    remembered = Remembered(state_folder() / "app.json")
+    app = HostLectureApp(lecture, speed, is_by_itself=is_by_itself, remembered=remembered)
     app.run()
     return app.return_code or Exit.DONE
 

@@ -81,7 +81,15 @@ def open_room_of(host: str) -> int:
     with opened_host(definition) as (room, other):
         seen = None if other is None else OtherHostSeen(other.peer, lambda: other.lines)
         edits = state_folder() / "edits"
-        MachineRoomApp(room, definition.automation, definition.title, definition.cycles, seen, edits).run()
+        MachineRoomApp(
+            room,
+            definition.automation,
+            definition.title,
+            definition.cycles,
+            seen,
+            edits,
+            summary=definition.summary,
+        ).run()
     return Exit.DONE
 
 

@@ -48,7 +48,7 @@ def told_host(host: str, after: str) -> tuple[str, ...]:
 
 def _lines(host: str, view: RoomView) -> Iterator[str]:
     yield f"{host}, after {view.clock:,} cycles"
-    yield f"{view.cpu}, scheduler {view.scheduler}"
+    yield f"{view.cpu}, scheduler {view.scheduler}; cycles and times are modelled"
     yield ""
     yield f"{'machine':<11}{'state':<9}{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>7}{'balloon':>9}"
     yield from map(_row, view.rows)

@@ -291,13 +291,13 @@ class RingvizApp(App[None]):
         """Load a scenario; the screen changes once it is there."""
         self.engine.submit(request)
 
-    def enter_host_room(self, host: str, title: str) -> None:
+    def enter_host_room(self, host: str, title: str, summary: str) -> None:
         """Open the machine room of a host; empty is the user's own."""
         # It needs the engine, which the home screen does without.
         from ringviz.ui.host_rooms import host_opening
         from ringviz.ui.screens.machine_room import MachineRoomScreen
 
-        self.machine_room = MachineRoomScreen(host_opening(host), title)
+        self.machine_room = MachineRoomScreen(host_opening(host), title, summary)
         self.push_screen(self.machine_room)
 
     def hold_host_lecture(self, host: str) -> None:
@@ -324,7 +324,9 @@ class RingvizApp(App[None]):
         self.push_screen(self.explore)
         self.engine.submit(Open(visited.name, visited.technique, visited.mmu, visited.cpu))
         self.engine.submit(Seek(visited.retired))
-        self.set_timer(0.3, lambda: self._notice(Remarked(f"{visited.name} as it stands on its host; esc goes back")))
+        explore, words = self.explore, f"{visited.name} as it stands on its host; esc goes back"
+        # Not on a screen that the user has opened over it meanwhile, and that has something of its own to say.
+        self.set_timer(0.3, lambda: explore.notice(Remarked(words)) if self.front is explore else None)
 
     def _end_visit(self) -> None:
         """Back to the machine room."""

@@ -40,7 +40,8 @@ NO_COLOUR = "no colour"
 """In a theme's place: as under NO_COLOR."""
 _SETTLING_SECONDS = 300
 """Comparing all techniques takes a while on a slow machine."""
-_SILENT_SECONDS = 0.5
+_PATIENCE_SECONDS = 0.02
+"""Between two looks at whether a host is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,14 @@ class InMachineRoom:
     host: str
 
 
-Start = AtHome | WithGuest | ToEdit | InLesson | InLecture | InMachineRoom
+@dataclass(frozen=True, slots=True)
+class InHostLecture:
+    """Begin the lecture of a host; each key is pressed when the beat before stands."""
+
+    host: str
+
+
+Start = AtHome | WithGuest | ToEdit | InLesson | InLecture | InMachineRoom | InHostLecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,11 @@ SHOTS: tuple[Shot, ...] = (
     Shot("lecture", InLecture("popf-hole"), ("space", "space", "space")),
     Shot("machine-room", InMachineRoom("noisy-neighbour"), ("n",) * 5),
     Shot("machine-room-migration", InMachineRoom("migration-writer"), ("n",) * 14),
+    Shot("machine-room-memory", InMachineRoom("overcommit"), (*("n",) * 12, "x")),
+    Shot("machine-room-light", InMachineRoom("policy-failover"), ("n",) * 6, SMALL, LIGHT.name),
+    Shot("host-lecture", InHostLecture("noisy-neighbour"), ("space",) * 5),
+    Shot("host-lecture-migration", InHostLecture("migration-writer"), ("space",) * 7),
+    Shot("lesson-of-a-host", InLesson("live-migration", 5)),
     # The way of somebody who has never seen ringviz: run a guest, see where trap-and-emulate goes wrong, step back over
     # it, put the guest under AMD-V at that point, compare.
     Shot("path-1-home", AtHome(), _CHOOSE, has_png=True),
@@ -229,18 +242,18 @@ async def _running(shot: Shot, laboratory: Laboratory | None) -> AsyncIterator[t
                 if isinstance(app, RingvizApp):
                     app.engine.submit(Refresh())
                 await asyncio.wait_for(quiet.wait(), _SETTLING_SECONDS)
-                if not isinstance(app, RingvizApp):
-                    await _until_silent(quiet)
+                if isinstance(shot.start, InMachineRoom | InHostLecture):
+                    await _until_done(app)
                 await pilot.pause()
             yield app, pilot
 
 
-async def _until_silent(heard: asyncio.Event) -> None:
-    """Until a host has drawn nothing for a while: it says that it has drawn, not that nothing more will come."""
-    with suppress(TimeoutError):
-        while True:
-            heard.clear()
-            await asyncio.wait_for(heard.wait(), _SILENT_SECONDS)
+async def _until_done(app: App[None]) -> None:
+    """Until a host has done all that was asked of it; what says so is another thread's."""
+    host = getattr(app, "room" if hasattr(app, "room") else "lecture").host
+    async with asyncio.timeout(_SETTLING_SECONDS):
+        while not host.is_idle:
+            await asyncio.sleep(_PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -263,6 +276,11 @@ def _opened(shot: Shot, laboratory: Laboratory | None) -> Iterator[App[None]]:
             replay = world.lecture(scenario)
             assert isinstance(replay, Replay), scenario
             yield RingvizApp(laboratory=world, replay=replay, is_lecture=True)
+        case InHostLecture(host):
+            from ringviz.ui.host_lecture import HostLectureApp
+            from ringviz.ui.host_rooms import host_lecture
+
+            yield HostLectureApp(host_lecture(host))
         case InMachineRoom(host):
             with _host(host) as room:
                 yield room
@@ -278,7 +296,14 @@ def _host(name: str) -> Iterator[App[None]]:
         room = open_host(definition, Path(folder) / "here", lambda: 0)
         try:
             other = None if definition.other_host is None else _other_host(definition.other_host, Path(folder))
-            yield MachineRoomApp(room, definition.automation, definition.title, definition.cycles, other)
+            yield MachineRoomApp(
+                room,
+                definition.automation,
+                definition.title,
+                definition.cycles,
+                other,
+                summary=definition.summary,
+            )
         finally:
             room.close()
 

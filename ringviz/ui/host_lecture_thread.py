@@ -85,6 +85,7 @@ class HostLectureThread(HostThread):
             if self._moves:
                 self._go(player, self._moves.pop(0))
             self._show_host(player.run)
+            self._served += 1
 
     def _go(self, player: HostPlayer, move: Move) -> None:
         number = player.number + {"next": 1, "back": -1, "again": 0}[move]

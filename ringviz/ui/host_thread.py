@@ -25,7 +25,11 @@ from ringviz.record.machines.room_view import RoomView, room_view
 from ringviz.vmm.host.shares import FULL_PERCENT
 
 SHORTEST_STEP_S = 0.2
-"""Ours: five accounting periods a second at most, so that one can see what changes."""
+"""Ours: within a period five pictures a second at most, so that one can see what changes."""
+PERIOD_S = 0.4
+"""Ours: an accounting period stands for so long."""
+EVENT_S = 1.5
+"""Ours: a period in which the host was told something, or has done something by itself, stands longer: to be read."""
 GANTT_PERIODS = 4
 CAP_STEP = 10
 """Per cent of the CPU by which a key changes a cap."""
@@ -130,6 +134,7 @@ class HostThread:
         self._opening, self._post = opening, post
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="host", daemon=True)
+        self._submitted = self._served = 0
         self._stop_at: int | None = None
         self.there: Callable[[], Sequence[str]] = tuple
         """What the other host has said."""
@@ -144,7 +149,13 @@ class HostThread:
 
     def submit(self, command: Command) -> None:
         """Have something done as soon as the step that goes on now is over."""
+        self._submitted += 1
         self._commands.put(command)
+
+    @property
+    def is_idle(self) -> bool:
+        """All that was asked for has been done, and its picture is on its way."""
+        return self._served == self._submitted
 
     def end(self) -> None:
         """Finish the run and have it kept; nothing if that is done."""
@@ -189,9 +200,11 @@ class HostThread:
                     is_running = False
                     self._visit(run, name)
                 case None:
-                    next_step = time.monotonic() + SHORTEST_STEP_S
+                    began, done = time.monotonic(), len(run.audit)
                     is_running = self._step(run)
+                    next_step = began + (PERIOD_S if len(run.audit) == done else EVENT_S)
             self._show(run, is_running=is_running)
+            self._served += command is not None
 
     def _order(self, run: HostRun, command: Deed | Nudge) -> None:
         if command.target not in run.machines:
@@ -238,6 +251,7 @@ class HostThread:
                 next_show = time.monotonic() + SHORTEST_STEP_S
         if self._stop_at is not None and run.host.clock >= self._stop_at:
             self._stop_at = None
+            self._post(HostSaid("The demonstration is over: space lets the host run on, q leaves"))
             return False
         return True
 

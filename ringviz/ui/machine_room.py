@@ -38,23 +38,25 @@ class MachineRoomApp(RingvizApp):
         other: OtherHostSeen | None = None,
         edits: Path | None = None,
         receiving: Receiving | None = None,
+        summary: str = "",
     ) -> None:
         """Open the room.
 
         Args:
             room: whose machines run.
             automation: rules and orders that the host lives by.
-            title: what it shows, if it is a demonstration.
+            title: what it is called, if it is a demonstration.
             stop_at: cycles after which it is held for the first time.
             other: where machines can move to.
             edits: folder in which changed guests are kept; None keeps them nowhere.
             receiving: a port at which machines may come; None if none does.
+            summary: what the demonstration shows.
         """
         laboratory = EngineLaboratory()
         super().__init__(laboratory=laboratory, editing=EngineEditing(laboratory, edits))
         peer, lines = (None, tuple) if other is None else (other.peer, other.lines)
         opened = OpenedHost(room, automation, stop_at, peer, lines, receiving)
-        self.room = MachineRoomScreen(nullcontext(opened), title)
+        self.room = MachineRoomScreen(nullcontext(opened), title, summary)
         self.machine_room = self.room
 
     def home(self) -> Screen[None]:

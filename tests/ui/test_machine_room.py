@@ -1,14 +1,18 @@
 """The machine room: rows and numbers of a host at work, and keys that change it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
+from textual.widgets import Static
 
-from ringviz.record.machines.host_file import find_host, open_host
+from ringviz.record.machines.host_file import find_host, host_ids, open_host
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room import Room
 from ringviz.ui.app import RingvizApp
@@ -18,6 +22,8 @@ from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.host_lecture import HostLectureScreen
+from ringviz.ui.screens.machine_room import MachineRoomScreen
+from ringviz.ui.widgets.room import machine_lines
 from ringviz.vmm.migration.source import Plan
 from tests.guest.test_build import needs_nasm
 from tests.record.machines.test_moving import OtherHost
@@ -65,7 +71,7 @@ async def visit(
 ) -> AsyncIterator[Visit]:
     definition = find_host(host)
     seen = None if other is None else OtherHostSeen(other.peer(definition.other_host or Plan()), lambda: ["I have it"])
-    app = MachineRoomApp(room, definition.automation, definition.title, other=seen)
+    app = MachineRoomApp(room, definition.automation, definition.title, other=seen, summary=definition.summary)
     async with app.run_test(size=size) as pilot:
         there = Visit(app, pilot)
         await there.until(lambda: app.room.view is not None)
@@ -90,6 +96,25 @@ async def test_a_row_for_each_machine_says_where_its_cpu_is(room: Room, size: tu
         assert "VMX non-root, ring 0" in noisy
         assert ("timer-tour" in noisy) is (size[0] >= 120)
         assert any("neighbour │" in line and "·" in line for line in lines)
+
+
+async def test_before_it_runs_a_room_says_what_it_shows_and_what_is_to_come(room: Room) -> None:
+    async with visit(room, (120, 40)) as there:
+        await there.sees("What this host shows")
+        await there.sees("At 4,000,000 cycles: cap noisy 20 %")
+        await there.sees("space lets it run")
+        view = there.app.room.view
+        assert view is not None
+        row, other = (
+            replace(row, share=50, share_before=before) for row, before in zip(view.rows, (20, 80), strict=True)
+        )
+        lines = [line.plain for line in machine_lines(replace(view, rows=(row, other)), 0, 115, has_legend=False)]
+        assert ("50 %▲" in lines[1], "50 %▼" in lines[2]) == (True, True)
+        await there.goes_to(4_500_000)
+        await there.sees(" (order): cap noisy 20 %: done")
+        assert "Still to come" not in there.text()
+        assert "What this host shows" not in there.text()
+    room.close()
 
 
 async def test_a_cap_put_on_by_key_shows_after_the_next_period_and_is_kept(room: Room) -> None:
@@ -228,6 +253,22 @@ async def test_the_life_of_a_machine_is_shown_with_where_it_is(room: Room) -> No
     room.close()
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_help_explains_every_key_and_column_and_the_last_line_is_whole(room: Room, size: tuple[int, int]) -> None:
+    async with visit(room, size) as there:
+        assert "q quit" in there.lines()[-1]
+        await there.pilot.press("question_mark")
+        await there.sees("What stands in a row")
+        help_ = there.app.screen.query_one(Static)
+        words = str(help_.content)
+        keys = {key for binding in MachineRoomScreen.BINDINGS if isinstance(binding, Binding)
+                for key in binding.key.split(",") if len(key) == 1 and key not in "kj"}  # fmt: skip
+        assert [key for key in sorted(keys) if not re.search(rf"^  .*\b{key}\b.{{0,6}} ", words, re.MULTILINE)] == []
+        await there.pilot.press("escape")
+        await there.sees("What this host shows")
+    room.close()
+
+
 async def test_memory_is_taken_and_given_by_key(tmp_path: Path) -> None:
     room = open_host(find_host("overcommit"), tmp_path, lambda: 0)
     async with visit(room, (120, 40), "overcommit") as there:
@@ -249,7 +290,8 @@ async def test_from_the_home_screen_into_a_room_a_machine_a_lecture_and_home_aga
                     await asyncio.sleep(0.01)
             await pilot.pause()
 
-        await pilot.press("h", "down", "down", "down", "enter")
+        to_noisy = ["down"] * host_ids().index("noisy-neighbour")
+        await pilot.press("h", *to_noisy, "enter")
         await until(lambda: app.machine_room is not None and app.machine_room.view is not None)
         assert app.screen is app.machine_room
         await pilot.press("enter")
@@ -262,7 +304,7 @@ async def test_from_the_home_screen_into_a_room_a_machine_a_lecture_and_home_aga
         await pilot.press("q")
         await until(lambda: isinstance(app.screen, HomeScreen))
         assert not app.remembered.last.scenario
-        await pilot.press("h", "down", "down", "down", "p")
+        await pilot.press("h", *to_noisy, "p")
         await until(lambda: isinstance(app.screen, HostLectureScreen))
         await pilot.press("q", "q")
         await until(lambda: isinstance(app.screen, HomeScreen))

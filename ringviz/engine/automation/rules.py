@@ -95,6 +95,17 @@ class Rule:
         return self.machine or "the host"
 
     @property
+    def text(self) -> str:
+        """In words: when what has lasted for how long, what is done, and when it is released."""
+        text = f"{self.name}: when {self.whose}'s {self.condition.text}"
+        text += f" for {self.for_cycles:,} cycles" if self.for_cycles else ""
+        text += f": {self.deed.text}"
+        if self.condition.over is not None or self.condition.under is not None:
+            text += f"; released at {self.release:,g}"
+        text += f": {self.release_deed.text}" if self.release_deed is not None else ""
+        return text + (f"; not again within {self.cool_down_cycles:,} cycles" if self.cool_down_cycles else "")
+
+    @property
     def release_deed(self) -> Deed | None:
         """What is done when the rule is released."""
         if self.release_value is None:
@@ -108,6 +119,11 @@ class Order:
 
     at: int
     deed: Deed
+
+    @property
+    def text(self) -> str:
+        """In words: when, and what."""
+        return f"At {self.at:,} cycles: {self.deed.text}"
 
 
 @dataclass(frozen=True, slots=True)

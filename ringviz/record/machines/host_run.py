@@ -91,6 +91,8 @@ class HostRun:
         self._exits: dict[str, int] = {}
         self._last_look = Sample(0, {})
         self._latest: Mapping[str, Reading] = {}
+        self.before: Mapping[str, Reading] = {}
+        """What was measured at the look before the last."""
         self._periods = 0
         self._peer = peer
         self._receiving = receiving
@@ -188,6 +190,11 @@ class HostRun:
         return not self._running and not self._orders and self._receiving is None
 
     @property
+    def to_come(self) -> tuple[str, ...]:
+        """Orders that are still to be carried out, and the rules in force, in words."""
+        return (*(order.text for order in self._orders), *(rule.text for rule in self._automation.rules))
+
+    @property
     def latest(self) -> Mapping[str, Reading]:
         """What was measured of every machine at the last look."""
         return self._latest
@@ -231,7 +238,7 @@ class HostRun:
         sample = self._sample()
         readings = {name: self._reading(name, sample) for name in self.machines}
         self._last_look = sample
-        self._latest = readings
+        self.before, self._latest = self._latest, readings
         readings = {**readings, HOST: self._host_reading()}
         # A turn that has begun is finished, so a look comes a little late; rules count whole periods.
         period_end = self.start + self._periods * self.host.period

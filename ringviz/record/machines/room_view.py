@@ -30,6 +30,8 @@ class RoomRow:
     weight: int
     cap_percent: int
     share: float
+    share_before: float | None
+    """In the period before; None if there was none."""
     ready: float
     """Per cent of the last accounting period."""
     exits: float | None
@@ -66,6 +68,8 @@ class RoomView:
     gantt_from: int
     gantt: tuple[tuple[str, str], ...]
     audit: tuple[str, ...]
+    to_come: tuple[str, ...]
+    """Orders that are still to be carried out, and the rules in force."""
     is_over: bool
     migration: MigrationView | None
     """The last that has begun."""
@@ -95,6 +99,7 @@ def room_view(run: HostRun, cells: int, periods: int, map_cells: int = 0) -> Roo
         run.start + start,
         tuple((name, pictures[name]) for name in run.machines if name in pictures),
         tuple(entry.line().strip() for entry in run.audit),
+        run.to_come,
         run.is_over,
         run.migrations[-1].view() if run.migrations else None,
         run.has_peer,
@@ -126,6 +131,7 @@ def _row(run: HostRun, name: str) -> RoomRow:
         kept.definition.weight,
         run.host.share_of(name).cap_percent if is_on else kept.definition.cap_percent,
         0.0 if reading is None else reading.share,
+        run.before[name].share if name in run.before else None,
         0.0 if reading is None else reading.ready,
         None if reading is None else reading.exits,
         machine.technique.guest_bytes >> 20 if machine is not None else kept.definition.memory_mib or 0,

@@ -225,7 +225,7 @@ class HomeScreen(Screen[None]):
                 if wanted.is_lecture:
                     self.ringviz.hold_host_lecture(wanted.host.id)
                 else:
-                    self.ringviz.enter_host_room(wanted.host.id, wanted.host.title)
+                    self.ringviz.enter_host_room(wanted.host.id, wanted.host.title, wanted.host.summary)
             except RingvizError as error:
                 self.notice(Remarked(str(error)))
 

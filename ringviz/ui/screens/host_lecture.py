@@ -119,6 +119,7 @@ class HostLectureScreen(Screen[None]):
         """Let the host begin, and show the first beat."""
         self._light()
         self._draw()
+        self.notice(Remarked("The host is switched on …"))
         self.host.start()
         self.on_resize()
         self.is_busy = True
@@ -322,7 +323,7 @@ class HostLectureScreen(Screen[None]):
         for name, lines in self._panels(view):
             self.query_one(f"#lines-{name}", Static).update(Content("\n").join(lines))
         panel = self.query_one("#panel-machines")
-        panel.border_subtitle = Content(f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles")
+        panel.border_subtitle = Content(f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles, modelled")
 
     def _panels(self, view: RoomView) -> Iterator[tuple[str, Iterator[Content]]]:
         width = self._width
@@ -333,7 +334,7 @@ class HostLectureScreen(Screen[None]):
         yield "gantt", gantt_lines(view)
         if view.migration is not None:
             there = self.host.there() if view.migration.outcome is not None else ()
-            yield "migration", migration_lines(view.migration, width, there)
+            yield "migration", migration_lines(view.migration, width, there, is_short=not has_legend, has_keys=False)
         if view.memory is not None:
             yield "memory", map_lines(view.memory, width)
         yield "audit", audit_lines(view)

@@ -13,13 +13,15 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from ringviz.engine.automation.rules import Deed
+from ringviz.record.machines.host_run import BY_HAND
 from ringviz.record.machines.life_cycle import OPERATIONS, Life
 from ringviz.record.machines.room_view import RoomRow, RoomView
 from ringviz.ui.host_thread import HostSaid, HostShown, HostThread, Nudge, OpenedHost, Visit, Visited
 from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
+from ringviz.ui.screens.room_help import RoomHelpScreen
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
-from ringviz.ui.widgets.room import audit_lines, gantt_lines, machine_lines, map_lines
+from ringviz.ui.widgets.room import audit_lines, come_lines, gantt_lines, machine_lines, map_lines, story_lines
 
 if TYPE_CHECKING:
     from ringviz.ui.app import RingvizApp
@@ -34,6 +36,7 @@ _KEYS = (
     ("] [", "memory"),
     ("l", "life"),
     ("x", "frames"),
+    ("?", "explain"),
     ("q", "quit"),
 )
 _HELP_KEY = ("h", "slow it down")
@@ -52,7 +55,8 @@ class MachineRoomScreen(Screen[None]):
 
     Args:
         opening: gives the host, and is done with it when the screen is left.
-        title: what it shows, if it is a demonstration.
+        title: what it is called, if it is a demonstration.
+        summary: what it shows then.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -82,10 +86,13 @@ class MachineRoomScreen(Screen[None]):
         Binding("l", "life", "life", show=False),
         Binding("x", "memory", "memory", show=False),
         Binding("enter", "visit", "look in", show=False),
+        Binding("question_mark,f1", "explain", "explain", show=False),
+        Binding("t", "app.theme_switch", "theme", show=False),
     ]
 
-    def __init__(self, opening: AbstractContextManager[OpenedHost], title: str = "") -> None:
+    def __init__(self, opening: AbstractContextManager[OpenedHost], title: str = "", summary: str = "") -> None:
         super().__init__()
+        self._summary = summary
         self.host = HostThread(opening, self.post_message)
         self.view: RoomView | None = None
         self.goes_on = False
@@ -110,12 +117,14 @@ class MachineRoomScreen(Screen[None]):
                     with Vertical(id="second"):
                         yield Static("", markup=False, id="gantt")
                         yield Static("", markup=False, id="audit")
+                        yield Static("", markup=False, id="come")
         yield Static("", markup=False, id="said")
         yield Static("", markup=False, id="keys")
 
     def on_mount(self) -> None:
         """Let the host begin."""
         self.query_one("#room-heading").display = bool(self._heading)
+        self._say("The host is switched on …", "$dim")
         self.host.start()
 
     def on_unmount(self) -> None:
@@ -148,6 +157,11 @@ class MachineRoomScreen(Screen[None]):
     @on(HostShown)
     def _shown(self, message: HostShown) -> None:
         before = None if self.view is None else (self._second_cells, self._names)
+        told = 0 if self.view is None else len(self.view.audit)
+        if self.view is None:
+            self._say("", "")
+        if len(message.view.audit) > told and BY_HAND not in message.view.audit[-1]:
+            self._say(message.view.audit[-1], "bold $kind-exit")  # what is done by key is answered anyway
         self.view, self.goes_on = message.view, message.is_running
         self.selected = max(0, min(self.selected, len(self.view.rows) - 1))
         if before != (self._second_cells, self._names):
@@ -161,7 +175,10 @@ class MachineRoomScreen(Screen[None]):
     @on(HostSaid)
     def _said(self, message: HostSaid) -> None:
         look = "bold $kind-violation" if message.is_failure else "bold $kind-gate"
-        self.query_one("#said", Static).update(Content.assemble((printable(message.text), look)))
+        self._say(message.text, look)
+
+    def _say(self, text: str, look: str) -> None:
+        self.query_one("#said", Static).update(Content.assemble((printable(text), look)))
 
     @on(Visited)
     def _visited(self, message: Visited) -> None:
@@ -267,6 +284,10 @@ class MachineRoomScreen(Screen[None]):
             self.host.map_cells = 0
         self.on_resize()
 
+    def action_explain(self) -> None:
+        """What stands here, and the keys."""
+        self.app.push_screen(RoomHelpScreen())
+
     def action_visit(self) -> None:
         """Look at the machine's guest on its own."""
         row = self._row()
@@ -282,8 +303,8 @@ class MachineRoomScreen(Screen[None]):
         view = self.view
         if view is None:
             return
-        doing = "runs" if self.goes_on else "has nothing to do" if view.is_over else "is held"
-        head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles · the host {doing}"
+        doing = "runs" if self.goes_on else "is idle" if view.is_over else "is held"
+        head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles, modelled · the host {doing}"
         self.query_one("#head", Static).update(Content.assemble((head, "bold $primary")))
         is_short_of_room = view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM
         rows = machine_lines(view, self.selected, self.size.width - _FRAME_CELLS, has_legend=not is_short_of_room)
@@ -296,7 +317,7 @@ class MachineRoomScreen(Screen[None]):
         self.query_one("#below").set_class(self._has_two_columns, "-columns")
         if view.migration is not None:
             there = [printable(line) for line in self.host.there()] if view.migration.outcome is not None else []
-            lines = migration_lines(view.migration, self._first_cells, there)
+            lines = migration_lines(view.migration, self._first_cells, there, is_short=is_short_of_room)
             self.query_one("#migration", Static).update(Content("\n").join(lines))
         self.query_one("#migration").display = view.migration is not None
         pages = self.query_one("#pages", Static)
@@ -306,7 +327,13 @@ class MachineRoomScreen(Screen[None]):
         is_moving = view.migration is not None and view.migration.outcome is None
         keys = self.query_one("#keys", Static)
         keys.update(_key_line(self.size.width - 2, is_moving=is_moving))
-        self.query_one("#gantt", Static).update(Content("\n").join(gantt_lines(view)))
+        # Who had the CPU is nobody before anything has run; then there is room to say what is to come.
+        picture = gantt_lines(view) if view.clock else story_lines(self._summary)
+        self.query_one("#gantt", Static).update(Content("\n").join(picture))
+        self.query_one("#come", Static).update(Content("\n").join(come_lines(view)))
+        self.query_one("#gantt").set_class(first.display and not self._has_two_columns, "-below")
+        self.query_one("#audit").display = bool(view.audit)
+        self.query_one("#come").display = bool(view.to_come)
         self.query_one("#audit", Static).update(Content("\n").join(audit_lines(view)))
 
     def _life_lines(self, view: RoomView) -> Iterator[Content]:

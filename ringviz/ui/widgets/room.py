@@ -1,22 +1,33 @@
 """A host's machines as lines of text: rows with their numbers, who had the CPU, who has which frame, what was done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 from textual.content import Content
 
-from ringviz.engine.host_view import LEGEND
+from ringviz.engine.host_view import GLYPHS, LEGEND
+from ringviz.facts.host_memory import PAGE_STATES
 from ringviz.record.machines.life_cycle import Life
 from ringviz.record.machines.room_view import MemoryMap, RoomRow, RoomView
-from ringviz.ui.host_thread import GANTT_PERIODS
 from ringviz.ui.widgets.panel import printable
+from ringviz.vmm.host.records import State
 
 _NUMBERS_CELLS = 65
 """What a row has beside the machine's name."""
 _MEMORY_CELLS = 20
 """What memory and disk take, where there is room for them."""
-_GUEST_CELLS, _TECHNIQUE_CELLS, _BALLOON_CELLS = 20, 19, 17
+_GUEST_CELLS, _TECHNIQUE_CELLS, _BALLOON_CELLS = 20, 19, 19
 """What guest, technique and pages take that are in a balloon or shared, where there is room for them too."""
 _STATE_LOOKS = {"running": "bold $kind-gate", "ready": "$kind-exit", "parked": "$kind-trap", "paused": "$dim"}
+_GANTT_LOOKS = {GLYPHS[State.READY]: "$kind-exit", GLYPHS[State.PARKED]: "$kind-trap", GLYPHS[State.PAUSED]: "$dim"}
+_FRAME_LOOKS = {
+    PAGE_STATES["shared"].glyph: "$kind-exit",
+    PAGE_STATES["vmm"].glyph: "$kind-trap",
+    PAGE_STATES["free"].glyph: "$dim",
+}
+"""Every sign says by itself what it is; the colour only lets one see it from afar."""
+_NOTICED = 3
+"""Points by which a share has to change from one period to the next for a sign beside it."""
 _LOUD = 50
 """Per cent of stolen time from which on the number is not to be overlooked."""
 
@@ -48,8 +59,8 @@ def machine_lines(view: RoomView, selected: int, width: int, *, has_legend: bool
     more += f"{'technique':<19}" if has_technique else ""
     titles = f"  {'machine':<{name}}  {more}{'state':<9}{'where':<21}"
     titles += f"{'memory':>8}{'disk':>10}  " if has_memory else ""
-    titles += f"{'balloon':>9}{'shared':>8}" if has_balloon else ""
-    titles += f"{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>6}{'exits':>7}"
+    titles += f"{'balloon':>9}{'shared':>8}  " if has_balloon else ""
+    titles += f"{'weight':>6}{'cap':>6}{'CPU':>6} {'ready':>6}{'exits':>6}"
     yield Content.assemble((titles, "bold"))
     for index, row in enumerate(view.rows):
         is_selected = index == selected
@@ -65,14 +76,25 @@ def machine_lines(view: RoomView, selected: int, width: int, *, has_legend: bool
             f"{_clipped(row.where, 20):<21}{_memory(row) if has_memory else ''}",
             f"{_balloon(row) if has_balloon else ''}{row.weight:>6}{cap:>6}",
             f"{row.share:>4.0f} %",
+            _trend(row),
             (f"{row.ready:>4.0f} %", "bold $kind-trap" if row.ready >= _LOUD else ""),
-            f"{exits:>7}",
+            f"{exits:>6}",
         )
-    if not has_legend:
+    if not view.rows:
+        yield Content("  no machine is on this host any more")
+    if not has_legend or not view.rows:
         return
     yield Content.assemble(
         ("CPU, ready (stolen time): of the last period; exits: for each million cycles that it had the CPU", "$dim")
     )
+
+
+def _trend(row: RoomRow) -> tuple[str, str]:
+    """Say whether a share has changed since the period before, so that one notices."""
+    change = 0 if row.share_before is None else row.share - row.share_before
+    if abs(change) < _NOTICED:
+        return " ", ""
+    return ("▲", "bold $kind-gate") if change > 0 else ("▼", "bold $kind-trap")
 
 
 def _memory(row: RoomRow) -> str:
@@ -82,7 +104,7 @@ def _memory(row: RoomRow) -> str:
 
 def _balloon(row: RoomRow) -> str:
     balloon = "-" if row.ballooned_pages is None else f"{row.ballooned_pages:,}"
-    return f"{balloon:>9}{row.shared_pages:>8,}"
+    return f"{balloon:>9}{row.shared_pages:>8,}  "
 
 
 def map_lines(shown: MemoryMap, width: int) -> Iterator[Content]:
@@ -90,8 +112,14 @@ def map_lines(shown: MemoryMap, width: int) -> Iterator[Content]:
     yield Content.assemble(("Who has which frame of the memory", "bold"))
     yield Content(shown.head)
     for start in range(0, len(shown.picture), width):
-        yield Content.assemble((shown.picture[start : start + width], "$kind-gate"))
+        yield Content.assemble(*_coloured(shown.picture[start : start + width], _FRAME_LOOKS))
     yield Content.assemble((shown.legend, "$dim"))
+
+
+def _coloured(picture: str, looks: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give a picture in stretches of one look; signs that have none of their own are a machine's."""
+    for look, stretch in groupby(picture, lambda sign: looks.get(sign, "$kind-gate")):
+        yield "".join(stretch), look
 
 
 def _clipped(text: str, cells: int) -> str:
@@ -99,17 +127,37 @@ def _clipped(text: str, cells: int) -> str:
 
 
 def gantt_lines(view: RoomView) -> Iterator[Content]:
-    """Draw who had the CPU of late."""
+    """Draw who had the CPU of late; nothing if no machine is there."""
+    if not view.gantt:
+        return
     longest = max((len(name) for name, _ in view.gantt), default=0)
-    head = f"Who had the CPU in the last {GANTT_PERIODS} periods: {view.gantt_from:,} to {view.clock:,} cycles"
+    head = f"Who had the CPU from {view.gantt_from:,} to {view.clock:,} cycles"
     yield Content.assemble((head, "bold"))
     for name, picture in view.gantt:
-        yield Content.assemble(f"{name:<{longest}} │", (picture, "$kind-gate"), "│")
+        yield Content.assemble(f"{name:<{longest}} │", *_coloured(picture, _GANTT_LOOKS), "│")
     yield Content.assemble((LEGEND, "$dim"))
 
 
 def audit_lines(view: RoomView) -> Iterator[Content]:
     """Tell what the host was told, or has done by itself, the latest first."""
     if view.audit:
-        yield Content.assemble(("What the host was told, or has done by itself, the latest first", "bold"))
+        yield Content.assemble(("What the host was told or did, the latest first", "bold"))
         yield from (Content(printable(line)) for line in reversed(view.audit))
+
+
+def come_lines(view: RoomView) -> Iterator[Content]:
+    """Tell what is still to be done at set times, and by which rules."""
+    if view.to_come:
+        yield Content.assemble(("Still to come, and rules in force", "bold"))
+        yield from (Content.assemble((printable(line), "$dim")) for line in view.to_come)
+
+
+def story_lines(summary: str) -> Iterator[Content]:
+    """Say what a host shows before it has run, and how to let it run."""
+    if summary:
+        yield Content.assemble(("What this host shows", "bold"))
+        yield Content(printable(summary))
+    yield Content.assemble(
+        ("space", "bold $primary"), " lets it run, ", ("n", "bold $primary"),
+        " runs it for one accounting period. Whatever you change by key holds at once.",
+    )  # fmt: skip
