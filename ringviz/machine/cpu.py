@@ -45,10 +45,8 @@ _CALLOUT = "call-far"
 GATES = frozenset({"sti", "popf", "mov-to-sreg", "pop-sreg"})
 """Instructions that may let an interrupt in that waits, or keep it out for one instruction more."""
 _PATIENCE = 1_000_000
-_SHORT = 256
-"""Instructions that are fewer for a callback on each to cost less than a block that is translated anew twice."""
 _FEW_STEPS = 3
-"""After so many short runs on end, more of them are expected: see `Cpu._set_pace`."""
+"""After so many single steps on end, more of them are expected: see `Cpu._set_pace`."""
 _RF = int(Eflags.RF)
 _REASONS = tuple(Reason)
 _REFUSALS = (Reason.EXIT, Reason.GUARD)
@@ -318,21 +316,21 @@ class Cpu(Emulator):
         return RawStop(Reason.LIMIT, 0)
 
     def _set_pace(self, distance: int) -> None:
-        """Where one step, or one short run, follows another, have a callback on every instruction count to its end.
+        """Where one single step follows another, have a callback on every instruction stop the CPU behind the next.
 
-        Without it, each puts a stop point behind its last instruction and takes it away again, and the block is
+        Without it, each step puts a stop point behind its instruction and takes it away again, and the block is
         translated anew twice. All code is translated anew when the callback comes and when it goes.
 
         Args:
             distance: instructions to run now.
         """
-        if 0 < distance <= _SHORT:
+        if distance == 1:
             self._steps += 1
             # Whoever traces is told of every block that is entered, and must not be told of one that is not run.
             if self._steps > _FEW_STEPS and self._stepper is None and self._trace is None:
                 self._stepper = self.hooks.add(UC_HOOK_CODE, self.hooks.step)
                 self._must_flush_code = True
-        elif distance > _SHORT:
+        elif distance > 1:
             self._steps = 0
             if self._stepper is not None:
                 self._stop_stepping()
