@@ -13,7 +13,8 @@ def guest_state_sha256(technique: Technique) -> str:
     digest = hashlib.sha256()
     digest.update(repr(sorted(fields_of(technique.guest_state()).items())).encode())
     digest.update(repr(technique.machine.cpu.fpu_image()).encode())
-    digest.update(technique.guest_ram())
+    for piece in technique.guest_ram_pieces():
+        digest.update(piece)
     digest.update(repr(technique.machine.bus.save()).encode())
     if technique.machine.idle:
         digest.update(f"device time {technique.machine.now}".encode())

@@ -53,6 +53,9 @@ RESET = Ended("reset", "the guest had the processor reset, through the keyboard 
 HOST_TIMER = "host timer"
 TURN_ENDS = "the turn ends; the guest goes on from here when it has the CPU again"
 
+_PIECE_BYTES = 1 << 16
+"""Of guest memory read at a time: little enough for a cache."""
+
 
 class Technique(ABC):
     """Base of all techniques; one instance runs one guest."""
@@ -235,7 +238,12 @@ class Technique(ABC):
 
     def guest_ram(self) -> bytes:
         """All guest-physical memory."""
-        return self.machine.ram.read(self.guest_base, self.guest_bytes)
+        return b"".join(self.guest_ram_pieces())
+
+    def guest_ram_pieces(self) -> Iterator[bytes]:
+        """The same from its beginning on, piece by piece: whoever only goes through it needs no copy of all of it."""
+        for start in range(0, self.guest_bytes, _PIECE_BYTES):
+            yield self.machine.ram.read(self.guest_base + start, min(_PIECE_BYTES, self.guest_bytes - start))
 
     def complete(self, stop: Stop) -> Completion:
         """Let the hardware carry a stop out.

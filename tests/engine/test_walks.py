@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from ringviz.engine.session import Session
 from ringviz.engine.walks import TableWalkView, WalkView
 from ringviz.guest.scenario import Scenario, find_scenario
 from ringviz.machine.paging import Access
+from tests.engine.complete_state import ram_digest
 from tests.vmm.paged_guests import (
     DIRECTORY,
     FRAMES,
@@ -364,7 +364,7 @@ def _everything(session: Session) -> tuple[str, str, str]:
     dirty = repr(sorted(machine.ram.dirty))
     saved = machine.save()
     return (
-        hashlib.blake2b(machine.ram.read(0, machine.ram.size)).hexdigest(),
+        ram_digest(machine.ram),
         repr((saved.cpu[1:], saved.bus, saved.step_trap_due, dirty)),
         repr(technique.save_vmm()),
     )

@@ -20,8 +20,9 @@ from ringviz.vmm.technique import Technique
 from ringviz.vmm.trap_emulate import TrapEmulate
 
 _MOST_STOPS = 1_000
-_memcmp = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None).memcmp
-_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+memcmp = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None).memcmp
+memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+"""Addresses or bytes, and a length: 0 if they are alike."""
 _STRIDE = 7
 """Has no factor in common with the usual lengths of loops, so that every instruction of one is met in time."""
 
@@ -122,7 +123,7 @@ def _memory_difference(one: Run, other: Run) -> str | None:
     """Say where guest memory differs first."""
     ours, theirs = (run.technique.machine.ram.address + run.technique.guest_base for run in (one, other))
     for start, size in _stretches(one.written(), other.written()):
-        if _memcmp(ours + start, theirs + start, size):
+        if memcmp(ours + start, theirs + start, size):
             return _first_difference(one, other, range(start >> PAGE_SHIFT, (start + size) >> PAGE_SHIFT))
     return None
 
@@ -150,7 +151,7 @@ def unnoticed_difference(one: Run, other: Run) -> str | None:
     """Say where guest memory differs first, looking at all of it: also where no write was noticed."""
     both = min(one.technique.guest_bytes, other.technique.guest_bytes)
     ours, theirs = (run.technique.machine.ram.address + run.technique.guest_base for run in (one, other))
-    if _memcmp(ours, theirs, both) == 0:
+    if memcmp(ours, theirs, both) == 0:
         return None
     return _first_difference(one, other, range(both >> PAGE_SHIFT))
 

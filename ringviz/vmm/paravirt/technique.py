@@ -8,6 +8,7 @@ back, and one that uses a silent instruction is told about the real machine, as 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ringviz.errors import UnsupportedError
@@ -180,11 +181,12 @@ class Paravirt(Technique):
             walker=Walker.CPU, tables=Tables.DIRECT, gpa_of=window_of(base, size), hpa_of=within(0, ram.size),
         )  # fmt: skip
 
-    def guest_ram(self) -> bytes:
+    def guest_ram_pieces(self) -> Iterator[bytes]:
         """All memory of the guest, the page it shares, and what the machine-to-physical table says."""
         ram = self.machine.ram
-        table = ram.read(layout.M2P, 4 * (ram.size >> PAGE_SHIFT))
-        return super().guest_ram() + ram.page(layout.SHARED_INFO >> PAGE_SHIFT) + table
+        yield from super().guest_ram_pieces()
+        yield ram.page(layout.SHARED_INFO >> PAGE_SHIFT)
+        yield ram.read(layout.M2P, 4 * (ram.size >> PAGE_SHIFT))
 
     def save_vmm(self) -> Any:
         """What hypercalls have registered; all else is in memory."""
