@@ -193,7 +193,7 @@ async def test_the_rings_and_the_lines_beneath_them_are_pointed_at_and_explained
         await b.press("down")
         assert rings.pointed is None
         await b.press("down", "down", "down")
-        assert "▸" in b.text()
+        assert "[► 1 guest OS]" in b.text()
         text = await said(b)
         assert "Who lives here: guest OS." in text
         assert GLOSSARY["ring-compression"].term in text

@@ -19,6 +19,8 @@ from ringviz.ui.widgets.big import CELLS, ROWS, big
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.rings import RingsPanel
 from ringviz.ui.widgets.twice import TwicePanel
+from tests.ui.bench import SIZES
+from tests.ui.grid import assert_lines_as_on_file
 
 BEATS = (
     Beat("The start", say="Nothing has run. [ebx] is no markup.", focus="rings"),
@@ -99,6 +101,34 @@ async def test_a_lecture_from_the_first_key_to_the_last() -> None:
         assert app.screen is screen
         await pilot.press("q", "q")
         await until(pilot, lambda: notes().is_over)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("has_colour", [True, False])
+async def test_its_screens_are_as_on_file(
+    has_colour: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app, screen = lecture()
+    # Whatever the clock says.
+    monkeypatch.setattr(screen, "_clock", lambda: 0.0)
+    screen._began = 0.0
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, at(1, 0))
+        await pilot.press("right")
+        await until(pilot, at(2, 3))
+        await pilot.pause()
+        name = "lecture" if has_colour else "lecture-no-colour"
+        assert_lines_as_on_file(text(app).split("\n"), f"{name}-question", size)
+        await pilot.press("right")
+        await until(pilot, lambda: notes().is_answered)
+        await pilot.pause()
+        assert_lines_as_on_file(text(app).split("\n"), f"{name}-answer", size)
+        await pilot.press("right")
+        await until(pilot, at(3))
+        await pilot.pause()
+        assert_lines_as_on_file(text(app).split("\n"), f"{name}-zoomed", size)
 
 
 async def test_a_wrong_key_loses_nothing_and_black_is_lifted_by_any() -> None:

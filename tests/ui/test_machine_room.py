@@ -22,6 +22,7 @@ from ringviz.ui.screens.edit import EditScreen
 from ringviz.ui.screens.explore import ExploreScreen
 from ringviz.ui.screens.home import HomeScreen
 from ringviz.ui.screens.host_lecture import HostLectureScreen
+from ringviz.ui.screens.life import ConfirmDialog, LifeDialog
 from ringviz.ui.screens.machine_room import MachineRoomScreen
 from ringviz.ui.widgets.room import machine_lines
 from ringviz.vmm.migration.source import Plan
@@ -164,6 +165,32 @@ async def test_it_runs_until_it_is_held(room: Room) -> None:
     assert view is not None
     assert room.clock >= view.clock
     room.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_without_colour_it_has_the_same_letters(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for name in ("colour", "none"):
+        if name == "none":
+            monkeypatch.setenv("NO_COLOR", "1")
+        (tmp_path / name).mkdir()
+        room = open_host(find_host("noisy-neighbour"), tmp_path / name, lambda: 0)
+        async with visit(room, size) as there:
+            await there.pilot.press("n")
+            await there.sees("exits")
+            room_lines = there.lines()
+            await there.pilot.press("l")
+            await there.until(lambda there=there: isinstance(there.app.screen, LifeDialog))  # type: ignore[misc]
+            life_lines = there.lines()
+            await there.pilot.press("escape", "r")
+            await there.until(lambda there=there: isinstance(there.app.screen, ConfirmDialog))  # type: ignore[misc]
+            seen.append((room_lines, life_lines, there.lines()))
+            assert there.app.no_color is (name == "none")
+        room.close()
+    assert seen[0] == seen[1]
+    assert len({"\n".join(lines) for lines in seen[0]}) == 3
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from ringviz.record.made_with import MadeWith
@@ -14,6 +15,8 @@ from ringviz.ui.screens.beat_group import ReplayGroupScreen
 from ringviz.ui.screens.replay import ReplayScreen
 from ringviz.ui.widgets.caption import Caption
 from ringviz.ui.widgets.rings import RingsPanel
+from tests.ui.bench import SIZES
+from tests.ui.grid import assert_lines_as_on_file
 
 BEATS = (
     Beat("The start", say="Nothing has run. [ebx] is no markup.", focus="rings"),
@@ -32,6 +35,19 @@ async def _until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
             return
         await pilot.pause(0.02)
     raise AssertionError("it did not come to that")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_screen_is_as_on_file(size: tuple[int, int]) -> None:
+    app = RingvizApp(replay=_replay(*BEATS))
+    app.animation_level = "none"
+    async with app.run_test(size=size) as pilot:
+        await _until(pilot, lambda: "The start" in _caption(app))
+        await pilot.press("right")
+        await _until(pilot, lambda: "A trap" in _caption(app))
+        await pilot.pause()
+        rows = app.screen._compositor.render_strips()
+        assert_lines_as_on_file(["".join(part.text for part in row) for row in rows], "replay", size)
 
 
 def _caption(app: RingvizApp) -> str:

@@ -421,7 +421,7 @@ class OriginalDialog(ModalScreen[bool]):
         with Vertical(classes="box") as box:
             box.border_title = Content("Take the original again?")
             lines = f"{grouped(self._count)} line{'s' if self._count != 1 else ''}"
-            yield Static(f"Your text has {lines} that are not as in the original: {self._where}.", markup=False)
+            yield Static(f"{lines} not as in the original: {self._where}.", markup=False)
             yield Static("y gives them up · n or esc keeps them", markup=False, classes="hint")
 
 

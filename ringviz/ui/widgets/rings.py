@@ -148,7 +148,7 @@ class RingsPanel(Panel):
 
 def _label(rings: RingsView, seat: Seat, pointed: int | None) -> str:
     text = _plain_label(rings, seat)
-    return f"▸{text}◂" if seat.ring == pointed else text
+    return f"[{text}]" if seat.ring == pointed else text
 
 
 def _plain_label(rings: RingsView, seat: Seat) -> str:
