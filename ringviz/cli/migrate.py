@@ -105,7 +105,7 @@ def migrate(
 
 def _usual_cpu(technique: str) -> str | None:
     """Give the CPU of a host that says nothing, as `ringviz vm` has it; None where the technique needs another."""
-    from ringviz.record.machines.room import DEFAULT_CPU
+    from ringviz.record.machines.contents import DEFAULT_CPU
     from ringviz.vmm.registry import technique_facts
 
     needed = technique_facts(technique).needs_feature

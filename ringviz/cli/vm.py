@@ -18,7 +18,7 @@ from ringviz.cli.run import has_terminal
 from ringviz.cli.table import Column, table
 from ringviz.cli.vm_demo import DryRun, demo, open_room_of
 from ringviz.cli.vm_migrate import After, ForCycles, Listen, PeerPort, PeerShared, Port, Shared, To, peer_of
-from ringviz.cli.vm_operations import PATIENCE_S, Wait, open_room, operate, tell
+from ringviz.cli.vm_operations import PATIENCE_S, Wait, look_into_room, open_room, operate, tell
 from ringviz.cli.vm_pages import allotment_words, memory_words, pages
 from ringviz.cli.vm_policy import policy
 from ringviz.engine.automation.rules import Deed
@@ -32,6 +32,7 @@ from ringviz.record.machines.store import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from ringviz.engine.automation.rules import Automation
+    from ringviz.record.machines.contents import Contents
     from ringviz.record.machines.kept import Kept
     from ringviz.record.machines.room import Room
     from ringviz.vmm.host.allotment import MemoryRules
@@ -83,24 +84,27 @@ def define(
 
 @vm.command("list")
 def list_machines(json: Json = False) -> int:
-    """Show all machines, and the host."""
-    with open_room() as room:
-        if json:
-            print_json(_room_json(room))
-        else:
-            print_lines(_list_lines(room))
+    """Show all machines, and the host; of a host at work, as it was kept last."""
+    room, is_at_work = look_into_room()
+    if json:
+        print_json(_room_json(room) | {"is_at_work": is_at_work})
+    else:
+        print_lines([*_at_work_lines(is_at_work), *_list_lines(room)])
     return Exit.DONE
 
 
 @vm.command()
 def show(name: Name, json: Json = False) -> int:
-    """Show one machine: its definition, its state and what can be done with it, its snapshots, its console."""
-    with open_room() as room:
-        kept = room.kept(name)
-        if json:
-            print_json({"schema": SCHEMA, "name": name} | _machine_json(kept))
-        else:
-            print_lines(_show_lines(name, kept))
+    """Show one machine: its definition, its state and what can be done with it, its snapshots, its console.
+
+    Of a host at work it is shown as it was kept last.
+    """
+    room, is_at_work = look_into_room()
+    kept = room.kept(name)
+    if json:
+        print_json({"schema": SCHEMA, "name": name} | _machine_json(kept) | {"is_at_work": is_at_work})
+    else:
+        print_lines([*_at_work_lines(is_at_work), *_show_lines(name, kept)])
     return Exit.DONE
 
 
@@ -139,7 +143,10 @@ def reset(name: Name, wait: Wait = PATIENCE_S) -> int:
 
 @vm.command()
 def shutdown(name: Name, wait: Wait = PATIENCE_S) -> int:
-    """Ask a guest to end its run, through port F4h; the host switches it off if it has not when its time is up."""
+    """Ask a guest to end its run, through port F4h; the host switches it off if it has not when its time is up.
+
+    A guest that does not look there is switched off then; so is one under paravirt, which no port can reach.
+    """
     return operate(name, [Deed("shutdown", name)], wait)
 
 
@@ -340,14 +347,16 @@ def room(
 
 @vm.command()
 def audit(json: Json = False) -> int:
-    """Show what the host has done by itself in its runs so far, and why."""
-    with open_room() as room:
-        if json:
-            print_json({"schema": SCHEMA, "audit": [asdict(entry) for entry in room.audit]})
-        elif room.audit:
-            print_lines(("At cycles of the host, modelled", *audit_lines(room.audit)))
-        else:
-            print_lines(["The host has done nothing by itself yet: `ringviz vm run --policy FILE` gives it rules"])
+    """Show what the host has done by itself in its runs so far, and why; of a host at work, what was kept last."""
+    room, is_at_work = look_into_room()
+    if json:
+        print_json({"schema": SCHEMA, "audit": [asdict(entry) for entry in room.audit], "is_at_work": is_at_work})
+        return Exit.DONE
+    print_lines(_at_work_lines(is_at_work))
+    if room.audit:
+        print_lines(("At cycles of the host, modelled", *audit_lines(room.audit)))
+    else:
+        print_lines(["The host has done nothing by itself yet: `ringviz vm run --policy FILE` gives it rules"])
     return Exit.DONE
 
 
@@ -396,7 +405,15 @@ _SHARES = (
 )
 
 
-def _host_line(room: "Room") -> str:
+def _at_work_lines(is_at_work: bool) -> Iterator[str]:
+    if is_at_work:
+        yield from textwrap.wrap(
+            "The host is at work: this is how all stood when it was kept last, which is at every order and at the end",
+            width_cells(),
+        )
+
+
+def _host_line(room: "Room | Contents") -> str:
     return (
         f"Host: {room.cpu}, {room.memory_mib:,} MiB{memory_words(room.memory_rules)}, scheduler {room.scheduler}; "
         f"its clock stands at {room.clock:,} modelled cycles"
@@ -421,7 +438,7 @@ def _scheduling_lines(room: "Room") -> Iterator[str]:
     yield from table(columns, rows, width_cells())
 
 
-def _list_lines(room: "Room") -> Iterator[str]:
+def _list_lines(room: "Room | Contents") -> Iterator[str]:
     yield _host_line(room)
     if not room.machines:
         yield "No machines yet: `ringviz vm define NAME FILE` takes one in"
@@ -526,7 +543,7 @@ def _machine_json(kept: "Kept") -> dict[str, Any]:
     }
 
 
-def _room_json(room: "Room") -> dict[str, Any]:
+def _room_json(room: "Room | Contents") -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "host": {

@@ -25,6 +25,7 @@ from ringviz.record.machines.inbox import (
 from ringviz.record.machines.store import InUseError, default_folder
 
 if TYPE_CHECKING:
+    from ringviz.record.machines.contents import Contents
     from ringviz.record.machines.room import Room
 
 PATIENCE_S = 10.0
@@ -52,6 +53,20 @@ def open_room() -> Iterator[Room]:
         yield room
     finally:
         room.close()
+
+
+def look_into_room() -> tuple[Contents, bool]:
+    """Give what is kept of the user's machines, and tell whether a host is at work on them now."""
+    from ringviz.record.machines.contents import understood_contents
+    from ringviz.record.machines.store import read_content
+
+    is_at_work = False
+    try:
+        with open_room():  # what is left over of one that was killed is put right first
+            pass
+    except InUseError:
+        is_at_work = True
+    return understood_contents(read_content(default_folder())), is_at_work
 
 
 def tell(room: Room, name: str) -> None:

@@ -124,6 +124,10 @@ def test_a_host_that_refuses_or_is_held_or_goes_away_is_told_apart(vm: Terminals
     vm.begin()
     wait = ("--wait", str(_PATIENCE_S))
     assert "web is running: resume is not possible; possible are pause" in vm.complaint("resume", "web", *wait)
+    assert vm("list").startswith("The host is at work: this is how all stood when it was kept last")
+    assert json.loads(vm("list", "--json"))["is_at_work"] is True
+    assert "web: running" in vm("show", "web")
+    assert "resume web" in vm("audit")
     vm.hold(True)
     held = vm.complaint("pause", "web", "--wait", "0.3")
     assert "has not come to the end of an accounting period within 0.3 s; the order is withdrawn" in held
@@ -131,6 +135,7 @@ def test_a_host_that_refuses_or_is_held_or_goes_away_is_told_apart(vm: Terminals
     vm.kill()  # now the order waits for whoever opens the folder next: that is the asker of another one
     assert vm("clone", "web", "twin") == "twin: paused\n"
     assert vm("show", "web").startswith("web: paused")
+    assert json.loads(vm("show", "web", "--json"))["is_at_work"] is False
 
 
 def test_a_machine_moves_to_a_host_that_runs_its_own(

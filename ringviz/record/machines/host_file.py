@@ -14,8 +14,9 @@ from ringviz.errors import InputError
 from ringviz.facts.host_memory import DEFAULT_TAX_PERCENT
 from ringviz.facts.migration import STOP_RULES
 from ringviz.guest.schema import clipped, did_you_mean
+from ringviz.record.machines.contents import DEFAULT_CPU, DEFAULT_MEMORY_MIB
 from ringviz.record.machines.definition import Definition, check_name, make_definition
-from ringviz.record.machines.room import DEFAULT_CPU, DEFAULT_MEMORY_MIB, Now, Room
+from ringviz.record.machines.room import Now, Room
 from ringviz.vmm.host.allotment import MemoryRules
 from ringviz.vmm.migration.source import Plan
 from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER

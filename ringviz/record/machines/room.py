@@ -22,10 +22,10 @@ from ringviz.facts.costs import CPU_PROFILES
 from ringviz.guest.disks import file_chain, open_disk
 from ringviz.guest.disks.creating import convert_disk, snapshot_disk, sync_folder
 from ringviz.guest.scenario import Scenario, with_disks
-from ringviz.guest.schema import clipped, did_you_mean
 from ringviz.record.machines.arrival import resolved
 from ringviz.record.machines.arrived import maker
 from ringviz.record.machines.audit import DONE, Audited
+from ringviz.record.machines.contents import machine_named, understood_contents
 from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.host_run import REFUSED, HostRun
 from ringviz.record.machines.inbox import SETTINGS, Answer, LeftOrder, give_answer, unanswered_orders, with_deed
@@ -37,7 +37,6 @@ from ringviz.record.machines.kept import (
     check_new_snapshot,
     power_on,
     snapshot_named,
-    understood,
     written,
 )
 from ringviz.record.machines.leaving import Peer
@@ -50,9 +49,8 @@ from ringviz.vmm.host.memory import HostMemory
 from ringviz.vmm.host.shares import Share
 from ringviz.vmm.registry import memory_bytes
 from ringviz.vmm.registry import power_on as power_on_guest
-from ringviz.vmm.scheduler.policy import DEFAULT_SCHEDULER, make_policy
+from ringviz.vmm.scheduler.policy import make_policy
 
-DEFAULT_CPU, DEFAULT_MEMORY_MIB = "haswell", 512
 MAX_MEMORY_MIB = 16_384
 LONGEST_CHAIN = 8
 """Disks of one machine upon each other, before they are made one."""
@@ -74,23 +72,21 @@ class Room:
         """
         self._store = Store(folder)
         self._now = now
-        content = self._store.content
-        self.cpu: str = content.get("cpu", DEFAULT_CPU)
-        self.memory_mib: int = content.get("memory_mib", DEFAULT_MEMORY_MIB)
-        self.scheduler: str = content.get("scheduler", DEFAULT_SCHEDULER)
-        self.memory_rules = MemoryRules(**content.get("memory_rules", {}))
-        self.clock: int = content.get("clock", 0)
-        """Of the host, over all its runs."""
-        self._disk_number: int = content.get("disk_number", 0)
         try:
-            self.audit = [Audited(**entry) for entry in content.get("audit", [])]
-            """What the host has done by itself, the latest last."""
-            self.machines = {name: understood(value) for name, value in content.get("machines", {}).items()}
-            self._answers = {order: Answer(**value) for order, value in content.get("answers", {}).items()}
-            """To orders that are carried out, and perhaps not answered yet."""
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = understood_contents(self._store.content)
+        except InputError:
             self._store.close()
-            raise InputError(f"machines.json: cannot be understood: {clipped(str(error))}") from None
+            raise
+        self.cpu, self.memory_mib, self.scheduler = found.cpu, found.memory_mib, found.scheduler
+        self.memory_rules = found.memory_rules
+        self.clock = found.clock
+        """Of the host, over all its runs."""
+        self.audit = found.audit
+        """What the host has done by itself, the latest last."""
+        self.machines = found.machines
+        self._disk_number = found.disk_number
+        self._answers = found.answers
+        """To orders that are carried out, and perhaps not answered yet."""
         self._at_work: HostRun | None = None
         """A run whose machines are not kept yet."""
         self._audit_before: list[Audited] = []
@@ -579,10 +575,7 @@ class Room:
         Raises:
             InputError: there is none of that name.
         """
-        if name not in self.machines:
-            known = ", ".join(self.machines) or "none yet"
-            raise InputError(f'no machine "{clipped(name)}"; there are {known}{did_you_mean(name, self.machines)}')
-        return self.machines[name]
+        return machine_named(name, self.machines)
 
     def _put(self, name: str, kept: Kept) -> None:
         self.machines[name] = kept

@@ -63,7 +63,7 @@ class OpenDestination(Destination):
         del before
         self._reception.offered(frame.content)
         self.stage = Stage.DISKS
-        return b""
+        return self._sealer.seal(Kind.WELCOME)
 
     def _disk(self, frame: Frame, before: bytes) -> bytes:
         del before

@@ -247,6 +247,7 @@ class Source:
         self._send(greeting(self._nonce))
         if self._offer is not None:
             self._send(self._sealer.seal(Kind.OFFER, self._offer.content))
+            self._answer(Kind.WELCOME)  # before anything long goes over
             for part in self._offer.disks:
                 sent_before = self._sent
                 self._send(self._sealer.seal(Kind.DISK, part))

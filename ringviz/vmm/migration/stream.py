@@ -47,7 +47,7 @@ class Kind(IntEnum):
     DISK = 7
     """What is in its files, in pieces: number of the file, where, and bytes. Files are images of disks, and more."""
     WELCOME = 16
-    """Such a machine may come."""
+    """Such a machine may come, or its files may."""
     REFUSED = 17
     """It may not, or something was wrong; a line says why."""
     READY = 18

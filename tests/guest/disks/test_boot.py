@@ -76,10 +76,14 @@ def test_a_disk_of_ours_boots_in_qemu(raw: Path, tmp_path: Path, kind: str) -> N
     assert _says_here(tmp_path / "ours.vhd") == SAYS
 
 
+@pytest.mark.parametrize("size", ["off", "on"])
 @pytest.mark.parametrize("kind", ["fixed", "dynamic"])
-def test_a_disk_of_qemus_boots_here_and_so_does_a_snapshot_of_it(raw: Path, tmp_path: Path, kind: str) -> None:
+def test_a_disk_of_qemus_boots_here_and_so_does_a_snapshot_of_it(
+    raw: Path, tmp_path: Path, kind: str, size: str
+) -> None:
     theirs = tmp_path / "theirs.vhd"
-    command = ["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", f"subformat={kind}", str(raw), str(theirs)]
+    options = f"subformat={kind},force_size={size}"
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", options, str(raw), str(theirs)]
     subprocess.run(command, check=True)
     assert _says_here(theirs) == SAYS
     snapshot_disk(theirs, tmp_path / "child.vhd", bytes(16), 0)

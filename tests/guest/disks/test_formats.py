@@ -82,6 +82,19 @@ def test_we_read_what_qemu_has_written_and_qemu_what_we_have_added(raw: Path, tm
 
 
 @needs_qemu_img
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_size_that_is_forced_upon_qemu_is_the_one_that_holds(raw: Path, tmp_path: Path, kind: str) -> None:
+    """Then the geometry says something else, far more, and is not to be believed."""
+    vhd = tmp_path / "theirs.vhd"
+    qemu_img("convert", "-O", "vpc", "-o", f"subformat={kind},force_size=on", raw, vhd)
+    assert describe_disk(vhd).sectors == raw.stat().st_size // 512
+    assert _content(vhd) == raw.read_bytes()
+    assert not any(finding.is_error for finding in check_disk(vhd))
+    convert_disk(vhd, tmp_path / "ours.vhd", kind, ID, CREATED)
+    assert "identical" in qemu_img("compare", "-f", "vpc", "-F", "vpc", vhd, tmp_path / "ours.vhd")
+
+
+@needs_qemu_img
 def test_a_disk_has_the_geometry_and_the_size_that_qemu_gives_it(tmp_path: Path) -> None:
     for number, mib in enumerate((1, 3, 17, 60, 127, 504, 1000)):
         vhd = tmp_path / f"{number}.vhd"

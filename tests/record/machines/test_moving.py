@@ -281,6 +281,19 @@ def test_what_cannot_move_stays_and_says_why(tmp_path: Path) -> None:
     assert other.refusal == 'nothing has come: a machine "a" is there already'
 
 
+@needs_nasm
+def test_a_machine_that_may_not_come_is_told_before_its_disks_are_sent(tmp_path: Path) -> None:
+    here, other = make_room(tmp_path / "here", guests.writer(tmp_path / "guest"), "a"), OtherHost(tmp_path)
+    other.room.define("a", here.kept("a").definition)
+    run = here.prepare(peer=other.peer())
+    run.begin()
+    assert run.order(Deed("migrate", "a")).result == 'refused: a machine "a" is there already'
+    run.finish()
+    here.keep(run)
+    assert here.kept("a").state is Life.RUNNING
+    here.run(1_000)
+
+
 def test_a_migration_that_is_called_off_leaves_the_machine_here(tmp_path: Path) -> None:
     writer(tmp_path / "guest", 100_000, 100, 1_000)
     here, other = make_room(tmp_path / "here", tmp_path / "guest", "a"), OtherHost(tmp_path)

@@ -31,10 +31,21 @@ def _worst(host: Host) -> float:
     return max(abs(each.spent[State.RUNNING] / each.ideal - 1) for each in times)
 
 
-@pytest.mark.parametrize(("count", "scheduler"), [(2, "credit"), (16, "stride")])
+@pytest.mark.parametrize(("count", "scheduler"), [(2, "credit"), (9, "credit"), (16, "stride")])
 def test_shares_are_within_two_percent_of_the_ideal_over_100_periods(
     tmp_path: Path, count: int, scheduler: str
 ) -> None:
+    _check_shares(tmp_path, count, scheduler)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("scheduler", ["credit", "stride"])
+@pytest.mark.parametrize("count", range(2, 17))
+def test_shares_of_every_number_of_machines_are_within_two_percent(tmp_path: Path, count: int, scheduler: str) -> None:
+    _check_shares(tmp_path, count, scheduler)
+
+
+def _check_shares(tmp_path: Path, count: int, scheduler: str) -> None:
     chance = random.Random(count)
     host = _host(scheduler=scheduler, memory_mib=512)
     guest = busy(tmp_path)
