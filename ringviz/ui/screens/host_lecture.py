@@ -331,7 +331,7 @@ class HostLectureScreen(Screen[None]):
         selected = names.index(self.selected) if self.selected in names else 0
         has_legend = self.size.height >= _SHORT
         yield "machines", machine_lines(view, selected, width, has_legend=has_legend)
-        yield "gantt", gantt_lines(view)
+        yield "gantt", gantt_lines(view, has_legend=has_legend)
         if view.migration is not None:
             there = self.host.there() if view.migration.outcome is not None else ()
             yield "migration", migration_lines(view.migration, width, there, is_short=not has_legend, has_keys=False)
@@ -339,7 +339,7 @@ class HostLectureScreen(Screen[None]):
             yield "memory", map_lines(view.memory, width)
         yield "audit", audit_lines(view)
         if names:
-            yield "life", life_lines(view.rows[selected], has_peer=view.has_peer)
+            yield "life", life_lines(view.rows[selected], has_peer=view.has_peer, width=width)
 
     def _wait(self) -> None:
         """Go on after a while, if it goes on by itself."""

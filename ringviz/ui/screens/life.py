@@ -1,6 +1,6 @@
 """The life of a machine: as a line with what is possible now, as a table, and a question where something is lost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -27,6 +27,9 @@ LOSES: Mapping[str, str] = {
 """What an operation takes away; those that are not here take nothing."""
 
 
+_GAP = "  "
+
+
 def possible(row: RoomRow, *, has_peer: bool) -> Iterator[str]:
     """Give the operations that can be done with a machine as it is."""
     for operation in OPERATIONS.values():
@@ -35,20 +38,31 @@ def possible(row: RoomRow, *, has_peer: bool) -> Iterator[str]:
             yield operation.id
 
 
-def life_lines(row: RoomRow, *, has_peer: bool) -> Iterator[Content]:
+def life_lines(row: RoomRow, *, has_peer: bool, width: int) -> Iterator[Content]:
     """Say where in its life a machine is, and which ways lead on, each with its key."""
     parts: list[str | tuple[str, str]] = [(f"Life of {row.name}: ", "bold")]
     for state in Life:
         parts.append((f"[{state.value}]", "bold $ring-lit") if state is row.life else (f" {state.value} ", "$dim"))
     yield Content.assemble(*parts)
-    parts = []
+    ways = []
     for operation in possible(row, has_peer=has_peer):
         target = OPERATIONS[operation].target
-        parts += [
-            ("  " if parts else "", ""), (KEYS[operation], "bold $primary"),
-            f" {operation}{'' if target is None else f' → {target.value}'}",
-        ]  # fmt: skip
-    yield Content.assemble(*parts)
+        leads_on = "" if target is None else f" → {target.value}"
+        ways.append(Content.assemble((KEYS[operation], "bold $primary"), f" {operation}{leads_on}"))
+    yield from packed(ways, width)
+
+
+def packed(parts: Iterable[Content], width: int) -> Iterator[Content]:
+    """Put parts side by side, as many as a line has room for; none is cut in two by the end of a line."""
+    line: list[Content] = []
+    taken = 0
+    for part in parts:
+        if line and taken + part.cell_length > width:
+            yield Content(_GAP).join(line)
+            line, taken = [], 0
+        line.append(part)
+        taken += part.cell_length + len(_GAP)
+    yield Content(_GAP).join(line)
 
 
 class LifeDialog(ModalScreen[None]):

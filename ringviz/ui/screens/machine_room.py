@@ -17,7 +17,7 @@ from ringviz.record.machines.host_run import BY_HAND
 from ringviz.record.machines.life_cycle import OPERATIONS, Life
 from ringviz.record.machines.room_view import RoomRow, RoomView
 from ringviz.ui.host_thread import HostSaid, HostShown, HostThread, Nudge, OpenedHost, Visit, Visited
-from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines
+from ringviz.ui.screens.life import LOSES, ConfirmDialog, LifeDialog, life_lines, packed
 from ringviz.ui.screens.room_help import RoomHelpScreen
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.panel import printable
@@ -40,12 +40,13 @@ _KEYS = (
     ("q", "quit"),
 )
 _HELP_KEY = ("h", "slow it down")
-_GAP = "  "
 _FRAME_CELLS = 5
+_SCROLL_CELLS = 2
+"""What a scroll bar takes, where there is one."""
 _MAP_ROWS = 6
 """Lines of the picture of the host's memory."""
 _ROOM_FOR_ALL_FROM = 30
-"""Lines of height below which a migration takes the room of the legend."""
+"""Lines of height below which there is no room for legends; ? has them."""
 _TWO_COLUMNS_FROM = 120
 """Cells of width from which on the migration stands beside the picture, and not above it."""
 
@@ -306,7 +307,7 @@ class MachineRoomScreen(Screen[None]):
         doing = "runs" if self.goes_on else "is idle" if view.is_over else "is held"
         head = f"{view.cpu}, scheduler {view.scheduler} · {view.clock:,} cycles, modelled · the host {doing}"
         self.query_one("#head", Static).update(Content.assemble((head, "bold $primary")))
-        is_short_of_room = view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM
+        is_short_of_room = self.size.height < _ROOM_FOR_ALL_FROM
         rows = machine_lines(view, self.selected, self.size.width - _FRAME_CELLS, has_legend=not is_short_of_room)
         self.query_one("#machines", Static).update(Content("\n").join(rows))
         self.query_one("#life", Static).update(Content("\n").join(self._life_lines(view)))
@@ -328,7 +329,7 @@ class MachineRoomScreen(Screen[None]):
         keys = self.query_one("#keys", Static)
         keys.update(_key_line(self.size.width - 2, is_moving=is_moving))
         # Who had the CPU is nobody before anything has run; then there is room to say what is to come.
-        picture = gantt_lines(view) if view.clock else story_lines(self._summary)
+        picture = gantt_lines(view, has_legend=not is_short_of_room) if view.clock else story_lines(self._summary)
         self.query_one("#gantt", Static).update(Content("\n").join(picture))
         self.query_one("#come", Static).update(Content("\n").join(come_lines(view)))
         self.query_one("#gantt").set_class(first.display and not self._has_two_columns, "-below")
@@ -339,7 +340,7 @@ class MachineRoomScreen(Screen[None]):
     def _life_lines(self, view: RoomView) -> Iterator[Content]:
         row = self._row()
         if row is not None:
-            yield from life_lines(row, has_peer=view.has_peer)
+            yield from life_lines(row, has_peer=view.has_peer, width=self.size.width - _FRAME_CELLS - _SCROLL_CELLS)
             if view.migration is not None and self.size.height < _ROOM_FOR_ALL_FROM:
                 return
             balloon = "no balloon" if row.ballooned_pages is None else f"{row.ballooned_pages:,} pages in its balloon"
@@ -350,13 +351,6 @@ class MachineRoomScreen(Screen[None]):
 
 def _key_line(width: int, *, is_moving: bool = False) -> Content:
     """Give the keys as other screens write them; the one that slows a machine down first, where one moves."""
-    lines: list[list[Content]] = [[]]
-    taken = 0
-    for face, title in (_HELP_KEY, *_KEYS) if is_moving else _KEYS:
-        part = Content.assemble((face, "bold $primary"), f" {title}")
-        if taken + part.cell_length > width and lines[-1]:
-            lines.append([])  # a key and what it does stay on one line
-            taken = 0
-        lines[-1].append(part)
-        taken += part.cell_length + len(_GAP)
-    return Content("\n").join(Content(_GAP).join(line) for line in lines)
+    keys = (_HELP_KEY, *_KEYS) if is_moving else _KEYS
+    parts = (Content.assemble((face, "bold $primary"), f" {title}") for face, title in keys)
+    return Content("\n").join(packed(parts, width))

@@ -126,7 +126,7 @@ def _clipped(text: str, cells: int) -> str:
     return text if len(text) <= cells else f"{text[: cells - 1]}…"
 
 
-def gantt_lines(view: RoomView) -> Iterator[Content]:
+def gantt_lines(view: RoomView, *, has_legend: bool = True) -> Iterator[Content]:
     """Draw who had the CPU of late; nothing if no machine is there."""
     if not view.gantt:
         return
@@ -135,7 +135,8 @@ def gantt_lines(view: RoomView) -> Iterator[Content]:
     yield Content.assemble((head, "bold"))
     for name, picture in view.gantt:
         yield Content.assemble(f"{name:<{longest}} │", *_coloured(picture, _GANTT_LOOKS), "│")
-    yield Content.assemble((LEGEND, "$dim"))
+    if has_legend:
+        yield Content.assemble((LEGEND, "$dim"))
 
 
 def audit_lines(view: RoomView) -> Iterator[Content]:
