@@ -91,9 +91,11 @@ def operate(name: str, deeds: Sequence[Deed], wait_s: float) -> int:
         raise InputError(f"{name}: nothing to change is given")
     last = deeds[-1]
     shown = last.named if last.action == "clone" else last.target
+    from ringviz.record.machines.operating import carry_out
+
     try:
         with open_room() as room:
-            room.carry_out(deeds)
+            carry_out(room, deeds)
             if last.action == "destroy":
                 print_lines([f"{shown}: destroyed"])
             else:

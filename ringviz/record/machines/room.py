@@ -10,12 +10,12 @@ shared or swapped out is the host's own affair, which no guest can tell, and beg
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ringviz.engine.automation.rules import Automation, Deed
+from ringviz.engine.automation.rules import Automation
 from ringviz.engine.state_hash import guest_state_sha256
 from ringviz.errors import DiskError, InputError, RingvizError, UnsupportedError
 from ringviz.facts.costs import CPU_PROFILES
@@ -28,7 +28,7 @@ from ringviz.record.machines.audit import DONE, Audited
 from ringviz.record.machines.contents import machine_named, understood_contents
 from ringviz.record.machines.definition import Definition, check_name
 from ringviz.record.machines.host_run import REFUSED, HostRun
-from ringviz.record.machines.inbox import SETTINGS, Answer, LeftOrder, give_answer, unanswered_orders, with_deed
+from ringviz.record.machines.inbox import Answer, LeftOrder, give_answer, unanswered_orders
 from ringviz.record.machines.kept import (
     Disks,
     Kept,
@@ -40,7 +40,8 @@ from ringviz.record.machines.kept import (
     written,
 )
 from ringviz.record.machines.leaving import Peer
-from ringviz.record.machines.life_cycle import OPERATIONS, Life, check_allowed
+from ringviz.record.machines.life_cycle import Life, check_allowed
+from ringviz.record.machines.operating import carry_out, state_after
 from ringviz.record.machines.receiving import Receiving
 from ringviz.record.machines.store import Store
 from ringviz.vmm.host.allotment import MemoryRules
@@ -494,35 +495,6 @@ class Room:
 
     # ---- orders from outside -----------------------------------------------------------------------------------------
 
-    def carry_out(self, deeds: Sequence[Deed]) -> None:
-        """Do something with machines while no host is at work; values of one machine are set all at once.
-
-        Raises:
-            RingvizError: it cannot be done; one line.
-        """
-        if all(deed.action in SETTINGS for deed in deeds) and len({deed.target for deed in deeds}) == 1:
-            definition = self.kept(deeds[0].target).definition
-            for deed in deeds:
-                definition = with_deed(definition, deed)
-            self.set_definition(deeds[0].target, definition)
-            return
-        for deed in deeds:
-            self._doers()[deed.action](deed)
-
-    def _doers(self) -> Mapping[str, Callable[[Deed], None]]:
-        return {
-            "start": lambda deed: self.start(deed.target),
-            "pause": lambda deed: self.pause(deed.target),
-            "resume": lambda deed: self.resume(deed.target),
-            "reset": lambda deed: self.reset(deed.target),
-            "shutdown": lambda deed: self.ask_to_shut_down(deed.target),
-            "stop": lambda deed: self.stop(deed.target),
-            "snapshot": lambda deed: self.snapshot(deed.target, deed.named),
-            "revert": lambda deed: self.revert(deed.target, deed.named),
-            "clone": lambda deed: self.clone(deed.target, deed.named),
-            "destroy": lambda deed: self.destroy(deed.target),
-        }
-
     def _take_orders(self) -> None:
         """Carry out what was ordered of a host that was at work, and is not any more; none of it twice."""
         for order in unanswered_orders(self.folder):
@@ -536,25 +508,15 @@ class Room:
         for number, deed in enumerate(order.deeds, 1):
             if number == len(order.deeds):
                 # What is done is kept at once; that it is done has to be kept with it.
-                self._answers[order.id] = Answer((*results, DONE), self._state_after(deed), self.clock)
+                self._answers[order.id] = Answer((*results, DONE), state_after(self, deed), self.clock)
             try:
-                self.carry_out([deed])
+                carry_out(self, [deed])
                 results.append(DONE)
             except RingvizError as error:  # the machine may be gone by now
                 results.append(f"{REFUSED}{error}")
         last = order.deeds[-1].target if order.deeds else ""
         state = self.machines[last].state.value if last in self.machines else ""
         return Answer(tuple(results), state, self.clock)
-
-    def _state_after(self, deed: Deed) -> str:
-        """Say what state an order leads to, in case nobody is there any more to look."""
-        if deed.target not in self.machines or deed.action == "destroy":
-            return ""
-        kept = self.machines[deed.target]
-        if deed.action == "revert" and deed.named in kept.snapshots:
-            return kept.snapshots[deed.named].state.value
-        target = OPERATIONS[deed.action].target if deed.action in OPERATIONS else None
-        return (target or kept.state).value
 
     def _give_answers(self) -> None:
         """Tell whoever waits; what was done is kept, so it may be known."""
