@@ -15,7 +15,8 @@ from ringviz.record.machines.room_view import RoomRow, RoomView
 
 END = "end"
 _MOST_ROUNDS = 8
-_ROUND_CELLS = 24
+_ROUND_CELLS = 16
+"""As all widths here: what matters most fits beside a text on a screen of 80 columns."""
 _AUDIT_LINES = 4
 
 
@@ -48,9 +49,9 @@ def told_host(host: str, after: str) -> tuple[str, ...]:
 
 def _lines(host: str, view: RoomView) -> Iterator[str]:
     yield f"{host}, after {view.clock:,} cycles"
-    yield f"{view.cpu}, scheduler {view.scheduler}; cycles and times are modelled"
+    yield f"{view.cpu}, scheduler {view.scheduler}; modelled"
     yield ""
-    yield f"{'machine':<11}{'state':<9}{'weight':>6}{'cap':>6}{'CPU':>6}{'ready':>7}{'balloon':>9}"
+    yield f"{'machine':<11}{'CPU':>5}{'ready':>7} {'state':<9}{'weight':>6}{'cap':>6}{'balloon':>9}"
     yield from map(_row, view.rows)
     if not view.rows:
         yield "(no machine is here)"
@@ -74,19 +75,21 @@ def _lines(host: str, view: RoomView) -> Iterator[str]:
 def _row(row: RoomRow) -> str:
     cap = f"{row.cap_percent} %" if row.cap_percent else "-"
     balloon = "-" if row.ballooned_pages is None else f"{row.ballooned_pages:,}"
-    numbers = f"{row.weight:>6}{cap:>6}{row.share:>4.0f} %{row.ready:>5.0f} %{balloon:>9}"
-    return f"{row.name[:10]:<11}{row.state[:8]:<9}{numbers}"
+    numbers = f"{row.weight:>6}{cap:>6}{balloon:>9}"
+    return f"{row.name[:10]:<11}{row.share:>3.0f} %{row.ready:>5.0f} % {row.state[:8]:<9}{numbers}"
 
 
 def _migration(view: MigrationView) -> Iterator[str]:
     yield f"{view.machine} moves, {view.memory_pages:,} pages over {view.mbit} Mbit/s:"
+    if view.rounds:
+        yield f"{'':>9}{'pages':>6}{'kept':>5} (of the CPU, by auto-converge)"
     most = max((each.sent_pages for each in view.rounds), default=1)
     rounds = view.rounds if len(view.rounds) <= _MOST_ROUNDS else (view.rounds[0], *view.rounds[1 - _MOST_ROUNDS :])
     for each in rounds:
         name = "last" if each.is_last else f"round {each.number}"
         bar = "█" * max(1, each.sent_pages * _ROUND_CELLS // max(1, most))
-        kept = f"  CPU kept: {each.throttle_percent} %" if each.throttle_percent and not each.is_last else ""
-        yield f"{name:>9} {each.sent_pages:>5,} {bar}{kept}"
+        kept = f"{each.throttle_percent} %" if each.throttle_percent and not each.is_last else "-"
+        yield f"{name:>9}{each.sent_pages:>6,}{kept:>5} {bar}"
     yield f"{view.sent_bytes:,} bytes sent; the machine has {view.memory_pages * PAGE:,}"
     if view.outcome is not None and view.outcome.moved:
         yield f"It is there. It stood still for {view.outcome.downtime_cycles / 1000:,.1f} ms."

@@ -13,7 +13,7 @@ from ringviz.record.machines.other_host import opened_host
 from ringviz.record.machines.room_view import RoomView, room_view
 from ringviz.record.played import Value
 
-_GANTT_CELLS = 40
+_GANTT_CELLS = 24
 _GANTT_PERIODS = 4
 _WAITS = "there"
 """The one thing that is waited for, so it is only looked at when all is over."""
