@@ -90,6 +90,9 @@ if TYPE_CHECKING:
     from ringviz.ui.screens.years import YearsScreen
 
 _STYLES = Path(__file__).parent / "styles"
+_COLLECTING = (2000, 20, 200)
+"""How seldom Python looks for what is in circles: all of it after some million objects. Whoever gives up a session has
+that done at once."""
 _BUSY_SECONDS = 0.15
 """A request that takes longer is said to be running."""
 _FAILED_TO_OPEN = 2
@@ -168,6 +171,7 @@ class RingvizApp(App[None]):
             self._first = Open(scenario, technique, mmu, cpu)
         if replay is not None:
             self._first = PlayReplay(replay)
+        self._usual_collecting = gc.get_threshold()
         self._busy_timer: Timer | None = None
         self._resumed_cpu: str | None = None
         """On which the guest was that comes next, if the user took it."""
@@ -215,6 +219,9 @@ class RingvizApp(App[None]):
         # The modules loaded by now stay for good. Unfrozen, Python's collector would look through all of them every few
         # dozen steps, and the screen would hang for the time of three frames. Sessions come later and stay collectable.
         gc.freeze()
+        # What is left then is small, so that Python would look through all of a session every few steps.
+        self._usual_collecting = gc.get_threshold()
+        gc.set_threshold(*_COLLECTING)
         self.engine.start()
         troubles = [*self.own_keys.complaints, *filter(None, (self.remembered.trouble,))]
         if troubles:
@@ -277,6 +284,7 @@ class RingvizApp(App[None]):
         """Remember the place; end the engine thread, which never takes long."""
         self._remember_place()
         self.engine.stop()
+        gc.set_threshold(*self._usual_collecting)
 
     def home(self) -> Screen[None]:
         """Give the screen that comes first, and to which one goes back in the end."""

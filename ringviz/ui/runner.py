@@ -4,6 +4,7 @@ Requests come in by a queue, snapshots go out as messages. A long run is cut int
 stands still for the time of one snapshot: the screen moves, and Escape is heard.
 """
 
+import gc
 import queue
 import threading
 import time
@@ -82,6 +83,9 @@ if TYPE_CHECKING:
 
 FRAME_SECONDS = 1 / 30
 """How long one slice of a run lasts, and how often at most the screen is told."""
+
+_GIVES_UP_SESSIONS = (Open, PlayReplay, OpenLesson, Swap, OpenPair, ClosePair, OpenGroup, CloseGroup, RunEdited)
+"""Requests after which sessions may be of no use any more."""
 
 _RUNNING_SHARE = 4
 """A run spends at least so many times as long on running as on being shown."""
@@ -189,6 +193,8 @@ class EngineThread:
                 self._tell(Failed(f"ringviz failed inside: {type(error).__name__}: {error}", request))
             if self._requests.empty():
                 self._tell(Settled())
+                if isinstance(request, _GIVES_UP_SESSIONS):
+                    gc.collect()  # they are full of circles, and may be large
 
     def _carry_out(self, request: Request) -> None:
         match request:

@@ -1,9 +1,16 @@
 """Techniques side by side."""
 
 import pytest
+from textual.strip import Strip
 
 from ringviz.ui.requests import GroupShown
-from ringviz.ui.screens.compare_group import GroupDialog, SideBySideScreen, choose_techniques, columns_with_room
+from ringviz.ui.screens.compare_group import (
+    GroupDialog,
+    SideBySideScreen,
+    _Column,
+    choose_techniques,
+    columns_with_room,
+)
 from ringviz.ui.screens.explore import ExploreScreen
 from tests.ui.bench import SIZES, Bench, bench
 from tests.ui.grid import assert_as_on_file
@@ -115,3 +122,19 @@ async def test_a_resize_keeps_the_place() -> None:
         await b.settle()
         assert "step 42" in b.text()
         assert len([box for box in b.app.screen.query(".column") if box.display]) == 2
+
+
+async def test_a_step_draws_only_the_lines_that_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(size=(200, 60)) as b:
+        await b.press("C")
+        drawn: list[int] = []
+        render_line = _Column.render_line
+
+        def counted(column: _Column, y: int) -> Strip:
+            drawn.append(y)
+            return render_line(column, y)
+
+        monkeypatch.setattr(_Column, "render_line", counted)
+        await b.press("space")
+        columns = b.app.screen.query(_Column)
+        assert 0 < len(drawn) < sum(column.content_size.height for column in columns if column.display) / 2

@@ -10,8 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.screen import ModalScreen
+from textual.strip import Strip
+from textual.visual import Visual
+from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -65,11 +69,37 @@ def columns_with_room(width: int) -> int:
     return max(FEWEST, min(MOST, width // (_COLUMN_CELLS + 2)))
 
 
-class _Column(Static):
-    """One technique; tells the screen when it has got another size."""
+class _Column(Widget):
+    """One technique; tells the screen when it has got another size.
+
+    A step changes a few lines of each: only these are drawn anew.
+    """
+
+    ALLOW_SELECT = False
 
     class Resized(Message):
         """The text is to be fitted anew."""
+
+    def __init__(self, name: str) -> None:
+        self._lines: list[Content] = []
+        super().__init__(id=name, classes="column")
+
+    def show(self, lines: Sequence[Content]) -> None:
+        """Show other lines."""
+        before, self._lines = self._lines, list(lines)
+        width = self.content_size.width
+        changed = [y for y, (old, new) in enumerate(zip(before, lines, strict=False)) if not old.is_same(new)]
+        changed += range(min(len(before), len(lines)), max(len(before), len(lines)))
+        if changed:
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+
+    def render_line(self, y: int) -> Strip:
+        """Give one line as it is on screen."""
+        width = self.content_size.width
+        if width <= 0:
+            return Strip([])
+        line = self._lines[y] if y < len(self._lines) else Content("")
+        return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
 
     def on_resize(self) -> None:
         """Pass it on: events of size stay with the widget, messages do not."""
@@ -98,7 +128,7 @@ class SideBySideScreen(MovingScreen):
         yield Static("", markup=False, id="group-where")
         with Horizontal(id="group"):
             for number in range(MOST):
-                yield _Column("", markup=False, id=f"column-{number}", classes="column")
+                yield _Column(f"column-{number}")
         yield KeyLine(self.COMMAND_ROWS)
 
     @property
@@ -218,7 +248,7 @@ class SideBySideScreen(MovingScreen):
             set_title(box, Content.assemble((column.title, "bold"), (f" · {printable(column.cpu)}", "$dim")))
             width, height = box.content_size
             if width > 0 and height > 0:
-                box.update(Content("\n").join(column_lines(view, column, width, height)), layout=False)
+                box.show(column_lines(view, column, width, height))
 
 
 def where_line(view: GroupView, shown: Sequence[GroupColumn], width: int) -> Content:
