@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from ringviz.errors import InputError
@@ -18,6 +19,8 @@ _MOST_ROUNDS = 8
 _ROUND_CELLS = 16
 """As all widths here: what matters most fits beside a text on a screen of 80 columns."""
 _AUDIT_LINES = 4
+_WIDTH_CELLS = 53
+"""Of the table of machines, and so of what is wrapped."""
 
 
 def moment_of(host: str, after: str) -> HostMoment:
@@ -69,7 +72,8 @@ def _lines(host: str, view: RoomView) -> Iterator[str]:
     if view.audit:
         yield ""
         yield "What was done, the latest first:"
-        yield from (f"  {line}" for line in list(reversed(view.audit))[:_AUDIT_LINES])
+        for line in list(reversed(view.audit))[:_AUDIT_LINES]:
+            yield from textwrap.wrap(line, _WIDTH_CELLS, initial_indent="  ", subsequent_indent="    ")
 
 
 def _row(row: RoomRow) -> str:
@@ -92,4 +96,4 @@ def _migration(view: MigrationView) -> Iterator[str]:
         yield f"{name:>9}{each.sent_pages:>6,}{kept:>5} {bar}"
     yield f"{view.sent_bytes:,} bytes sent; the machine has {view.memory_pages * PAGE:,}"
     if view.outcome is not None and view.outcome.moved:
-        yield f"It is there. It stood still for {view.outcome.downtime_cycles / 1000:,.1f} ms."
+        yield f"It is there. It stood still for {view.outcome.downtime_cycles / 1000:,.1f} ms (modelled)."
