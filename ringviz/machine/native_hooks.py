@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 from unicorn import x86_const as x86
-from unicorn.unicorn_const import UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
+from unicorn.unicorn_const import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from ringviz.machine.code_cache import GUEST_INSTRUCTION, CodeCache, row_of, work_of
@@ -173,9 +173,10 @@ class Hooks:
         return handle
 
     def count_at(self, linear: int) -> ctypes.c_uint64:
-        """Count from now on how often the instruction at a linear address begins; give the counter.
+        """Count from now on how often the block at a linear address is entered; give the counter.
 
-        Code that has been translated before goes uncounted: its owner throws it away first.
+        Of blocks, and not of instructions: a callback on an instruction costs the emulator the flags where the
+        instruction then faults. Code that has been translated before goes uncounted: its owner throws it away first.
         """
         counter = ctypes.c_uint64()
         self._counters.append(counter)
@@ -189,7 +190,7 @@ class Hooks:
 
             self._counters.append(thunk := signature(count))
             callback = ctypes.cast(thunk, ctypes.c_void_p).value or 0
-        self.add(UC_HOOK_CODE, callback, linear, linear, ctypes.addressof(counter))
+        self.add(UC_HOOK_BLOCK, callback, linear, linear, ctypes.addressof(counter))
         return counter
 
     def remove(self, handle: ctypes.c_size_t) -> None:

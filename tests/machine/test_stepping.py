@@ -85,6 +85,7 @@ def test_what_traces_is_told_of_no_block_that_a_step_did_not_enter() -> None:
 
 _ARITHMETIC = ("83c07f", "83e811", "83d001", "40", "21c3", "c1e003", "90")
 """add eax; sub eax; adc eax; inc eax; and ebx, eax; shl eax; nop: each leaves other flags."""
+_JUMP_ON = "eb00"
 _STORES_NOWHERE = ("a300000090", "a300100090", "a300200090")
 """mov [..], eax where no memory is: what the CPU cannot do by itself comes in the middle of a block."""
 
@@ -107,3 +108,32 @@ def test_flags_are_right_where_short_runs_are_broken_off_by_what_the_cpu_cannot_
         fresh = make_machine(bytes.fromhex("".join(code)) + b"\xf4")
         fresh.run(position)
         assert fields_of(run.state) == fields_of(fresh.state), position
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([*_ARITHMETIC, *_STORES_NOWHERE, _JUMP_ON]), min_size=40, max_size=40),
+    st.lists(st.integers(1, 12), min_size=6, max_size=6),
+)
+def test_counting_how_often_blocks_are_entered_changes_nothing_and_counts_right(
+    code: list[str], strides: list[int]
+) -> None:
+    program = bytes.fromhex("".join(code)) + b"\xf4"
+    begins = {
+        number: CODE + sum(len(each) for each in code[:number]) // 2
+        for number in range(1, len(code))
+        if code[number - 1] == _JUMP_ON
+    }
+    counted = make_machine(program)
+    counters = {number: counted.cpu.hooks.count_at(at) for number, at in begins.items()}
+    position = 0
+    for stride in strides:
+        position = min(position + stride, len(code))
+        counted.run(position)
+        fresh = make_machine(program)
+        fresh.run(position)
+        assert fields_of(counted.state) == fields_of(fresh.state), position
+    # What the CPU cannot do by itself is begun anew when a page has been lent for it.
+    for number, counter in counters.items():
+        if code[number] not in _STORES_NOWHERE:
+            assert counter.value == (number < position), number
