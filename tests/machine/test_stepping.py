@@ -113,7 +113,7 @@ def test_flags_are_right_where_short_runs_are_broken_off_by_what_the_cpu_cannot_
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from([*_ARITHMETIC, *_STORES_NOWHERE, _JUMP_ON]), min_size=40, max_size=40),
-    st.lists(st.integers(1, 12), min_size=6, max_size=6),
+    st.lists(st.integers(2, 12), min_size=6, max_size=6),  # single steps on end stop within a block that was entered
 )
 def test_counting_how_often_blocks_are_entered_changes_nothing_and_counts_right(
     code: list[str], strides: list[int]
