@@ -54,6 +54,12 @@ def test_bare_metal_comes_first_and_the_present_technique_second() -> None:
     assert [columns_with_room(width) for width in (60, 80, 120, 160, 400)] == [2, 2, 3, 4, 4]
 
 
+def test_the_technique_that_was_left_stands_beside_the_present_one() -> None:
+    known = ("native", "trap-emulate", "vt-x", "amd-v")
+    assert choose_techniques("amd-v", known, 80, "trap-emulate") == ("trap-emulate", "amd-v")
+    assert choose_techniques("amd-v", known, 120, "vt-x") == ("native", "amd-v", "vt-x")
+
+
 async def test_a_difference_has_a_sign_in_its_own_column_only() -> None:
     async with bench(size=(80, 24)) as b:
         await open_group(b)

@@ -57,11 +57,19 @@ _PREFERRED = ("native", "trap-emulate", "binary-translation", "vt-x", "amd-v", "
 """Who stands beside the present technique if the user does not say: bare metal first, as the standard."""
 
 
-def choose_techniques(current: str, known: Sequence[str], width: int) -> tuple[str, ...]:
-    """Choose as many techniques as have room: bare metal, the present one, and what is most instructive beside them."""
+def choose_techniques(current: str, known: Sequence[str], width: int, left: str | None = None) -> tuple[str, ...]:
+    """Choose as many techniques as have room: bare metal, the present one, and what is most instructive beside them.
+
+    Args:
+        current: the present one.
+        known: all that there are.
+        width: of the screen, in cells.
+        left: the one that the guest was under before; with room for two only, it is the one to be seen.
+    """
     count = columns_with_room(width)
-    wanted = dict.fromkeys(("native", current, *_PREFERRED))
-    return tuple(technique for technique in wanted if technique in known)[:count]
+    before = () if left is None else (left,)
+    wanted = (*before, current) if before and count == FEWEST else ("native", current, *before)
+    return tuple(technique for technique in dict.fromkeys((*wanted, *_PREFERRED)) if technique in known)[:count]
 
 
 def columns_with_room(width: int) -> int:

@@ -107,6 +107,8 @@ class ExploreScreen(MovingScreen):
     """Whose breakpoints these are, and in which build the engine looks for them."""
     chosen_cpu: var[str | None] = var(None)
     """What the user took in the playground."""
+    left_technique: var[str | None] = var(None)
+    """The one that the guest was under before this one; None if it has been under this one only."""
 
     def compose(self) -> ComposeResult:
         """All panels, each bound to this screen's snapshot."""
@@ -132,6 +134,11 @@ class ExploreScreen(MovingScreen):
         self.set_class(shown.snapshot.side is not None, "-has-side")
         self._read_bookmarks(shown.snapshot)
         part = self._part_of(shown.snapshot, self.snapshot)
+        was = self.snapshot
+        if was is not None and was.scenario_id != shown.snapshot.scenario_id:
+            self.left_technique = None
+        elif was is not None and was.technique_id != shown.snapshot.technique_id:
+            self.left_technique = was.technique_id
         with self.app.batch_update():
             self.part = part
             self.snapshot = shown.snapshot
@@ -251,7 +258,8 @@ class ExploreScreen(MovingScreen):
         if self.snapshot is not None:
             known = [technique.id for technique in self.ringviz.techniques]
             self.ringviz.wants_group = True
-            self._ask(OpenGroup(choose_techniques(self.snapshot.technique_id, known, self.size.width)))
+            current = self.snapshot.technique_id
+            self._ask(OpenGroup(choose_techniques(current, known, self.size.width, self.left_technique)))
 
     def group_screen(self) -> SideBySideScreen:
         """Give the screen for techniques side by side."""
