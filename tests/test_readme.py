@@ -8,16 +8,21 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from ringviz.cli.main import COMMANDS, GROUPS
+from ringviz.cli.main import COMMANDS, GROUPS, _app
 from ringviz.record.event_record import FIELDS
+from tests.cli.program import ringviz
 from tests.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+"""All that it tells to type."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "venv", "__pycache__", ".*_cache", ".hypothesis", "dist", "build")
 """What a fresh clone does not have."""
 
@@ -110,6 +115,30 @@ def test_an_example_of_the_tour_works(line: str, tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     written = [tmp_path / argument for option, argument in pairwise(arguments) if option == "-o"]
     assert result.stdout or all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("walk", marked("walk"))
+def test_a_walk_of_several_commands_works_in_its_order(walk: str, tmp_path: Path) -> None:
+    for name, content in re.findall(r"<!-- file: (\S+) -->\n```toml\n(.*?)```", README, re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    for line in walk.splitlines():
+        done = ringviz(*shlex.split(line)[1:], cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), line
+
+
+@pytest.mark.parametrize(
+    "line", sorted(set(lines_of(re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE))))
+)
+def test_every_line_for_ringviz_has_the_words_that_its_command_takes(line: str) -> None:
+    words = shlex.split(line)
+    if words[0] != "ringviz" or len(words) == 1:
+        return
+    command: Any = typer.main.get_command(_app([*COMMANDS, *GROUPS]))
+    words = words[1:]
+    while hasattr(command, "resolve_command"):
+        outer = command.make_context("ringviz", [], resilient_parsing=True)
+        _, command, words = command.resolve_command(outer, words)
+    command.make_context("ringviz", list(words))  # reads the words, runs nothing
 
 
 def test_the_table_of_commands_is_the_commands_there_are() -> None:
