@@ -12,7 +12,7 @@ from ringviz.record.lecture_notes import LectureNotes, read_notes
 from ringviz.record.machines.host_lecture_file import load_host_lecture
 from ringviz.ui.commands import HOST_LECTURE, LECTURE
 from ringviz.ui.host_lecture import HostLectureApp
-from ringviz.ui.screens.lecture import BlackScreen
+from ringviz.ui.screens.presenting import BlackScreen
 from tests.ui.bench import SIZES
 
 SCRIPT = """schema = 1

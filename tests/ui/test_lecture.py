@@ -14,7 +14,8 @@ from ringviz.ui.app import RingvizApp
 from ringviz.ui.commands import LECTURE
 from ringviz.ui.screens.beat_group import LectureGroupScreen
 from ringviz.ui.screens.compare_group import SideBySideScreen
-from ringviz.ui.screens.lecture import BlackScreen, LectureScreen
+from ringviz.ui.screens.lecture import LectureScreen
+from ringviz.ui.screens.presenting import BlackScreen
 from ringviz.ui.widgets.big import CELLS, ROWS, big
 from ringviz.ui.widgets.code import CodePanel
 from ringviz.ui.widgets.rings import RingsPanel

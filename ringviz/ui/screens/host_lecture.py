@@ -10,24 +10,18 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Static
 
-from ringviz.errors import RingvizError
-from ringviz.record.lecture_notes import LectureNotes, write_notes
 from ringviz.record.machines.host_lecture import HOST_PANELS, HostLecture
 from ringviz.record.machines.host_player import HostPlayed, Opening
 from ringviz.record.machines.room_view import RoomView
-from ringviz.record.pace import THINKING_SECONDS, beat_seconds
 from ringviz.ui.commands import HOST_LECTURE, Command, bindings
 from ringviz.ui.host_lecture_thread import HostBeatShown, HostBusy, HostLectureThread
 from ringviz.ui.host_thread import HostSaid, HostShown
-from ringviz.ui.requests import Failed, Remarked
-from ringviz.ui.screens.beat_heading import spoken_lines, title_lines
+from ringviz.ui.requests import Remarked
 from ringviz.ui.screens.help import HelpScreen
-from ringviz.ui.screens.lecture import BlackScreen
 from ringviz.ui.screens.life import life_lines
+from ringviz.ui.screens.presenting import PresentingScreen
 from ringviz.ui.widgets.keyline import KeyLine
 from ringviz.ui.widgets.migration import migration_lines
 from ringviz.ui.widgets.room import audit_lines, gantt_lines, machine_lines, map_lines
@@ -36,9 +30,6 @@ _FRAME_CELLS = 4
 _MAP_ROWS = 6
 _SHORT = 30
 """Rows of the screen below which there is no room for legends."""
-_SLOWEST, _FASTEST = 0.25, 8.0
-_LEAVE_SECONDS = 2.0
-"""A second press of the key to leave within this time is meant."""
 _SMALL = ("audit", "life")
 """Panels that leave room for who had the CPU."""
 _TITLES = {
@@ -59,7 +50,7 @@ _EXPLANATION = (
 )
 
 
-class HostLectureScreen(Screen[None]):
+class HostLectureScreen(PresentingScreen):
     """Plays a host's lecture for an audience.
 
     Args:
@@ -73,6 +64,7 @@ class HostLectureScreen(Screen[None]):
     COMMAND_ROWS: ClassVar[tuple[Command, ...]] = HOST_LECTURE
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(HOST_LECTURE)]
     AUTO_FOCUS = ""
+    _played: HostPlayed | None
 
     def __init__(
         self,
@@ -83,21 +75,10 @@ class HostLectureScreen(Screen[None]):
         is_by_itself: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
-        self._lecture = lecture
-        self._speed = speed
-        self._clock = clock
-        self._began = clock()
-        self._played: HostPlayed | None = None
-        self._is_answered = True
+        super().__init__(lecture, speed, clock)
         self._goes_on = is_by_itself
-        self._shows_words = False
-        self._timer: Timer | None = None
-        self._asked_to_leave = 0.0
         self.spotlight = "machines"
         """The panel in the light."""
-        self.stale = ""
-        """What has changed since the lecture was stamped."""
         self.view: RoomView | None = None
         self.is_busy = False
         """The host runs on to a beat."""
@@ -138,12 +119,6 @@ class HostLectureScreen(Screen[None]):
         self.host.submit("picture")
         self.call_after_refresh(self._draw)
 
-    def notice(self, message: Failed | Remarked) -> None:
-        """Say one line in place of the keys."""
-        line = self.query_one(KeyLine)
-        line.is_failure = isinstance(message, Failed)
-        line.notice = message.text
-
     # ---- what comes --------------------------------------------------------------------------------------------------
 
     def _post(self, message: Message) -> None:
@@ -170,16 +145,11 @@ class HostLectureScreen(Screen[None]):
         self.is_busy = False
         self._played = played
         self._is_answered = played.beat.ask is None
-        self.query_one(KeyLine).notice = ""
+        self.clear_notice()
         self.selected = played.beat.machine or self.selected
         if played.beat.focus:
             self._spot(played.beat.focus)
-        self.set_class(played.beat.is_zoomed, "-alone")
-        self._light()
-        self._draw()
-        self._wait()
-        if self.stale and played.number == 1:
-            self.notice(Remarked(f"{self.stale}: the words may not be so."))
+        self._begin_beat(is_zoomed=played.beat.is_zoomed)
 
     @on(HostSaid)
     def _said(self, message: HostSaid) -> None:
@@ -197,12 +167,11 @@ class HostLectureScreen(Screen[None]):
             self._wait()
             return
         self._stop_waiting()
-        if self._played is not None and self._played.number >= len(self._lecture.beats):
+        if self._is_at_last_beat:
             self._goes_on = False
-            self.notice(Remarked("This was the last beat. ← goes back, q twice leaves."))
-            self._tell_speaker()
+            self._say_it_was_the_last()
             return
-        self.query_one(KeyLine).notice = ""
+        self.clear_notice()
         self.host.move("next")
 
     def action_backward(self) -> None:
@@ -219,27 +188,12 @@ class HostLectureScreen(Screen[None]):
         if self._played is not None and (self._played.number > 1 or move == "again"):
             self.host.move("again" if move == "again" else "back")
 
-    def action_black(self) -> None:
-        """Nothing to see, until any key."""
-        self._tell_speaker("black")
-        self.app.push_screen(BlackScreen(), lambda _: self._tell_speaker())
-
-    def action_zoom(self) -> None:
-        """The panel in the light alone, or with the machines."""
-        self.toggle_class("-alone")
-        self._light()
-
     def action_spotlight(self, by: int) -> None:
         """Another panel into the light."""
         names = [name for name in HOST_PANELS if name != "migration" or self._has_migration]
         at = names.index(self.spotlight) if self.spotlight in names else 0
         self._spot(names[(at + by) % len(names)])
         self._light()
-
-    def action_words(self) -> None:
-        """Show the audience, too, what is said."""
-        self._shows_words = not self._shows_words
-        self._draw()
 
     def action_autoplay(self) -> None:
         """Go on by itself, or no longer."""
@@ -249,25 +203,11 @@ class HostLectureScreen(Screen[None]):
         self._tell_speaker()
         self._wait()
 
-    def action_faster(self, factor: float) -> None:
-        """Another speed."""
-        self._speed = max(_SLOWEST, min(_FASTEST, self._speed * factor))
-        self.notice(Remarked(f"Speed {self._speed:g}."))
-        self._wait()
-
     def action_explain(self) -> None:
         """The keys; the place stays."""
         self.app.push_screen(HelpScreen(HOST_LECTURE, ("A lecture", _EXPLANATION)))
 
-    def action_leave(self) -> None:
-        """Leave, if it is meant: the key has to be pressed twice."""
-        now = self._clock()
-        if now - self._asked_to_leave > _LEAVE_SECONDS:
-            self._asked_to_leave = now
-            self.notice(Remarked("q again leaves the lecture; any other key stays."))
-            return
-        self._stop_waiting()
-        self._tell_speaker("left", is_over=True)
+    def _left(self) -> None:
         self.dismiss()
 
     # ---- inside ------------------------------------------------------------------------------------------------------
@@ -298,23 +238,8 @@ class HostLectureScreen(Screen[None]):
             panel.set_class(name != lit, "-dimmed")
             panel.set_class(name == "machines" and not (is_alone and lit == name), "-rows")
 
-    def _draw(self) -> None:
-        """Write the heading, the panels and the speaker's notes."""
-        if not self.is_mounted:
-            return
-        self.query_one("#heading", Static).update(Content("\n").join(self._heading(max(10, self.size.width - 4))))
+    def _draw_stage(self) -> None:
         self._draw_panels()
-        self._tell_speaker()
-
-    def _heading(self, width: int) -> list[Content]:
-        played = self._played
-        if played is None:
-            return title_lines(self._lecture.title, "", width, self.size.height)
-        number = f"{played.number}/{len(self._lecture.beats)} "
-        lines = title_lines(played.beat.title, number, width, self.size.height)
-        return lines + spoken_lines(
-            played.beat, width, is_answered=self._is_answered, shows_words=self._shows_words
-        )  # fmt: skip
 
     def _draw_panels(self) -> None:
         view = self.view
@@ -341,38 +266,10 @@ class HostLectureScreen(Screen[None]):
         if names:
             yield "life", life_lines(view.rows[selected], has_peer=view.has_peer, width=width)
 
-    def _wait(self) -> None:
-        """Go on after a while, if it goes on by itself."""
-        self._stop_waiting()
-        played = self._played
-        if not self._goes_on or played is None:
-            return
-        seconds = beat_seconds(played.beat, self._speed)
-        if played.beat.ask is not None and self._is_answered:
-            seconds = max(2.0 / self._speed, seconds - THINKING_SECONDS / self._speed)
-        self._timer = self.set_timer(seconds, self.action_forward)
+    def _pause(self) -> tuple[float, Callable[[], object]] | None:
+        return self._beat_pause() if self._goes_on else None
 
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
-    def _tell_speaker(self, what: str = "", *, is_over: bool = False) -> None:
-        """Write the notes for the second terminal."""
-        played = self._played
+    def _status(self) -> str:
         where = "" if self.view is None else f"{self.view.clock:,} cycles of the host"
         going = ", by itself" if self._goes_on else ""
-        stale = (f"{self.stale}; read it through first",) if self.stale and played and played.number == 1 else ()
-        notes = LectureNotes.of_beat(
-            self._lecture,
-            0 if played is None else played.number,
-            self._began,
-            what or f"{where}{', running on' if self.is_busy else going}",
-            is_answered=self._is_answered,
-            problems=() if played is None else (*stale, *played.failures),
-            is_over=is_over,
-        )
-        try:
-            write_notes(notes)
-        except RingvizError as error:
-            self.notice(Remarked(str(error)))
+        return f"{where}{', running on' if self.is_busy else going}"

@@ -2,33 +2,27 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.reactive import var
-from textual.screen import ModalScreen
-from textual.timer import Timer
 from textual.widgets import Static
 
 from ringviz.engine.group_size import FEWEST, MOST
 from ringviz.engine.view import Snapshot
-from ringviz.errors import RingvizError
-from ringviz.record.lecture_notes import LectureNotes, write_notes
-from ringviz.record.pace import THINKING_SECONDS, beat_seconds
 from ringviz.record.played import Played
 from ringviz.record.replay import Replay
 from ringviz.ui.commands import LECTURE, Command, bindings
 from ringviz.ui.glyphs import grouped
 from ringviz.ui.requests import NextEvent, OpenGroup, Remarked, Shown, ToBeat
 from ringviz.ui.screens.beat_group import LectureGroupScreen
-from ringviz.ui.screens.beat_heading import spoken_lines, title_lines
 from ringviz.ui.screens.compare_group import choose_techniques
 from ringviz.ui.screens.help import HelpScreen
 from ringviz.ui.screens.moving import MovingScreen
+from ringviz.ui.screens.presenting import PresentingScreen
 from ringviz.ui.screens.spoilers import without_verdicts
 from ringviz.ui.widgets.card import CardPanel
 from ringviz.ui.widgets.code import CodePanel
@@ -44,7 +38,7 @@ from ringviz.ui.widgets.timeline import TimelinePanel
 from ringviz.ui.widgets.twice import TwicePanel
 
 if TYPE_CHECKING:
-    from ringviz.ui.app import RingvizApp
+    pass
 
 _PANELS: dict[str, type[Panel] | type[TailView]] = {
     "rings": RingsPanel,
@@ -60,9 +54,6 @@ _PANELS: dict[str, type[Panel] | type[TailView]] = {
 """By the names that replays use."""
 TRAP_SECONDS = 2.5
 """Ours: how long each trap stands when the lecture goes on from trap to trap; long enough to read its card."""
-_SLOWEST, _FASTEST = 0.25, 8.0
-_LEAVE_SECONDS = 2.0
-"""A second press of the key to leave within this time is meant."""
 _EXPLANATION = (
     "A lecture shows the beats of a replay to an audience. Space, →, enter or page down (a presenter's remote) goes "
     "on: it gives the answer to a question first. ← or page up goes back. b makes the screen black until any key. s "
@@ -73,7 +64,7 @@ _EXPLANATION = (
 )
 
 
-class LectureScreen(MovingScreen):
+class LectureScreen(PresentingScreen, MovingScreen):
     """Plays the beats of a replay for an audience.
 
     Args:
@@ -89,22 +80,12 @@ class LectureScreen(MovingScreen):
     snapshot: var[Snapshot | None] = var(None)
     spotlight: var[str] = var("rings")
     """The panel in the light."""
+    _played: Played | None
 
     def __init__(self, replay: Replay, speed: float = 1.0, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self._replay = replay
-        self._speed = speed
-        self._clock = clock
-        self._began = clock()
-        self._played: Played | None = None
-        self._is_answered = True
+        super().__init__(replay, speed, clock)
         self._going = ""
         """How it goes on by itself: `beats`, `traps`, or not."""
-        self._shows_words = False
-        self._timer: Timer | None = None
-        self._asked_to_leave = 0.0
-        self.stale = ""
-        """What has changed since the replay was recorded."""
         self._moment: Snapshot | None = None
         """The guest as it stands, with all that is known of it."""
 
@@ -138,12 +119,7 @@ class LectureScreen(MovingScreen):
         self._show_moment()
         if played.beat.focus:
             self.spotlight = played.beat.focus
-        self.set_class(played.beat.is_zoomed, "-alone")
-        self._light()
-        self._draw()
-        self._wait()
-        if self.stale and played.number == 1:
-            self.notice(Remarked(f"{self.stale}: the words may not be so."))
+        self._begin_beat(is_zoomed=played.beat.is_zoomed)
         self._compare()
 
     def show(self, shown: Shown) -> None:
@@ -183,10 +159,9 @@ class LectureScreen(MovingScreen):
             return
         self._stop_waiting()
         self.ringviz.wants_group = False
-        if self._played is not None and self._played.number >= len(self._replay.beats):
+        if self._is_at_last_beat:
             self._going = ""
-            self.notice(Remarked("This was the last beat. ← goes back, q twice leaves."))
-            self._tell_speaker()
+            self._say_it_was_the_last()
             return
         self._ask(ToBeat(1))
 
@@ -202,16 +177,6 @@ class LectureScreen(MovingScreen):
         self._going = ""
         self._stop_waiting()
         self._ask(ToBeat(0))
-
-    def action_black(self) -> None:
-        """Nothing to see, until any key."""
-        self._tell_speaker("black")
-        self.app.push_screen(BlackScreen(), lambda _: self._tell_speaker())
-
-    def action_zoom(self) -> None:
-        """The panel in the light alone, or with the others."""
-        self.toggle_class("-alone")
-        self._light()
 
     def action_spotlight(self, by: int) -> None:
         """Another panel into the light."""
@@ -240,7 +205,7 @@ class LectureScreen(MovingScreen):
         """Give the beat's number and title; the words only if the audience sees them anyway."""
         if self._played is None:
             return []
-        number = f"{self._played.number}/{len(self._replay.beats)} "
+        number = f"{self._played.number}/{len(self._script.beats)} "
         lines = [Content.assemble((number, "$dim"), (printable(self._played.beat.title), "bold $primary"))]
         if self._shows_words and self._played.beat.say:
             lines += wrapped(Content(printable(" ".join(self._played.beat.say.split()))), width, 4)
@@ -252,11 +217,6 @@ class LectureScreen(MovingScreen):
         if len(wanted) >= FEWEST and self._is_answered:
             self.ringviz.wants_group = True
             self.ringviz.engine.submit(OpenGroup(wanted[:MOST]))
-
-    def action_words(self) -> None:
-        """Show the audience, too, what is said."""
-        self._shows_words = not self._shows_words
-        self._draw()
 
     def action_autoplay(self) -> None:
         """Go on by itself, beat by beat; then from trap to trap; then no longer."""
@@ -270,27 +230,13 @@ class LectureScreen(MovingScreen):
         self._tell_speaker()
         self._wait()
 
-    def action_faster(self, factor: float) -> None:
-        """Another speed."""
-        self._speed = max(_SLOWEST, min(_FASTEST, self._speed * factor))
-        self.notice(Remarked(f"Speed {self._speed:g}."))
-        self._wait()
-
     def action_explain(self) -> None:
         """The keys; the place stays."""
         self.app.push_screen(HelpScreen(LECTURE, ("A lecture", _EXPLANATION)))
 
-    def action_leave(self) -> None:
-        """Leave, if it is meant: the key has to be pressed twice."""
-        now = self._clock()
-        if now - self._asked_to_leave > _LEAVE_SECONDS:
-            self._asked_to_leave = now
-            self.notice(Remarked("q again leaves the lecture; any other key stays."))
-            return
-        self._stop_waiting()
-        self._tell_speaker("left", is_over=True)
+    def _left(self) -> None:
         self.ringviz.engine.cancel()
-        cast("RingvizApp", self.app).leave_lecture()
+        self.ringviz.leave_lecture()
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -316,84 +262,15 @@ class LectureScreen(MovingScreen):
         card.set_class(lit != "card", "-dimmed")
         card.set_class(is_alone and lit == "card", "-whole")
 
-    def _draw(self) -> None:
-        """Write the heading: the beat, a question and its answer, the words if they are wanted."""
-        if not self.is_mounted:
-            return
-        self.query_one("#heading", Static).update(Content("\n").join(self._heading(max(10, self.size.width - 4))))
-        self._tell_speaker()
+    def _pause(self) -> tuple[float, Callable[[], object]] | None:
+        if self._going != "traps":
+            return self._beat_pause() if self._going else None
+        is_over = self.snapshot is not None and bool(self.snapshot.outcome)
+        if self._played is None or is_over:
+            return None
+        return TRAP_SECONDS / self._speed, lambda: self._ask(NextEvent())
 
-    def _heading(self, width: int) -> list[Content]:
-        played = self._played
-        if played is None:
-            return title_lines(self._replay.title, "", width, self.size.height)
-        number = f"{played.number}/{len(self._replay.beats)} "
-        lines = title_lines(played.beat.title, number, width, self.size.height)
-        return lines + spoken_lines(
-            played.beat, width, is_answered=self._is_answered, shows_words=self._shows_words
-        )  # fmt: skip
-
-    def _wait(self) -> None:
-        """Go on after a while, if it goes on by itself."""
-        self._stop_waiting()
-        played = self._played
-        if not self._going or played is None:
-            return
-        if self._going == "traps":
-            is_over = self.snapshot is not None and bool(self.snapshot.outcome)
-            if not is_over:
-                self._timer = self.set_timer(TRAP_SECONDS / self._speed, lambda: self._ask(NextEvent()))
-            return
-        seconds = beat_seconds(played.beat, self._speed)
-        if played.beat.ask is not None and self._is_answered:
-            seconds = max(2.0 / self._speed, seconds - THINKING_SECONDS / self._speed)
-        self._timer = self.set_timer(seconds, self.action_forward)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
-    def _problems(self) -> tuple[str, ...]:
-        """What is not as the author expected; at the first beat also what has changed since."""
-        if self._played is None:
-            return ()
-        stale = (f"{self.stale}; read it through first",) if self.stale and self._played.number == 1 else ()
-        return (*stale, *self._played.failures)
-
-    def _tell_speaker(self, what: str = "", *, is_over: bool = False) -> None:
-        """Write the notes for the second terminal."""
+    def _status(self) -> str:
         shot = self.snapshot
         where = "" if shot is None else f"step {grouped(shot.position)} under {shot.technique_id}"
-        going = {"beats": ", by itself", "traps": ", from trap to trap"}.get(self._going, "")
-        notes = LectureNotes.of_beat(
-            self._replay,
-            0 if self._played is None else self._played.number,
-            self._began,
-            what or f"{where}{going}",
-            is_answered=self._is_answered,
-            problems=self._problems(),
-            is_over=is_over,
-        )
-        try:
-            write_notes(notes)
-        except RingvizError as error:
-            self.notice(Remarked(str(error)))
-
-
-class BlackScreen(ModalScreen[None]):
-    """Nothing at all; any key goes back to where one was, and does nothing else."""
-
-    def compose(self) -> ComposeResult:
-        """Black."""
-        yield Static("", markup=False)
-
-    def on_key(self, event: events.Key) -> None:
-        """Light again."""
-        event.stop()
-        event.prevent_default()
-        self.dismiss()
-
-    def on_click(self) -> None:
-        """Likewise."""
-        self.dismiss()
+        return where + {"beats": ", by itself", "traps": ", from trap to trap"}.get(self._going, "")

@@ -3,17 +3,16 @@
 from typing import TYPE_CHECKING, cast
 
 from textual.reactive import var
-from textual.screen import Screen
 
-from ringviz.ui.requests import Back, Failed, NextEvent, PreviousEvent, Remarked, Request, Run, Seek, Step
-from ringviz.ui.widgets.keyline import KeyLine
+from ringviz.ui.requests import Back, NextEvent, PreviousEvent, Request, Run, Seek, Step
+from ringviz.ui.screens.noticing import NoticingScreen
 
 if TYPE_CHECKING:
     from ringviz.ui.app import RingvizApp
 
 
-class MovingScreen(Screen[None]):
-    """Turns the keys of moving into requests; has a key line, which also gives notice."""
+class MovingScreen(NoticingScreen):
+    """Turns the keys of moving into requests."""
 
     # The screen itself shows neither; were they to repaint it, every panel would be drawn anew at each step.
     in_motion: var[bool] = var(False)
@@ -27,16 +26,6 @@ class MovingScreen(Screen[None]):
     def known_end(self) -> int | None:
         """Where the run ends, if that is known."""
         raise NotImplementedError
-
-    def notice(self, message: Failed | Remarked) -> None:
-        """Say one line in place of the keys."""
-        line = self.query_one(KeyLine)
-        line.is_failure = isinstance(message, Failed)
-        line.notice = message.text
-
-    def clear_notice(self) -> None:
-        """Show the keys again."""
-        self.query_one(KeyLine).notice = ""
 
     def _ask(self, request: Request) -> None:
         self.clear_notice()
