@@ -513,9 +513,14 @@ class Cpu(Emulator):
     def _settle_same_block(self, pc: int, length: int) -> None:
         """Take back a block of one instruction that wrote over itself: it is translated anew and replayed."""
         slots = self.slots
-        if slots[Slot.LAST_PC] != pc or slots[Slot.LAST_LEN] != length or slots[Slot.REP_PC] == pc:
+        if slots[Slot.LAST_PC] != pc or slots[Slot.LAST_LEN] != length:
             return
         _, _, scan, weights = self._blocks[block_key(pc, length)]
+        if slots[Slot.REP_PC] == pc:
+            self._update_context()
+            if scan_block(self._fetch(pc, length)[0], self._code_bits()).rep_offset is not None:
+                return  # it goes on
+            slots[Slot.REP_PC] = NONE  # another instruction stands in its place by now
         if scan.may_be_replay:  # a jump to itself comes back here without having written anything
             self.take_back(sum(weights))
             slots[Slot.QUOTA] += 1  # it will begin once more

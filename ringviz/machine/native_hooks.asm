@@ -65,8 +65,12 @@ block:                              ; rdi engine, rsi address, edx length in byt
     jmp .probe
 .known:
     mov rax, r9
-    cmp rsi, [rcx+REP_PC]           ; every repetition enters the block again: one instruction all the same
+    cmp rsi, [rcx+REP_PC]
+    jne .other
+    cmp rsi, [rax+16]               ; every repetition enters the block again: one instruction all the same,
     je .again
+    jmp .replay                     ; but if it has written over itself, another one stands in its place by now
+.other:
     test byte [rax+24], 1
     jz .onward
     mov r9, rsi                     ; a one-instruction block inside the last block: the emulator threw that block

@@ -53,6 +53,17 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "SMC: a call overwrites its own block": (f"bc{absolute(CODE + 14)} 40 e804000000 cccccccc f4", 4),
     "SMC: a push overwrites what follows": (f"bc{absolute(CODE + 15)} b840404040 50 90909090 f4", 8),
     "SMC: REP STOS over what follows": (f"b890909090 bf{absolute(CODE + 17)} b902000000 f3aa 40 40 f4", 7),
+    # a repeated instruction that has written over itself is another one: PAUSE; NOP and STOS; RET
+    "SMC: REP STOS down over itself": (f"fd bf{absolute(CODE + 19)} b914000000 b090 f3aa 9090909090 f4", 4 + 1 + 5 + 1),
+    "SMC: REP STOS down over its own block": (
+        f"fd bf{absolute(CODE + 21)} b914000000 b090 eb00 f3aa 9090909090 f4",
+        5 + 1 + 5 + 1,
+    ),
+    "SMC: REP STOS up over itself": (f"bf{absolute(CODE + 12)} b914000000 b090 f3aa 40 f4", 3 + 2 + 2),
+    "SMC: REP STOS makes itself a RET": (
+        f"68{absolute(CODE + 21)} bf{absolute(CODE + 20)} b909000000 b0c3 eb00 f3aa f4",
+        7,
+    ),
     "SMC: a store across blocks": (f"c705{absolute(CODE + 10)}40404040 cccccccc f4", 6),
 }
 
