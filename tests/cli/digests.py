@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from unittest import mock
 
+import ringviz.engine.compare  # noqa: F401 - takes `stat` by name: not while that is another here
 from ringviz.cli.main import main
 from ringviz.engine import stat as engine
 from ringviz.engine.events import sentence

@@ -25,6 +25,9 @@ def weighed_by_hand(code: bytes, limit: int) -> list[int]:
         if play(machine, before + 1) == "halt":
             break
         assert instruction is not None
+        if instruction.is_rep_string and (now := machine.instruction_at(instruction.address)) != instruction:
+            assert now is not None
+            instruction = now  # it has written over itself, and is not what has completed
         total += instruction_weight.weight_of(instruction)
         sums.append(total)
     return sums
