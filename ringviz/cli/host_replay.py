@@ -2,18 +2,9 @@
 
 from collections.abc import Iterator
 
-from ringviz.cli.exits import Exit, complain
-from ringviz.cli.output import print_json, print_lines, strong
-from ringviz.cli.replay import (
-    finding_json,
-    finding_lines,
-    head_lines,
-    question_lines,
-    tail_lines,
-    tell_changes,
-    wrapped_lines,
-    write_stamp,
-)
+from ringviz.cli.exits import Exit
+from ringviz.cli.output import strong
+from ringviz.cli.replay import finding_json, finding_lines, perform, question_lines, wrapped_lines
 from ringviz.cli.run import has_terminal
 from ringviz.errors import InputError
 from ringviz.record.machines.host_lecture import HostLecture
@@ -27,30 +18,18 @@ def play_headless(lecture: HostLecture, *, stamp: bool, json: bool) -> int:
     Raises:
         RingvizError: there can be no such host; one line.
     """
-    if not json:
-        print_lines(head_lines(lecture))
-    played: list[HostPlayed] = []
     with playing(lecture) as player:
-        while (beat := player.next()) is not None:
-            played.append(beat)
-            if not json:
-                print_lines(_beat_lines(beat))
-            for failure in beat.failures:
-                complain(f"{lecture.place_of(beat.number)}, {failure}")
-            if beat.problems:
-                break  # what follows would begin somewhere else
-    holds = all(beat.holds for beat in played)
-    if json:
-        print_json(_json(lecture, played))
-    else:
-        failed = sum(len(beat.problems) for beat in played)
-        print_lines(tail_lines(len(played), [finding for beat in played for finding in beat.findings], failed))
-    tell_changes(changes_of(lecture), lecture.where, holds=holds, json=json)
-    if not holds:
-        return Exit.FAILED
-    if stamp:
-        write_stamp(lecture.path, lecture.where, host_made_with(lecture))
-    return Exit.DONE
+        return perform(
+            lecture,
+            iter(player.next, None),
+            lines=_beat_lines,
+            problems=lambda beat: len(beat.problems),
+            as_json=lambda played: _json(lecture, played),
+            changes=lambda: changes_of(lecture),
+            made_with=lambda: host_made_with(lecture),
+            stamp=stamp,
+            json=json,
+        )
 
 
 def open_lecture(lecture: HostLecture, speed: float, *, is_by_itself: bool = False) -> int:

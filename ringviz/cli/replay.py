@@ -1,9 +1,9 @@
 """`ringviz replay`: plays a script of beats, in the app or headless as a test."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,11 +16,14 @@ from ringviz.record.made_with import told_changes
 from ringviz.record.replay_file import load_replay
 
 if TYPE_CHECKING:
+    from ringviz.record.machines.host_lecture import HostLecture
+    from ringviz.record.machines.host_player import HostPlayed
     from ringviz.record.made_with import MadeWith
     from ringviz.record.played import Finding, Played
     from ringviz.record.player import ReplayPlayer
-    from ringviz.record.replay import Question, Script
+    from ringviz.record.replay import Question, Replay, Script
 
+_Beat = TypeVar("_Beat", "Played", "HostPlayed")
 _FASTEST = 100.0
 
 
@@ -66,29 +69,66 @@ def replay(
 
 
 def _play_headless(player: "ReplayPlayer", *, stamp: bool, json: bool) -> int:
-    script = player.replay
-    played: list[Played] = []
+    return perform(
+        player.replay,
+        iter(player.next, None),
+        lines=_beat_lines,
+        problems=lambda beat: int(bool(beat.problem)),
+        as_json=lambda played: _json(player, played),
+        changes=lambda: player.changes,
+        made_with=lambda: player.made_with,
+        stamp=stamp,
+        json=json,
+    )
+
+
+def perform(
+    script: "Replay | HostLecture",
+    beats: "Iterable[_Beat]",
+    *,
+    lines: "Callable[[_Beat], Iterable[str]]",
+    problems: "Callable[[_Beat], int]",
+    as_json: "Callable[[list[_Beat]], dict[str, object]]",
+    changes: Callable[[], tuple[str, ...]],
+    made_with: "Callable[[], MadeWith]",
+    stamp: bool,
+    json: bool,
+) -> int:
+    """Play a script as fast as it goes, and check what it expects.
+
+    Args:
+        script: what is played.
+        beats: plays one after the other.
+        lines: tells a beat to people.
+        problems: counts why what it is about is not as a beat wants it; then what follows would begin somewhere else.
+        as_json: tells all of them to scripts.
+        changes: says what is not as it was when the script was stamped.
+        made_with: says what it is played with now.
+        stamp: note that in its file, if all holds.
+        json: print JSON, and nothing for people.
+    """
+    played: list[_Beat] = []
     if not json:
         print_lines(head_lines(script))
-    while (beat := player.next()) is not None:
+    for beat in beats:
         played.append(beat)
         if not json:
-            print_lines(_beat_lines(beat))
+            print_lines(lines(beat))
         for failure in beat.failures:
             complain(f"{script.place_of(beat.number)}, {failure}")
-        if beat.problem:
-            break  # what follows would begin somewhere else
+        if problems(beat):
+            break
     holds = all(beat.holds for beat in played)
     if json:
-        print_json(_json(player, played))
+        print_json(as_json(played))
     else:
-        failed = sum(bool(beat.problem) for beat in played)
-        print_lines(tail_lines(len(played), [finding for beat in played for finding in beat.findings], failed))
-    tell_changes(player.changes, script.where, holds=holds, json=json)
+        findings = [finding for beat in played for finding in beat.findings]
+        print_lines(tail_lines(len(played), findings, sum(map(problems, played))))
+    tell_changes(changes(), script.where, holds=holds, json=json)
     if not holds:
         return Exit.FAILED
     if stamp:
-        write_stamp(script.path, script.where, player.made_with)
+        write_stamp(script.path, script.where, made_with())
     return Exit.DONE
 
 
