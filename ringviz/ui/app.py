@@ -227,7 +227,7 @@ class RingvizApp(App[None]):
         if troubles:
             self.set_timer(0.3, lambda: self._notice(Remarked("; ".join(troubles))))
         if self._first is None:
-            self.push_screen(self.home())
+            self.push_screen(self.home(), lambda _: self.exit())  # behind the first screen there is none to go back to
             if isinstance(self.laboratory, LazyLaboratory):
                 # While the user reads: what is chosen here should open at once.
                 load = Thread(target=self.laboratory.load, name="ringviz-load", daemon=True)

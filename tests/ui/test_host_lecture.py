@@ -114,7 +114,7 @@ async def test_a_presenter_blackens_spotlights_zooms_and_leaves_with_the_second_
         await there.pilot.press("q")
         await there.sees("q again leaves")
         await there.pilot.press("q")
-        await there.until(lambda: not there.screen.is_attached)
+        await there.until(lambda: not there.app.is_running)
     assert there.notes().is_over
 
 

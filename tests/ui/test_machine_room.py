@@ -85,6 +85,12 @@ def room(tmp_path: Path) -> Room:
     return open_host(find_host("noisy-neighbour"), tmp_path, lambda: 0)
 
 
+async def test_q_ends_an_app_that_has_begun_with_the_room(room: Room) -> None:
+    async with visit(room, (80, 24)) as there:
+        await there.pilot.press("q")
+        await there.until(lambda: not there.app.is_running)
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_row_for_each_machine_says_where_its_cpu_is(room: Room, size: tuple[int, int]) -> None:
     async with visit(room, size) as there:
